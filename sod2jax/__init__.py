@@ -1,0 +1,7 @@
+"""Run JAX functions written for exact shapes at any shape, exactly, from few XLA executables."""
+
+from sod2jax import errors as errors
+from sod2jax.optimize import OptimizedFunction as OptimizedFunction
+from sod2jax.optimize import optimize as optimize
+
+__version__ = "0.1.0"

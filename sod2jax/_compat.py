@@ -1,0 +1,143 @@
+"""Every difference between JAX versions, and the only importer of JAX's private modules.
+
+Supported: jax 0.10 to 0.12. Since 0.11 ``Jaxpr`` and ``ClosedJaxpr`` are one class; both have
+``constvars``, ``invars``, ``eqns`` and ``outvars``, and only closed ones have ``consts``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax._src import source_info_util
+from jax._src.interpreters import pxla
+from jax._src.lax import lax as lax_internal
+from jax.extend.core import InconclusiveDimensionOperation, Literal
+
+__all__ = [
+    "InconclusiveDimensionOperation",
+    "bind",
+    "constants",
+    "dim_text",
+    "host_to_device",
+    "is_jaxpr",
+    "is_literal",
+    "is_symbolic",
+    "listen_for_compiles",
+    "literal_array",
+    "scan_counts",
+    "source_line",
+    "sub_jaxprs",
+    "with_weak_type",
+]
+
+Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr: see the module's docstring
+JaxprEqn = Any
+
+
+def is_jaxpr(value: object) -> bool:
+    """Whether a parameter of an equation is an open or closed jaxpr."""
+    return hasattr(value, "eqns") and hasattr(value, "invars")
+
+
+def sub_jaxprs(eqn: JaxprEqn) -> Iterator[tuple[str, Jaxpr]]:
+    """Yields (parameter name, jaxpr) for every jaxpr among an equation's parameters."""
+    for name, value in eqn.params.items():
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if is_jaxpr(item):
+                yield name, item
+
+
+def constants(jaxpr: Jaxpr) -> Sequence[Any]:
+    """Values of ``jaxpr.constvars``; empty for an open jaxpr."""
+    return getattr(jaxpr, "consts", ())
+
+
+def is_symbolic(dim: object) -> bool:
+    """Whether a dimension of an aval is a symbolic expression."""
+    return jax.export.is_symbolic_dim(dim)
+
+
+def dim_text(dim: object) -> str:
+    """A dimension in the documented grammar of ``jax.export.symbolic_shape``."""
+    return str(dim)
+
+
+def is_literal(atom: object) -> bool:
+    """Whether an operand of an equation is a literal rather than a variable."""
+    return isinstance(atom, Literal)
+
+
+def literal_array(atom: Any) -> np.ndarray:
+    """A literal's value in exactly its aval's dtype (JAX's typed scalars lack ``astype``)."""
+    return np.asarray(atom.val, dtype=atom.aval.dtype)
+
+
+def source_line(eqn: JaxprEqn) -> str:
+    """The user's source line of an equation, ``file:line (function)``."""
+    frame = source_info_util.user_frame(eqn.source_info.traceback)
+    if frame is None:
+        return "unknown source"
+    return f"{frame.file_name}:{frame.start_line} ({frame.function_name})"
+
+
+@contextlib.contextmanager
+def equation_scope(eqn: JaxprEqn) -> Iterator[None]:
+    """Re-enters the configuration and the source line that an equation was traced under."""
+    with source_info_util.user_context(eqn.source_info.traceback), eqn.ctx.manager:
+        yield
+
+
+def bind(eqn: JaxprEqn, *args: Any, **changed: Any) -> list[Any]:
+    """Binds an equation's primitive on new operands; ``changed`` overrides its parameters."""
+    params = eqn.primitive.get_bind_params({**eqn.params, **changed})
+    out = eqn.primitive.bind(*args, **params)
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def with_weak_type(array: Any, aval: Any) -> Any:
+    """The array with the weak type of ``aval``."""
+    if getattr(array, "weak_type", False) == aval.weak_type or jax.dtypes.issubdtype(
+        aval.dtype, jax.dtypes.extended
+    ):
+        return array
+    return lax_internal._convert_element_type(array, aval.dtype, weak_type=aval.weak_type)
+
+
+def scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
+    """(number of constants, number of carries) of a ``scan`` equation."""
+    if "num_consts" in eqn.params:
+        return eqn.params["num_consts"], eqn.params["num_carry"]
+    consts, carry, _ = eqn.params["ft_in"].unpack()
+    return len(list(consts)), len(list(carry))
+
+
+def host_to_device(array: np.ndarray, like: jax.Array) -> jax.Array:
+    """A NumPy array as a ``jax.Array`` with the dtype and device of ``like``; compiles nothing.
+
+    A contiguous aligned array on the CPU backend is shared, not copied.
+    """
+    sharding = like.sharding
+    aval = like.aval.update(shape=array.shape)
+    return pxla.batched_device_put(aval, sharding, [array], list(sharding.device_set))
+
+
+def listen_for_compiles(callback: Callable[[str, float], None]) -> None:
+    """Calls ``callback(stage, seconds)`` for each trace, lowering and compile that JAX does.
+
+    ``stage`` is "trace", "lower" or "compile".
+    """
+    stages = {
+        "/jax/core/compile/jaxpr_trace_duration": "trace",
+        "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
+        "/jax/core/compile/backend_compile_duration": "compile",
+    }
+
+    def listener(event: str, seconds: float, **_: Any) -> None:
+        if event in stages:
+            callback(stages[event], seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listener)

@@ -1,0 +1,176 @@
+"""Buckets: the few padded sizes that serve a whole region of shapes."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from sod2jax.errors import SpecError
+from sod2jax.region import Region
+
+_ALIGN = 8  # edges are multiples of this where the range is wide enough
+_SMALLEST = 16  # first size of a ladder that grows on demand
+_MOST_EDGES = 512  # candidate edges of the ladder search
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Bucket(Mapping[str, int]):
+    """One padded size for every symbol.
+
+    Attributes:
+      sizes: (symbol, padded size) pairs, sorted by symbol.
+    """
+
+    sizes: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int]) -> Bucket:
+        """The bucket with these sizes."""
+        return cls(tuple(sorted(sizes.items())))
+
+    def __getitem__(self, name: str) -> int:
+        return dict(self.sizes)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self.sizes))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def holds(self, sizes: Mapping[str, int]) -> bool:
+        """Whether true sizes fit."""
+        return all(sizes[name] <= size for name, size in self.sizes)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={size}" for name, size in self.sizes) or "exact"
+
+    def __repr__(self) -> str:
+        return f"Bucket({', '.join(f'{name}={size}' for name, size in self.sizes)})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ladders:
+    """The sizes to choose from, by symbol; a symbol without an upper bound has no ladder yet.
+
+    Attributes:
+      sizes: (symbol, ascending sizes, or None to grow by powers of two) pairs.
+    """
+
+    sizes: tuple[tuple[str, tuple[int, ...] | None], ...]
+
+    def bucket(self, sizes: Mapping[str, int]) -> Bucket | None:
+        """The smallest bucket that holds true sizes; None if one is larger than its ladder."""
+        chosen = {}
+        for name, ladder in self.sizes:
+            size = _next_power(sizes[name]) if ladder is None else _at_least(ladder, sizes[name])
+            if size is None:
+                return None
+            chosen[name] = size
+        return Bucket.of(chosen)
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """Every bucket of the ladders, smallest first; empty if some symbol is unbounded."""
+        if any(ladder is None for _, ladder in self.sizes):
+            return ()
+        names = [name for name, _ in self.sizes]
+        product = itertools.product(*(ladder or () for _, ladder in self.sizes))
+        buckets = [Bucket.of(dict(zip(names, sizes, strict=True))) for sizes in product]
+        return tuple(sorted(buckets, key=lambda b: math.prod(b.values())))
+
+
+def _at_least(ladder: tuple[int, ...], size: int) -> int | None:
+    at = bisect.bisect_left(ladder, size)
+    return ladder[at] if at < len(ladder) else None
+
+
+def _next_power(size: int) -> int:
+    return max(_SMALLEST, 1 << (size - 1).bit_length())
+
+
+def choose(region: Region, given: Mapping[str, tuple[int, ...]], max_executables: int) -> Ladders:
+    """The ladders for a region: those given, and for the rest the best that the number allows.
+
+    Raises:
+      SpecError: a given ladder names no symbol, or lies outside the range, or there are too many
+        buckets for ``max_executables``.
+    """
+    for name in sorted(set(given) - set(region.names)):
+        raise SpecError(
+            f"buckets names '{name}', but the symbols of the specs are {list(region.names)}"
+        )
+    for name, ladder in given.items():
+        low, high = region.range(name)
+        if ladder[0] < low or (high is not None and ladder[-1] > high):
+            raise SpecError(f"buckets[{name!r}] = {ladder} leaves the range {region}")
+    fixed = math.prod(map(len, given.values()))
+    if fixed > max_executables:
+        raise SpecError(
+            f"buckets asks for {fixed} executables; max_executables is {max_executables}"
+        )
+    free = {n: (lo, hi) for n, lo, hi in region.ranges if n not in given and hi is not None}
+    counts = _share(free, max_executables // fixed)
+    ladders: dict[str, tuple[int, ...] | None] = dict.fromkeys(region.names)
+    ladders |= {name: _best(low, high, counts[name])[1] for name, (low, high) in free.items()}
+    ladders |= given
+    return Ladders(tuple(sorted(ladders.items())))
+
+
+def _share(free: Mapping[str, tuple[int, int]], most: int) -> dict[str, int]:
+    """How many sizes each symbol gets: the split of ``most`` with the least expected work."""
+    options = [
+        [k for k in range(1, most + 1) if k <= high - low + 1] for low, high in free.values()
+    ]
+    best = min(
+        (counts for counts in itertools.product(*options) if math.prod(counts) <= most),
+        key=lambda counts: (
+            math.prod(
+                _best(low, high, k)[0] for (low, high), k in zip(free.values(), counts, strict=True)
+            ),
+            sum(counts),
+        ),
+    )
+    return dict(zip(free, best, strict=True))
+
+
+@functools.lru_cache(maxsize=1024)
+def _best(low: int, high: int, count: int) -> tuple[float, tuple[int, ...]]:
+    """(expected padded size over true size, ladder) of at most ``count`` sizes for a range.
+
+    Dynamic programme over candidate edges; true sizes are taken as evenly spread over the range,
+    and each counts by its ratio of padded to true size. The largest size is always on the ladder.
+    """
+    edges = _candidates(low, high)
+    inverse = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(low, high + 1))])
+    upto = inverse[edges - low + 1]
+    # waste[i, j]: sum of ratios of the sizes in (edges[i - 1], edges[j]] when padded to edges[j]
+    start = np.concatenate([[0.0], upto])
+    cost = edges[None, :] * (upto[None, :] - start[:, None])
+    best, back = cost[0], []
+    for _ in range(min(count, len(edges)) - 1):
+        total = best[:, None] + cost[1:, :]
+        total[np.tril_indices(len(edges), 0)] = np.inf
+        choice = total.argmin(axis=0)
+        improved = total[choice, np.arange(len(edges))]
+        back.append(np.where(improved < best, choice, -1))
+        best = np.minimum(best, improved)
+    ladder, at = [int(edges[-1])], len(edges) - 1
+    for step in reversed(back):
+        if step[at] >= 0:
+            at = int(step[at])
+            ladder.append(int(edges[at]))
+    return float(best[-1]) / (high - low + 1), tuple(sorted(ladder))
+
+
+def _candidates(low: int, high: int) -> np.ndarray:
+    step = _ALIGN if high - low >= 4 * _ALIGN else 1
+    while (high - low) // step > _MOST_EDGES:
+        step *= 2
+    inner = np.arange(-(-low // step) * step, high, step)
+    return np.concatenate([inner[inner >= low], [high]]).astype(np.int64)

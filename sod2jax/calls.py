@@ -1,0 +1,128 @@
+"""From a call's arguments to their signature, and from a signature to named, ordered leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sod2jax.options import Options
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """One call, split into what is traced and what is not.
+
+    Attributes:
+      args: dynamic positional arguments, in order.
+      kwargs: dynamic keyword arguments.
+      static: (where, value) of every static argument.
+      leaves: the arrays among the dynamic arguments.
+      key: hashable; equal for calls that one plan serves.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    static: tuple[tuple[Any, Any], ...]
+    leaves: list[Any]
+    key: Any
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the call happens inside a JAX transformation."""
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in self.leaves)
+
+
+class Caller:
+    """Knows how a function takes its arguments.
+
+    Args:
+      fun: the user's function.
+      options: says which arguments are static.
+    """
+
+    def __init__(self, fun: Callable[..., Any], options: Options):
+        self.fun = fun
+        try:
+            self.signature = inspect.signature(fun)
+        except (TypeError, ValueError):
+            self.signature = inspect.Signature(
+                [
+                    inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+                    inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+                ]
+            )
+        names = list(self.signature.parameters)
+        self._nums = frozenset(options.static_argnums) | {
+            names.index(name) for name in options.static_argnames if name in names
+        }
+        self._names = frozenset(options.static_argnames) | {
+            names[k] for k in options.static_argnums if k < len(names)
+        }
+
+    def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Splits the arguments of a call and computes its signature."""
+        static: list[tuple[Any, Any]] = []
+        if self._nums:
+            static = [(k, args[k]) for k in sorted(self._nums) if k < len(args)]
+            static += [(name, kwargs[name]) for name in sorted(self._names & set(kwargs))]
+            args = tuple(a for k, a in enumerate(args) if k not in self._nums)
+            kwargs = {name: a for name, a in kwargs.items() if name not in self._names}
+        leaves, tree = jax.tree.flatten((args, dict(kwargs)))
+        key = (tree, tuple(static), tuple(map(_signature, leaves)))
+        return Call(args, dict(kwargs), tuple(static), leaves, key)
+
+    def named(self, call: Call) -> tuple[dict[str, Any], tuple[int, ...], Callable[..., Any]]:
+        """The dynamic arguments by parameter name.
+
+        Returns:
+          (arguments, order, function): ``order`` gives, for each leaf of the arguments' values, its
+          position in ``call.leaves``; ``function`` takes the values by position.
+
+        Raises:
+          TypeError: the call does not fit the function, as Python says it.
+        """
+        tree = jax.tree.structure((call.args, call.kwargs))
+        positions = jax.tree.unflatten(tree, range(tree.num_leaves))
+        bound = self._bind(call, call.args, call.kwargs)
+        places = self._bind(call, *positions)
+        static = {name for name in bound.arguments if name in self._names}
+        arguments = {k: v for k, v in bound.arguments.items() if k not in static}
+        order = jax.tree.leaves([places.arguments[name] for name in arguments])
+        return arguments, tuple(order), functools.partial(self._apply, bound, tuple(arguments))
+
+    def _bind(
+        self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> inspect.BoundArguments:
+        by_place = {k: v for k, v in call.static if isinstance(k, int)}
+        by_name = {k: v for k, v in call.static if isinstance(k, str)}
+        rest = list(args)
+        for k in sorted(by_place):
+            rest.insert(k, by_place[k])
+        return self.signature.bind(*rest, **kwargs, **by_name)
+
+    def _apply(self, bound: inspect.BoundArguments, names: tuple[str, ...], *values: Any) -> Any:
+        arguments = {**bound.arguments, **dict(zip(names, values, strict=True))}
+        full = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]
+        return self.fun(*full.args, **full.kwargs)
+
+
+def _signature(leaf: Any) -> Any:
+    """What a program depends on: shape, dtype and weak type; not the value."""
+    if isinstance(leaf, jax.Array):
+        return leaf.aval
+    if isinstance(leaf, np.ndarray):
+        return leaf.shape, leaf.dtype
+    return abstract(leaf)
+
+
+def abstract(leaf: Any) -> Any:
+    """JAX's abstract value of an array, a Python scalar or a ``jax.ShapeDtypeStruct``."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.core.ShapedArray(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
+    return jax.typeof(leaf)

@@ -1,0 +1,80 @@
+"""Bucket to executable, ahead of time."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sod2jax import memory, rewrite
+from sod2jax.bucket import Bucket
+from sod2jax.dims import Dim
+from sod2jax.program import Program
+from sod2jax.rewrite import MaskRecord
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Executable:
+    """A compiled bucket.
+
+    Attributes:
+      bucket: the padded sizes.
+      call: takes (int32[k] true sizes, constants, padded inputs); gives padded outputs.
+      in_shapes: padded shape of each input.
+      jaxpr: the static program that was compiled.
+      masks: every mask it holds, and those that were not needed.
+      seconds: time spent on tracing, lowering and compiling.
+    """
+
+    bucket: Bucket
+    call: Any
+    in_shapes: tuple[tuple[int, ...], ...]
+    jaxpr: Any
+    masks: tuple[MaskRecord, ...]
+    seconds: float
+
+    def memory_plan(self) -> memory.MemoryPlan:
+        """The memory plan of the bucket, beside XLA's own figures."""
+        return memory.plan_memory(
+            self.jaxpr,
+            bucket=self.bucket,
+            backend=jax.default_backend(),
+            compiled_stats=self.call.memory_analysis(),
+        )
+
+
+def compile_bucket(
+    program: Program,
+    bucket: Bucket,
+    value_range: Callable[[Any], tuple[Dim, Dim] | None],
+) -> Executable:
+    """Rewrites, lowers and compiles a program for one bucket.
+
+    Raises:
+      UnsupportedPrimitiveError: a primitive has no exact padded form.
+    """
+    start = time.perf_counter()
+    area = program.region.below(bucket)
+    shapes = rewrite.padded_shapes(program, area)
+    masks: list[MaskRecord] = []
+    run = rewrite.padded_function(program, area, value_range, masks.extend)
+    specs = [
+        jax.ShapeDtypeStruct(shape, var.aval.dtype, weak_type=var.aval.weak_type)
+        for shape, var in zip(shapes, program.jaxpr.invars, strict=True)
+    ]
+    sizes = jax.ShapeDtypeStruct((len(program.symbols),), np.int32)
+    run.__name__ = run.__qualname__ = program.name
+    traced = jax.jit(run).trace(sizes, _specs(program.constants), specs)
+    compiled = traced.lower().compile()
+    return Executable(
+        bucket, compiled, shapes, traced.jaxpr, tuple(masks), time.perf_counter() - start
+    )
+
+
+def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+    avals = map(jax.typeof, arrays)
+    return [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]

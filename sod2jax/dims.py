@@ -1,0 +1,236 @@
+"""Symbolic dimensions as sympy expressions: parsing, equality, bounds and evaluation.
+
+A dimension is an ``int`` or a sympy expression over positive integer symbols. JAX's own
+expressions are read through their documented text form, so no private class is touched.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy
+
+from sod2jax import _compat
+from sod2jax.errors import SpecError
+
+Dim = int | sympy.Expr
+
+
+class floordiv(sympy.Function):
+    """Quotient rounded towards minus infinity; kept as written, as ``jax.export`` does."""
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
+        """Evaluates at integers, and where the divisor is 1."""
+        if b == 1:
+            return a
+        if a.is_Integer and b.is_Integer and b != 0:
+            return sympy.Integer(int(a) // int(b))
+        return None
+
+
+class mod(sympy.Function):
+    """Remainder with the sign of the divisor."""
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
+        """Evaluates at integers, and where the divisor is 1."""
+        if b == 1:
+            return sympy.Integer(0)
+        if a.is_Integer and b.is_Integer and b != 0:
+            return sympy.Integer(int(a) % int(b))
+        return None
+
+
+class _Extremum(sympy.Function):
+    nargs = 2
+
+    @classmethod
+    def eval(cls, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
+        if a == b:
+            return a
+        if a.is_Integer and b.is_Integer:
+            return sympy.Integer(cls.choose(int(a), int(b)))
+        return None
+
+    @staticmethod
+    def choose(a: int, b: int) -> int:
+        raise NotImplementedError
+
+
+class maximum(_Extremum):
+    """The larger of two dimensions."""
+
+    choose = staticmethod(max)
+
+
+class minimum(_Extremum):
+    """The smaller of two dimensions."""
+
+    choose = staticmethod(min)
+
+
+_CALLS = {"floordiv": floordiv, "mod": mod, "max": maximum, "min": minimum}
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Pow: lambda a, b: a**b,
+    ast.FloorDiv: floordiv,
+    ast.Mod: mod,
+}
+
+
+@functools.cache
+def symbol(name: str) -> sympy.Symbol:
+    """The symbol of a dimension variable: a positive integer."""
+    return sympy.Symbol(name, integer=True, positive=True)
+
+
+@functools.cache
+def parse(text: str) -> Dim:
+    """Reads an expression in the grammar of ``jax.export.symbolic_shape``.
+
+    Raises:
+      SpecError: the text is not an integer expression over dimension variables.
+    """
+    try:
+        tree = ast.parse(text.strip().replace("^", "**"), mode="eval").body
+        return normalise(_build(tree))
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise SpecError(
+            f"'{text}' is not a dimension expression: use integers, names, + - *, "
+            "floordiv(a, b), mod(a, b), max(a, b) and min(a, b)"
+        ) from error
+
+
+def _build(node: ast.expr) -> sympy.Expr:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return sympy.Integer(node.value)
+    if isinstance(node, ast.Name):
+        return symbol(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_build(node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+        return _BINARY[type(node.op)](_build(node.left), _build(node.right))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _CALLS:
+        args = [_build(arg) for arg in node.args]
+        return functools.reduce(_CALLS[node.func.id], args)
+    raise ValueError(ast.dump(node))
+
+
+def from_jax(dim: Any) -> Dim:
+    """A dimension of an aval or an equation parameter."""
+    if isinstance(dim, (int, np.integer)):
+        return int(dim)
+    if isinstance(dim, sympy.Expr):
+        return normalise(dim)
+    return parse(_compat.dim_text(dim))
+
+
+def normalise(expr: sympy.Expr | int) -> Dim:
+    """Canonical form: expanded polynomial over symbols and calls; numbers become ``int``."""
+    if isinstance(expr, int):
+        return expr
+    expanded = sympy.expand(expr)
+    return int(expanded) if expanded.is_Integer else expanded
+
+
+@functools.lru_cache(maxsize=65536)
+def _product(dims: tuple[Dim, ...]) -> Dim:
+    return normalise(sympy.Mul(*dims))
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The product of dimensions; 1 for none."""
+    dims = tuple(dims)
+    if all(isinstance(d, int) for d in dims):
+        return math.prod(dims)  # type: ignore[arg-type]
+    return dims[0] if len(dims) == 1 else _product(dims)
+
+
+def is_symbolic(dim: Dim) -> bool:
+    """Whether a dimension depends on a symbol."""
+    return not isinstance(dim, int)
+
+
+def symbols_of(dim: Dim) -> frozenset[str]:
+    """Names of the symbols in a dimension."""
+    return frozenset() if isinstance(dim, int) else _symbols(dim)
+
+
+@functools.lru_cache(maxsize=65536)
+def _symbols(dim: sympy.Expr) -> frozenset[str]:
+    return frozenset(s.name for s in dim.free_symbols)  # type: ignore[attr-defined]
+
+
+_OPERATORS = {
+    floordiv: "{} // {}",
+    mod: "{} % {}",
+    maximum: "_max({}, {})",
+    minimum: "_min({}, {})",
+}
+
+
+def _code(expr: sympy.Expr) -> str:
+    if expr.is_Symbol or expr.is_Integer:
+        return str(expr)
+    if expr.is_Add:
+        return "(" + " + ".join(map(_code, expr.args)) + ")"
+    if expr.is_Mul:
+        return "(" + " * ".join(map(_code, expr.args)) + ")"
+    if expr.is_Pow and expr.exp.is_Integer and expr.exp > 0:  # type: ignore[attr-defined]
+        return "(" + " * ".join([_code(expr.base)] * int(expr.exp)) + ")"  # type: ignore[attr-defined]
+    if expr.func in _OPERATORS:
+        return "(" + _OPERATORS[expr.func].format(*map(_code, expr.args)) + ")"
+    raise SpecError(
+        f"dimension '{expr}' is not an integer polynomial over floordiv, mod, max and min"
+    )
+
+
+@functools.lru_cache(maxsize=65536)
+def _compiled(dim: sympy.Expr) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    names = tuple(sorted(_symbols(dim)))
+    space = {
+        "_max": _elementwise(jnp.maximum, np.maximum),
+        "_min": _elementwise(jnp.minimum, np.minimum),
+    }
+    return names, eval(f"lambda {', '.join(names)}: {_code(dim)}", space)
+
+
+def _elementwise(traced: Callable[..., Any], concrete: Callable[..., Any]) -> Callable[..., Any]:
+    def call(a: Any, b: Any) -> Any:
+        in_jax = isinstance(a, jax.Array) or isinstance(b, jax.Array)
+        return (traced if in_jax else concrete)(a, b)
+
+    return call
+
+
+def evaluate(dim: Dim, sizes: Mapping[str, Any]) -> Any:
+    """The value of a dimension at given sizes: integers, NumPy arrays or traced scalars alike."""
+    if isinstance(dim, int):
+        return dim
+    names, function = _compiled(dim)
+    return function(*(sizes[name] for name in names))
+
+
+def jax_text(dim: Dim) -> str:
+    """A dimension in the grammar that ``jax.export.symbolic_shape`` reads."""
+    if isinstance(dim, int):
+        return str(dim)
+    names = {maximum: "max", minimum: "min"}
+    renamed = dim.replace(
+        lambda e: e.func in names, lambda e: sympy.Function(names[e.func])(*e.args)
+    )
+    return str(renamed).replace("**", "^")

@@ -1,0 +1,43 @@
+"""Exceptions of sod2jax: each message says what was expected, and what to do."""
+
+from __future__ import annotations
+
+
+class Sod2jaxError(Exception):
+    """Base class of every error that sod2jax raises on purpose."""
+
+
+class SpecError(Sod2jaxError, ValueError):
+    """A shape spec, constraint, bucket or option is malformed or does not fit the arguments."""
+
+
+class ShapeError(Sod2jaxError, ValueError):
+    """The shapes of a call break a spec or a constraint, or lie outside the buckets' range."""
+
+
+class TraceError(Sod2jaxError, TypeError):
+    """The function cannot be traced with symbolic dimensions."""
+
+
+class UnsupportedPrimitiveError(Sod2jaxError, NotImplementedError):
+    """A primitive has no exact padded form.
+
+    Attributes:
+      primitive: name of the JAX primitive.
+      source: the user's line that bound it, ``file:line (function)``.
+      remedy: what the user can do about it.
+    """
+
+    def __init__(self, primitive: str, source: str, remedy: str):
+        self.primitive, self.source, self.remedy = primitive, source, remedy
+        super().__init__(
+            f"primitive '{primitive}' at {source} cannot run on padded arrays: {remedy}"
+        )
+
+
+class InvariantError(Sod2jaxError, AssertionError):
+    """A stage of sod2jax broke its own contract: a bug in sod2jax, never in the user's program."""
+
+
+class ExactFallbackWarning(UserWarning):
+    """A function runs through exact-shape executables: right, but compiled once per shape."""

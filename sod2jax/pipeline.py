@@ -1,0 +1,67 @@
+"""The whole compiler, stage by stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sod2jax import bucket, classify, rdp
+from sod2jax.bucket import Bucket, Ladders
+from sod2jax.classify import Summary
+from sod2jax.compile import Executable, compile_bucket
+from sod2jax.program import Program
+from sod2jax.region import Region
+from sod2jax.signature import Leaf
+from sod2jax.trace import trace
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Analysis:
+    """A traced program with everything that is known before a bucket is compiled.
+
+    Attributes:
+      program: the symbolic program.
+      classes: its operators by class, its dimensions by kind.
+      facts: what Rank and Dimension Propagation found.
+      ladders: the sizes that buckets are made of.
+    """
+
+    program: Program
+    classes: Summary
+    facts: rdp.Facts
+    ladders: Ladders
+
+    def __str__(self) -> str:
+        return f"{self.program}\n{self.classes}"
+
+    def compile(self, chosen: Bucket) -> Executable:
+        """Rewrites, lowers and compiles one bucket.
+
+        Raises:
+          UnsupportedPrimitiveError: a primitive has no exact padded form.
+        """
+        return compile_bucket(self.program, chosen, self.facts.value_range)
+
+
+def analyse(
+    fun: Callable[..., Any],
+    arguments: Sequence[Any],
+    leaves: Sequence[Leaf],
+    region: Region,
+    *,
+    name: str,
+    buckets: Mapping[str, tuple[int, ...]],
+    max_executables: int,
+) -> Analysis:
+    """Traces a function once, classifies its operators, propagates dimensions and chooses buckets.
+
+    Raises:
+      TraceError: the function cannot be traced with symbolic dimensions.
+      SpecError: the buckets asked for do not fit the specs.
+    """
+    ladders = bucket.choose(region, buckets, max_executables)
+    program = trace(fun, arguments, leaves, region, name)
+    classes = classify.summarize(program.jaxpr)
+    facts = rdp.analyse(program.jaxpr, region)
+    return Analysis(program, classes, facts, ladders)

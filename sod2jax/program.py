@@ -1,0 +1,65 @@
+"""A traced function: a closed symbolic jaxpr with its trees and the region it is valid in."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sod2jax import dims
+from sod2jax.dims import Dim
+from sod2jax.region import Region
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A function traced once for a whole region of shapes.
+
+    Attributes:
+      name: name of the function.
+      jaxpr: closed jaxpr whose avals carry symbolic dimensions.
+      constants: values of the jaxpr's constvars (closed-over arrays); every executable shares them.
+      in_names: how a user would write each input, such as ``x['mask']``.
+      out_tree: structure of the result.
+      region: the sizes that the symbols may take.
+    """
+
+    name: str
+    jaxpr: Any
+    constants: tuple[Any, ...]
+    in_names: tuple[str, ...]
+    out_tree: Any
+    region: Region
+
+    @property
+    def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:
+        """Shape of each flat input, in dimensions."""
+        return tuple(_shape(var) for var in self.jaxpr.invars)
+
+    @property
+    def out_shapes(self) -> tuple[tuple[Dim, ...], ...]:
+        """Shape of each flat output, in dimensions."""
+        return tuple(_shape(atom) for atom in self.jaxpr.outvars)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, sorted: the order of the vector of true sizes."""
+        return self.region.names
+
+    def __str__(self) -> str:
+        inputs = [
+            f"  {name}: {var.aval.str_short()}"
+            for name, var in zip(self.in_names, self.jaxpr.invars, strict=True)
+        ]
+        head = f"program {self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
+        return "\n".join([head, *_shortened(inputs)])
+
+
+def _shape(atom: Any) -> tuple[Dim, ...]:
+    return tuple(map(dims.from_jax, atom.aval.shape))
+
+
+def _shortened(lines: list[str], most: int = 12) -> list[str]:
+    if len(lines) <= most:
+        return lines
+    symbolic = lines[-(most // 2) :]
+    return [*lines[: most // 2], f"  ... {len(lines) - 2 * (most // 2)} more inputs ...", *symbolic]

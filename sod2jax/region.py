@@ -1,0 +1,280 @@
+"""Regions of symbolic sizes, and sound bounds of dimension expressions over them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import sympy
+
+from sod2jax import dims
+from sod2jax.dims import Dim
+from sod2jax.errors import InvariantError, SpecError
+
+_ENUMERATE = 1 << 16  # points up to which bounds come from trying every size
+
+
+@dataclasses.dataclass(frozen=True)
+class Constraint:
+    """``left >= right`` or ``left == right`` over symbolic sizes."""
+
+    left: Dim
+    op: str
+    right: Dim
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Reads "s <= 512", "mod(s, 8) == 0", ...
+
+        Raises:
+          SpecError: the text is not one comparison by <=, >= or ==.
+        """
+        parts = re.split(r"(<=|>=|==)", text)
+        if len(parts) != 3:
+            raise SpecError(
+                f"constraint '{text}' must be one comparison by <=, >= or ==, such as 's <= 512'"
+            )
+        left, op, right = dims.parse(parts[0]), parts[1], dims.parse(parts[2])
+        if op == "<=":
+            left, op, right = right, ">=", left
+        return cls(left, op, right, text.strip())
+
+    def holds(self, sizes: Mapping[str, object]) -> object:
+        """Whether the constraint holds, elementwise where sizes are arrays."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        return left >= right if self.op == ">=" else left == right
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Names of the symbols that the constraint speaks of."""
+        return dims.symbols_of(self.left) | dims.symbols_of(self.right)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Closed integer interval; an end is None where it is unbounded."""
+
+    low: int | None
+    high: int | None
+
+    def __contains__(self, value: int) -> bool:
+        return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """The sizes that every symbol may take together.
+
+    Attributes:
+      ranges: (name, smallest, largest or None) of each symbol, sorted by name.
+      constraints: further relations between them.
+    """
+
+    ranges: tuple[tuple[str, int, int | None], ...]
+    constraints: tuple[Constraint, ...] = ()
+
+    @classmethod
+    def of(cls, names: Iterable[str], constraints: Iterable[Constraint]) -> Region:
+        """The region that constraints leave to symbols of size 1 and more.
+
+        Raises:
+          SpecError: a constraint names no symbol of the specs, or leaves no size at all.
+        """
+        known = {name: [1, None] for name in names}
+        rest = []
+        for constraint in constraints:
+            for name in sorted(constraint.symbols - set(known)):
+                raise SpecError(f"constraint '{constraint}' names '{name}', which is in no spec")
+            if not _tighten(known, constraint):
+                rest.append(constraint)
+        region = cls(tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items())), tuple(rest))
+        for name, low, high in region.ranges:
+            if high is not None and high < low:
+                raise SpecError(
+                    f"the constraints leave no size for '{name}': {low} <= {name} <= {high}"
+                )
+        return region
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The symbols, sorted."""
+        return tuple(name for name, _, _ in self.ranges)
+
+    def range(self, name: str) -> tuple[int, int | None]:
+        """Smallest and largest size of a symbol."""
+        return next((low, high) for n, low, high in self.ranges if n == name)
+
+    def below(self, sizes: Mapping[str, int]) -> Region:
+        """The part of the region whose sizes are at most those given."""
+        return dataclasses.replace(
+            self,
+            ranges=tuple(
+                (n, lo, min(sizes[n], hi if hi is not None else sizes[n]))
+                for n, lo, hi in self.ranges
+            ),
+        )
+
+    def contains(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a point lies inside."""
+        inside = all(lo <= sizes[n] and (hi is None or sizes[n] <= hi) for n, lo, hi in self.ranges)
+        return inside and all(c.holds(sizes) for c in self.constraints)
+
+    def __str__(self) -> str:
+        shown = [f"{lo} <= {n}" + ("" if hi is None else f" <= {hi}") for n, lo, hi in self.ranges]
+        return ", ".join([*shown, *map(str, self.constraints)]) or "no symbols"
+
+
+def _tighten(known: dict[str, list], constraint: Constraint) -> bool:
+    """Moves a one-symbol bound into the ranges; False if the constraint says something else."""
+    left, right = constraint.left, constraint.right
+    for side, other, index in ((left, right, 0), (right, left, 1)):
+        if isinstance(side, sympy.Symbol) and isinstance(other, int):
+            for end in {0, 1} if constraint.op == "==" else {index}:
+                bound = known[side.name][end]
+                choose = max if end == 0 else min
+                known[side.name][end] = other if bound is None else choose(bound, other)
+            return True
+    return False
+
+
+def bounds(dim: Dim, region: Region) -> Interval:
+    """Smallest and largest value of a dimension over a region.
+
+    Exact where every size can be tried, else by interval arithmetic (sound, maybe wider).
+    """
+    return Interval(dim, dim) if isinstance(dim, int) else _bounds(dim, region)
+
+
+@functools.lru_cache(maxsize=65536)
+def _bounds(dim: sympy.Expr, region: Region) -> Interval:
+    if isinstance(dim, sympy.Symbol) and not region.constraints:
+        return Interval(*region.range(dim.name))
+    return _enumerated(dim, region) or _interval(dim, region)
+
+
+def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
+    names = _connected(dims.symbols_of(dim), region.constraints)
+    axes = []
+    for name, low, high in region.ranges:
+        if name in names and high is None:
+            return None
+        if name in names:
+            axes.append((name, low, high))
+    if math.prod(high - low + 1 for _, low, high in axes) > _ENUMERATE:
+        return None
+    grid = np.meshgrid(*(np.arange(lo, hi + 1) for _, lo, hi in axes), indexing="ij")
+    sizes = {name: points.ravel() for (name, _, _), points in zip(axes, grid, strict=True)}
+    values = np.broadcast_to(dims.evaluate(dim, sizes), next(iter(sizes.values())).shape)
+    for constraint in region.constraints:
+        if constraint.symbols <= names:
+            inside = np.broadcast_to(constraint.holds(sizes), values.shape)
+            values, sizes = values[inside], {n: s[inside] for n, s in sizes.items()}
+    if not values.size:
+        return None
+    return Interval(int(values.min()), int(values.max()))
+
+
+def _connected(names: frozenset[str], constraints: tuple[Constraint, ...]) -> frozenset[str]:
+    """The symbols that constraints tie to those given, and these themselves."""
+    for constraint in constraints:
+        if names & constraint.symbols and not constraint.symbols <= names:
+            return _connected(names | constraint.symbols, constraints)
+    return names
+
+
+def _interval(expr: sympy.Expr, region: Region) -> Interval:
+    if expr.is_Integer:
+        return Interval(int(expr), int(expr))
+    if isinstance(expr, sympy.Symbol):
+        return Interval(*region.range(expr.name))
+    if expr.is_Pow:
+        return functools.reduce(_times, [_interval(expr.base, region)] * int(expr.exp))  # type: ignore[attr-defined]
+    parts = [_interval(arg, region) for arg in expr.args]
+    if expr.is_Add:
+        return functools.reduce(_plus, parts)
+    if expr.is_Mul:
+        return functools.reduce(_times, parts)
+    return _CALL_INTERVALS[expr.func](*parts)
+
+
+def _plus(a: Interval, b: Interval) -> Interval:
+    return Interval(
+        None if a.low is None or b.low is None else a.low + b.low,
+        None if a.high is None or b.high is None else a.high + b.high,
+    )
+
+
+def _floats(a: Interval) -> tuple[float, float]:
+    return (-math.inf if a.low is None else a.low, math.inf if a.high is None else a.high)
+
+
+def _from_ends(ends: Iterable[float]) -> Interval:
+    low, high = min(ends := list(ends)), max(ends)
+    return Interval(None if low == -math.inf else int(low), None if high == math.inf else int(high))
+
+
+def _times(a: Interval, b: Interval) -> Interval:
+    corners = itertools.product(_floats(a), _floats(b))
+    return _from_ends(0 if 0 in (x, y) else x * y for x, y in corners)
+
+
+def _floordiv(a: Interval, b: Interval) -> Interval:
+    if 0 in b:
+        return Interval(None, None)
+    corners = itertools.product(_floats(a), _floats(b))
+    return _from_ends(_divide(x, y) for x, y in corners)
+
+
+def _divide(x: float, y: float) -> float:
+    if math.isinf(y):
+        return 0 if x == 0 or (x > 0) == (y > 0) else -1 if math.isfinite(x) else -math.inf
+    if math.isinf(x):
+        return x if y > 0 else -x
+    return int(x) // int(y)
+
+
+def _mod(a: Interval, b: Interval) -> Interval:
+    if b.low is None or b.low <= 0:
+        return Interval(None, None)
+    if a.low is not None and a.low >= 0 and a.high is not None and a.high < b.low:
+        return a
+    return Interval(0, None if b.high is None else b.high - 1)
+
+
+def _extremum(choose):
+    def combine(a: Interval, b: Interval) -> Interval:
+        (low_a, high_a), (low_b, high_b) = _floats(a), _floats(b)
+        return _from_ends((choose(low_a, low_b), choose(high_a, high_b)))
+
+    return combine
+
+
+_CALL_INTERVALS = {
+    dims.floordiv: _floordiv,
+    dims.mod: _mod,
+    dims.maximum: _extremum(max),
+    dims.minimum: _extremum(min),
+}
+
+
+def upper(dim: Dim, region: Region) -> int:
+    """N(d): the array size that holds every value of a dimension over a region.
+
+    A pure function of the expression and the region, and never below 0.
+
+    Raises:
+      InvariantError: the dimension has no upper bound there.
+    """
+    high = bounds(dim, region).high
+    if high is None:
+        raise InvariantError(f"dimension '{dim}' is unbounded over {region}")
+    return max(high, 0)

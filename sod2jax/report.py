@@ -1,0 +1,43 @@
+"""A readable account of what was done to a function, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sod2jax.compile import Executable
+from sod2jax.pipeline import Analysis
+from sod2jax.stats import Stats
+
+
+def describe(analysis: Analysis, executables: Sequence[Executable]) -> str:
+    """One program: its stages, its buckets and its masks."""
+    lines = [str(analysis), "buckets:"]
+    lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
+    compiled = [f"  [{e.bucket}] compiled in {e.seconds:.2f} s" for e in executables]
+    lines += compiled or ["  none compiled yet"]
+    if executables:
+        lines += _masks(executables[0])
+    return "\n".join(lines)
+
+
+def _ladder(ladder: tuple[int, ...] | None) -> str:
+    return "grows by powers of two" if ladder is None else ", ".join(map(str, ladder))
+
+
+def _masks(executable: Executable) -> list[str]:
+    emitted = Counter(str(m) for m in executable.masks if m.emitted)
+    avoided = Counter(str(m) for m in executable.masks if not m.emitted)
+    return [
+        f"masks: {emitted.total()} inserted",
+        *(f"  {mask}" + (f" ({n} times)" if n > 1 else "") for mask, n in emitted.items()),
+        f"masks that the fill lattice made unnecessary: {avoided.total()}",
+        *(f"  {mask}" + (f" ({n} times)" if n > 1 else "") for mask, n in avoided.items()),
+    ]
+
+
+def document(name: str, programs: Sequence[str], fallbacks: Sequence[str], stats: Stats) -> str:
+    """The report of an optimized function."""
+    parts = [f"sod2jax report of {name}", f"so far: {stats}", *programs]
+    parts += [f"runs with exact shapes: {reason}" for reason in fallbacks]
+    return "\n\n".join(parts)

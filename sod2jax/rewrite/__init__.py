@@ -1,0 +1,56 @@
+"""Program and bucket to a static function of true sizes and padded arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sod2jax import _compat, dims
+from sod2jax.program import Program
+from sod2jax.region import Region
+from sod2jax.rewrite import rules as rules
+from sod2jax.rewrite.context import Context, MaskRecord
+from sod2jax.rewrite.engine import interpret
+from sod2jax.rewrite.padded import Padded
+
+__all__ = ["MaskRecord", "padded_function", "padded_shapes"]
+
+
+def padded_shapes(program: Program, area: Region) -> tuple[tuple[int, ...], ...]:
+    """Padded shape of each flat input for an executable that serves ``area``."""
+    cx = Context({}, area, interpret, lambda atom: None)
+    return tuple(cx.sizes(shape) for shape in program.in_shapes)
+
+
+def padded_function(
+    program: Program,
+    area: Region,
+    value_range: Callable[[Any], tuple[dims.Dim, dims.Dim] | None],
+    record: Callable[[Sequence[MaskRecord]], None],
+) -> Callable[..., list[Any]]:
+    """The program on padded arrays.
+
+    Args:
+      program: what to run.
+      area: the sizes to serve; it fixes the padded shapes.
+      value_range: what the analysis knows of an operand's integers.
+      record: is given the masks, once, when the function is traced.
+
+    Returns:
+      A function of (int32[k] true sizes in the order of ``program.symbols``, constants, inputs)
+      that returns the padded outputs, true lanes first on every axis.
+    """
+
+    def run(sizes: Any, constants: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+        true = {name: sizes[k] for k, name in enumerate(program.symbols)}
+        cx = Context(true, area, interpret, value_range)
+        args = [Padded.prefix(x, shape) for x, shape in zip(inputs, program.in_shapes, strict=True)]
+        results = interpret(cx, program.jaxpr, constants, args)
+        outputs = [cx.compact(result).array for result in results]
+        record(cx.records)
+        return [
+            _compat.with_weak_type(out, atom.aval)
+            for out, atom in zip(outputs, program.jaxpr.outvars, strict=True)
+        ]
+
+    return run

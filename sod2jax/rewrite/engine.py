@@ -1,0 +1,132 @@
+"""Runs a symbolic jaxpr on padded arrays, rule by rule. Knows no primitive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from sod2jax import _compat, dims
+from sod2jax.errors import InvariantError
+from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.padded import Padded
+
+
+class PadRule(Protocol):
+    """Computes an equation on padded operands."""
+
+    def __call__(self, cx: Context, eqn: Any, *operands: Padded) -> Sequence[Padded]:
+        """Exact in the true lanes, anything in the pad lanes."""
+        ...
+
+
+_RULES: dict[str, PadRule] = {}
+
+
+def register_pad_rule(*primitives: str) -> Callable[[PadRule], PadRule]:
+    """Decorator that registers a rule for primitives, by name.
+
+    Raises:
+      InvariantError: a primitive has a rule already.
+    """
+
+    def decorate(rule: PadRule) -> PadRule:
+        for name in primitives:
+            if name in _RULES:
+                raise InvariantError(f"primitive '{name}' has two rewrite rules")
+            _RULES[name] = rule
+        return rule
+
+    return decorate
+
+
+def rules() -> dict[str, PadRule]:
+    """The table of rewrite rules by primitive name."""
+    return dict(_RULES)
+
+
+def interpret(
+    cx: Context, jaxpr: Any, constants: Sequence[Any], args: Sequence[Padded]
+) -> list[Padded]:
+    """Evaluates a jaxpr on padded arguments.
+
+    Raises:
+      UnsupportedPrimitiveError: an equation with symbolic dimensions has no rule.
+      InvariantError: a rule returned a value of the wrong shape or type.
+    """
+    env: dict[Any, Padded] = {}
+
+    def read(atom: Any) -> Padded:
+        if _compat.is_literal(atom):
+            array = _compat.literal_array(atom)
+            return Padded.exact(array, constant=array.item() if array.ndim == 0 else None)
+        return cx.latest(env[atom])
+
+    env.update(zip(jaxpr.constvars, map(Padded.exact, constants), strict=True))
+    env.update(zip(jaxpr.invars, args, strict=True))
+    for eqn in jaxpr.eqns:
+        operands = list(map(read, eqn.invars))
+        with _compat.equation_scope(eqn):
+            results = _apply(cx, eqn, operands)
+        for var, result in zip(eqn.outvars, results, strict=True):
+            env[var] = result
+    return list(map(read, jaxpr.outvars))
+
+
+def _apply(cx: Context, eqn: Any, operands: Sequence[Padded]) -> Sequence[Padded]:
+    outer, cx.eqn = cx.eqn, eqn
+    try:
+        if not has_symbolic(eqn):
+            return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
+        rule = _RULES.get(eqn.primitive.name)
+        if rule is None:
+            raise cx.refuse(
+                "no rewrite rule is registered for it; keep symbolic dimensions away from it, or "
+                'use on_unsupported="exact"'
+            )
+        results = rule(cx, eqn, *operands)
+        for index, (var, result) in enumerate(zip(eqn.outvars, results, strict=True)):
+            _check(cx, eqn, index, var.aval, result)
+        return results
+    finally:
+        cx.eqn = outer
+
+
+def _check(cx: Context, eqn: Any, index: int, aval: Any, result: Padded) -> None:
+    shape = tuple(map(dims.from_jax, aval.shape))
+    sizes = tuple(map(cx.extent_size, result.extents))
+    if (
+        result.shape == shape
+        and np.shape(result.array) == sizes
+        and result.array.dtype == aval.dtype
+    ):
+        return
+    raise InvariantError(
+        f"the rewrite rule of '{eqn.primitive.name}' at {_compat.source_line(eqn)} gave output "
+        f"{index} as {result.array.dtype}{list(np.shape(result.array))} for {result.shape} laid "
+        f"out as {result.extents} ({list(sizes)}); expected {aval.dtype}{list(shape)}"
+    )
+
+
+def has_symbolic(eqn: Any) -> bool:
+    """Whether an operand, result, parameter or sub-jaxpr has a symbolic dimension."""
+    avals = [atom.aval for atom in (*eqn.invars, *eqn.outvars)]
+    return any(map(_is_symbolic_aval, avals)) or any(map(_mentions_symbol, eqn.params.values()))
+
+
+def _is_symbolic_aval(aval: Any) -> bool:
+    return any(map(_compat.is_symbolic, getattr(aval, "shape", ())))
+
+
+def _mentions_symbol(param: Any) -> bool:
+    if isinstance(param, (tuple, list)):
+        return any(map(_mentions_symbol, param))
+    if _compat.is_jaxpr(param):
+        return any(map(_jaxpr_is_symbolic, [param]))
+    return _compat.is_symbolic(param)
+
+
+def _jaxpr_is_symbolic(jaxpr: Any) -> bool:
+    inputs = [var.aval for var in (*jaxpr.invars, *jaxpr.constvars)]
+    return any(map(_is_symbolic_aval, inputs)) or any(map(has_symbolic, jaxpr.eqns))

@@ -1,0 +1,1 @@
+"""Primitives that build an array from parts, or take a part of one."""

@@ -1,0 +1,53 @@
+"""Contractions: pad lanes along contracted axes must add nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.padded import Padded, is_padded
+
+_REASON = "the contraction would add them up"
+
+
+@register_pad_rule("dot_general")
+def _dot_general(cx: Context, eqn: Any, lhs: Padded, rhs: Padded) -> list[Padded]:
+    """Zeroes the pad lanes of contracted axes on both sides, or on one if the other is finite.
+
+    Output axes: batch, then free axes of ``lhs``, then free axes of ``rhs``.
+    """
+    (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = eqn.params["dimension_numbers"]
+    for i, j in zip((*lhs_contract, *lhs_batch), (*rhs_contract, *rhs_batch), strict=True):
+        lhs, rhs = cx.unify([(lhs, i), (rhs, j)])
+    lhs, rhs = mask_contracted(cx, lhs, rhs, lhs_contract, rhs_contract)
+    (out,) = cx.bind(lhs.array, rhs.array)
+    lhs_free = [k for k in range(lhs.rank) if k not in (*lhs_contract, *lhs_batch)]
+    rhs_free = [k for k in range(rhs.rank) if k not in (*rhs_contract, *rhs_batch)]
+    extents = (
+        *(lhs.extents[k] for k in lhs_batch),
+        *(lhs.extents[k] for k in lhs_free),
+        *(rhs.extents[k] for k in rhs_free),
+    )
+    return [Padded(out, extents)]
+
+
+def mask_contracted(
+    cx: Context, lhs: Padded, rhs: Padded, lhs_axes: Any, rhs_axes: Any
+) -> tuple[Padded, Padded]:
+    """Makes every product in a pad lane zero: 0 * NaN is NaN, so one zero side is not enough.
+
+    A side whose pad lanes are zero suffices where the other side's are finite.
+    """
+    for i, j in zip(lhs_axes, rhs_axes, strict=True):
+        if not is_padded(lhs.extents[i]):
+            continue
+        if not (rhs.fill(j).finite and lhs.fill(i).is_known(0)):
+            rhs = _zero_unless_implied(cx, rhs, j)
+        if not lhs.fill(i).finite or not rhs.fill(j).is_known(0):
+            lhs = _zero_unless_implied(cx, lhs, i)
+    return lhs, rhs
+
+
+def _zero_unless_implied(cx: Context, value: Padded, axis: int) -> Padded:
+    return cx.mask(value, (axis,), 0, _REASON)

@@ -1,0 +1,59 @@
+"""Primitives whose every output lane depends on the same lane of their operands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sod2jax.rewrite import fills
+from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.padded import Extent, Padded
+
+UNARY = (
+    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e bitcast_convert_type cbrt ceil clz "
+    "conj convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 floor "
+    "imag integer_pow is_finite lgamma log log1p logistic neg not population_count real "
+    "reduce_precision round rsqrt sign sin sinh sqrt square stop_gradient tan tanh"
+).split()
+BINARY = (
+    "add add_any and atan2 complex div eq eq_to ge gt igamma igamma_grad_a igammac le le_to lt "
+    "lt_to max min mul ne nextafter or polygamma pow random_gamma_grad rem shift_left "
+    "shift_right_arithmetic shift_right_logical sub xor zeta"
+).split()
+TERNARY = "clamp regularized_incomplete_beta select_n".split()
+
+
+@register_pad_rule(*UNARY, *BINARY, *TERNARY)
+def _elementwise(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """Binds the primitive as it is: garbage in pad lanes stays in pad lanes."""
+    operands = align(cx, operands)
+    extents = broadcast_extents(operands)
+    (out,) = cx.bind(*(p.array for p in operands))
+    known = fills.elementwise(eqn.primitive.name, operands, extents, _numpy_dtype(out))
+    return [Padded(out, extents, **known)]
+
+
+def _numpy_dtype(array: Any) -> np.dtype:
+    return np.dtype(array.dtype)
+
+
+def align(cx: Context, operands: tuple[Padded, ...]) -> tuple[Padded, ...]:
+    """Gives operands one layout on every axis; scalars and axes of size 1 broadcast."""
+    rank = max(p.rank for p in operands)
+    aligned = list(operands)
+    for axis in range(rank):
+        wide = [k for k, p in enumerate(aligned) if p.rank == rank and p.extents[axis] != (1,)]
+        if not wide:
+            continue
+        for k, p in zip(wide, cx.unify([(aligned[k], axis) for k in wide]), strict=True):
+            aligned[k] = p
+    return tuple(aligned)
+
+
+def broadcast_extents(operands: tuple[Padded, ...]) -> tuple[Extent, ...]:
+    """Layout of the result of aligned operands."""
+    rank = max(p.rank for p in operands)
+    columns = zip(*(p.extents for p in operands if p.rank == rank), strict=True)
+    return tuple(next((e for e in column if e != (1,)), (1,)) for column in columns)

@@ -1,0 +1,1 @@
+"""Indexed reads and writes: gather, scatter, dynamic slices."""

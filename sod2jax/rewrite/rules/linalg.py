@@ -1,0 +1,1 @@
+"""Linear algebra: blocks that leave the true block alone."""

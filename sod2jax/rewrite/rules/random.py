@@ -1,0 +1,1 @@
+"""Random bits: the same numbers as without padding."""

@@ -1,0 +1,90 @@
+"""Reductions: pad lanes along reduced axes must hold the identity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.padded import Padded, RowReduction
+
+
+def lowest(dtype: Any) -> Any:
+    """The identity of max: -inf, the smallest integer, or False."""
+    return _extreme(dtype, -1)
+
+
+def highest(dtype: Any) -> Any:
+    """The identity of min: inf, the largest integer, or True."""
+    return _extreme(dtype, 1)
+
+
+def _extreme(dtype: Any, sign: int) -> Any:
+    if np.dtype(dtype).kind == "b":
+        return sign > 0
+    if jnp.issubdtype(dtype, np.inexact):
+        return sign * math.inf
+    info = jnp.iinfo(dtype)
+    return int(info.max if sign > 0 else info.min)
+
+
+def _ones(dtype: Any) -> Any:
+    """The identity of bitwise and."""
+    if np.dtype(dtype).kind == "b":
+        return True
+    return int(jnp.iinfo(dtype).max) if jnp.issubdtype(dtype, np.unsignedinteger) else -1
+
+
+def _zero(dtype: Any) -> Any:
+    return False if np.dtype(dtype).kind == "b" else 0
+
+
+def _one(dtype: Any) -> Any:
+    return True if np.dtype(dtype).kind == "b" else 1
+
+
+# The number that changes nothing, by monoid.
+IDENTITY: dict[str, Callable[[Any], Any]] = {
+    "sum": _zero,
+    "prod": _one,
+    "max": lowest,
+    "min": highest,
+    "and": _ones,
+    "or": _zero,
+    "xor": _zero,
+}
+_REDUCERS = {f"reduce_{monoid}": monoid for monoid in IDENTITY}
+
+
+@register_pad_rule(*_REDUCERS)
+def _reduce(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+    """Masks the reduced axes with the identity and reduces."""
+    monoid, axes = _REDUCERS[eqn.primitive.name], eqn.params["axes"]
+    fill = IDENTITY[monoid](operand.array.dtype)
+    operand = cx.mask(operand, axes, fill, f"the {monoid} would count them")
+    (out,) = cx.bind(operand.array)
+    kept = [k for k in range(operand.rank) if k not in axes]
+    row = None
+    if monoid in ("sum", "max"):
+        row = RowReduction(monoid, operand.array, frozenset(axes), operand.nonnegative, tuple(kept))
+    fills = _kept_fills(operand, kept, monoid)
+    nonnegative = operand.nonnegative and monoid in ("sum", "max", "min", "prod")
+    extents = tuple(operand.extents[k] for k in kept)
+    return [Padded(out, extents, fills, row=row, nonnegative=nonnegative)]
+
+
+def _kept_fills(operand: Padded, kept: list[int], monoid: str) -> dict[int, Any]:
+    """Rows of zeros sum to zero; rows of one number have it as their maximum and minimum."""
+    same = {"sum": (0,), "max": None, "min": None}.get(monoid, ())
+    fills = {}
+    for to, axis in enumerate(kept):
+        fill = operand.fills.get(axis)
+        known = fill is not None and fill.value is not None and not fill.or_nan_row
+        if known and (same is None or fill.value in same):
+            fills[to] = fill
+    return fills

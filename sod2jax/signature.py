@@ -1,0 +1,188 @@
+"""Arguments, specs and the signatures that link a call to a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from sod2jax import dims
+from sod2jax.calls import abstract
+from sod2jax.dims import Dim
+from sod2jax.errors import ShapeError, SpecError
+
+_ELLIPSIS = "..."
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One array of a call, abstractly.
+
+    Attributes:
+      name: how a user would write it, such as ``x['mask']``.
+      aval: JAX's abstract value at the call's exact shape.
+      shape: its dimensions as the specs have them.
+    """
+
+    name: str
+    aval: Any
+    shape: tuple[Dim, ...]
+
+    @property
+    def key(self) -> Any:
+        """What a program is specialised on: everything but the sizes of symbols."""
+        return (self.shape, self.aval.dtype, self.aval.weak_type)
+
+
+def spec_of(arguments: Mapping[str, Any], fun: Callable[..., Any], specs: Any) -> dict[str, Any]:
+    """The spec of every argument by parameter name.
+
+    Raises:
+      SpecError: more specs than parameters, or a name that is no parameter.
+    """
+    try:
+        parameters = list(inspect.signature(fun).parameters)
+    except (TypeError, ValueError):
+        parameters = list(arguments)
+    if isinstance(specs, Mapping):
+        unknown = sorted(set(specs) - set(parameters))
+        if unknown:
+            raise SpecError(f"shapes names {unknown}, but the parameters are {parameters}")
+        return dict(specs)
+    required = [name for name in parameters if name in arguments]
+    if len(specs) != len(required) and len(specs) != len(parameters):
+        raise SpecError(
+            f"shapes has {len(specs)} specs, but the function was called with {len(required)} "
+            f"arguments {required}: write one spec per argument, None where the shape is fixed"
+        )
+    return dict(zip(parameters, specs, strict=False))
+
+
+def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Leaf]:
+    """Every array of the arguments, in ``jax.tree`` order of the mapping's values.
+
+    Raises:
+      SpecError: a spec does not fit the tree or the rank of its argument.
+    """
+    out: list[Leaf] = []
+    for name, value in arguments.items():
+        paths = jax.tree_util.tree_flatten_with_path(value)[0]
+        matched = _broadcast_spec(specs.get(name), value, name)
+        for (path, leaf), spec in zip(paths, matched, strict=True):
+            label = name + jax.tree_util.keystr(path)
+            aval = abstract(leaf)
+            out.append(Leaf(label, aval, _read_spec(spec, aval.shape, label)))
+    return out
+
+
+def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
+    """One spec per leaf from a pytree prefix of specs."""
+    if spec is None or isinstance(spec, str):
+        return [spec] * len(jax.tree.leaves(value))
+    children, tree = jax.tree.flatten(value, is_leaf=lambda x: x is not value)
+    parts, spec_tree = jax.tree.flatten(spec, is_leaf=lambda x: x is not spec)
+    if tree != spec_tree:
+        raise SpecError(
+            f"the spec of '{name}' is {spec!r}, which is no prefix of the argument's tree "
+            f"{jax.tree.structure(value)}"
+        )
+    out: list[str | None] = []
+    for child, part in zip(children, parts, strict=True):
+        out += _broadcast_spec(part, child, name)
+    return out
+
+
+def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, ...]:
+    """The dimensions of one array: "b, s, 3", "b, ...", "_, s" ("_" takes the size of the call)."""
+    if spec is None:
+        return tuple(shape)
+    parts = [
+        part.strip() for part in _split_commas(spec.strip().removeprefix("(").removesuffix(")"))
+    ]
+    if _ELLIPSIS in parts:
+        at = parts.index(_ELLIPSIS)
+        missing = len(shape) - (len(parts) - 1)
+        parts = [*parts[:at], *["_"] * missing, *parts[at + 1 :]]
+    if len(parts) != len(shape):
+        raise SpecError(
+            f"the spec '{spec}' of '{name}' has {len(parts)} dimensions, but its shape "
+            f"{tuple(shape)} has {len(shape)}"
+        )
+    read = [
+        size if part == "_" else dims.parse(part) for part, size in zip(parts, shape, strict=True)
+    ]
+    for axis, (dim, size) in enumerate(zip(read, shape, strict=True)):
+        if isinstance(dim, int) and dim != size:
+            raise ShapeError(
+                f"axis {axis} of '{name}' has size {size}, but its spec '{spec}' fixes it at {dim}"
+            )
+    return tuple(read)
+
+
+def _split_commas(spec: str) -> list[str]:
+    """Splits at commas outside parentheses; a trailing comma adds nothing."""
+    parts, depth = [""], 0
+    for char in spec:
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts if parts[-1].strip() else parts[:-1]
+
+
+def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
+    """The size of every symbol, from the shapes of a call.
+
+    Raises:
+      ShapeError: two axes disagree on a symbol, or no axis gives one.
+    """
+    sizes: dict[str, int] = {}
+    origin: dict[str, str] = {}
+    axes = [
+        (leaf.name, axis, dim, size)
+        for leaf in leaves
+        for axis, (dim, size) in enumerate(zip(leaf.shape, leaf.aval.shape, strict=True))
+        if dims.is_symbolic(dim)
+    ]
+    pending = sorted(axes, key=lambda entry: len(str(entry[2])))
+    for name, axis, dim, size in pending:
+        unknown = dims.symbols_of(dim) - set(sizes)
+        if len(unknown) == 1:
+            (symbol,) = unknown
+            value = _invert(dim, symbol, size, sizes)
+            if value is None:
+                raise ShapeError(
+                    f"axis {axis} of '{name}' has size {size}, which no integer '{symbol}' gives "
+                    f"for its spec '{dim}'"
+                )
+            sizes[symbol], origin[symbol] = value, f"axis {axis} of '{name}'"
+    for name, axis, dim, size in axes:
+        missing = sorted(dims.symbols_of(dim) - set(sizes))
+        if missing:
+            raise SpecError(
+                f"no axis determines {missing}: some spec must hold the symbol alone, or in an "
+                f"expression linear in it, besides '{dim}' of axis {axis} of '{name}'"
+            )
+        expected = dims.evaluate(dim, sizes)
+        if expected != size:
+            used = ", ".join(
+                f"{s} = {sizes[s]} from {origin[s]}" for s in sorted(dims.symbols_of(dim))
+            )
+            raise ShapeError(
+                f"axis {axis} of '{name}' has size {size}, but its spec '{dim}' makes it "
+                f"{expected} ({used})"
+            )
+    return sizes
+
+
+def _invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
+    """The integer value of ``symbol`` at which a linear dimension has a size."""
+    zero = dims.evaluate(dim, {**sizes, symbol: 0})
+    slope = dims.evaluate(dim, {**sizes, symbol: 1}) - zero
+    if slope == 0 or (size - zero) % slope:
+        return None
+    return (size - zero) // slope

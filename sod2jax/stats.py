@@ -1,0 +1,74 @@
+"""Counters of an optimized function."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping
+
+from sod2jax.bucket import Bucket
+
+
+@dataclasses.dataclass(frozen=True)
+class Stats:
+    """What an optimized function has done so far.
+
+    Attributes:
+      calls: calls from Python; those under ``jit``, ``grad`` or ``vmap`` are inlined, not counted.
+      traces: symbolic traces.
+      compiles: executables built.
+      compile_seconds: seconds spent on building them, added over threads.
+      exact_fallbacks: calls that ran through an exact-shape executable.
+      padding_waste: mean of padded over true elements of the symbolic inputs, minus 1.
+      hits: calls per bucket.
+    """
+
+    calls: int = 0
+    traces: int = 0
+    compiles: int = 0
+    compile_seconds: float = 0.0
+    exact_fallbacks: int = 0
+    padding_waste: float = 0.0
+    hits: Mapping[Bucket, int] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        hits = ", ".join(f"[{bucket}]: {count}" for bucket, count in self.hits.items()) or "none"
+        return (
+            f"{self.calls} calls, {self.traces} traces, {self.compiles} compiles "
+            f"({self.compile_seconds:.2f} s), {self.exact_fallbacks} exact fallbacks, "
+            f"padding waste {self.padding_waste:.1%}; calls per bucket: {hits}"
+        )
+
+
+class Counters:
+    """The live counters behind ``Stats``; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stats = Stats()
+        self._waste = 0.0
+        self._hits: dict[Bucket, int] = {}
+
+    def add(self, **more: float) -> None:
+        """Adds to plain counters, by name."""
+        with self._lock:
+            changed = {name: getattr(self._stats, name) + value for name, value in more.items()}
+            self._stats = dataclasses.replace(self._stats, **changed)
+
+    def hit(self, bucket: Bucket, waste: float) -> None:
+        """Counts a call of a bucket."""
+        with self._lock:
+            self._hits[bucket] = self._hits.get(bucket, 0) + 1
+            self._waste += waste
+
+    def read(self) -> Stats:
+        """A consistent copy."""
+        with self._lock:
+            calls = sum(self._hits.values())
+            waste = self._waste / calls if calls else 0.0
+            return dataclasses.replace(
+                self._stats,
+                calls=calls + self._stats.exact_fallbacks,
+                padding_waste=waste,
+                hits=dict(self._hits),
+            )

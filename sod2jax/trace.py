@@ -1,0 +1,94 @@
+"""Function and specs to a symbolic program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import export
+
+from sod2jax import _compat, dims
+from sod2jax.errors import TraceError
+from sod2jax.program import Program
+from sod2jax.region import Region
+from sod2jax.signature import Leaf
+
+
+def trace(
+    fun: Callable[..., Any],
+    arguments: Sequence[Any],
+    leaves: Sequence[Leaf],
+    region: Region,
+    name: str,
+) -> Program:
+    """Traces ``fun(*arguments)`` with the symbolic shapes of ``leaves``.
+
+    Args:
+      fun: takes the dynamic arguments by position.
+      arguments: pytrees whose leaves, in order, are described by ``leaves``.
+      leaves: the arrays with their symbolic shapes.
+      region: the ranges and constraints of the symbols; tracing may rely on them.
+      name: what to call the program.
+
+    Raises:
+      TraceError: the function wants concrete sizes, or its shapes do not fit.
+    """
+    shapes = _jax_shapes(leaves, region)
+    specs = [
+        jax.ShapeDtypeStruct(shape, leaf.aval.dtype, weak_type=leaf.aval.weak_type)
+        for leaf, shape in zip(leaves, shapes, strict=True)
+    ]
+    tree = jax.tree.structure(tuple(arguments))
+    try:
+        traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
+    except (
+        _compat.InconclusiveDimensionOperation,
+        jax.errors.JAXTypeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise TraceError(_explain(name, region, leaves, error)) from error
+    closed = traced.jaxpr
+    return Program(
+        name=name,
+        jaxpr=closed,
+        constants=tuple(_compat.constants(closed)),
+        in_names=tuple(leaf.name for leaf in leaves),
+        out_tree=jax.tree.structure(traced.out_info),
+        region=region,
+    )
+
+
+def _jax_shapes(leaves: Sequence[Leaf], region: Region) -> list[tuple[Any, ...]]:
+    """The leaves' shapes as JAX dimensions, in one fresh scope that knows the region."""
+    bounds = []
+    for name, low, high in region.ranges:
+        bounds += [f"{name} >= {low}"] if low > 1 else []
+        bounds += [f"{name} <= {high}"] if high is not None else []
+    scope = export.SymbolicScope([*bounds, *map(str, region.constraints)])
+    return [_to_jax(leaf.shape, scope) for leaf in leaves]
+
+
+def _to_jax(shape: Sequence[dims.Dim], scope: Any) -> tuple[Any, ...]:
+    if not any(map(dims.is_symbolic, shape)):
+        return tuple(shape)
+    text = ", ".join(dims.jax_text(d) for d in shape)
+    return export.symbolic_shape(f"({text},)", scope=scope)
+
+
+def _explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception) -> str:
+    symbolic = [leaf for leaf in leaves if any(map(dims.is_symbolic, leaf.shape))]
+    shown = "; ".join(f"{leaf.name}: ({', '.join(map(str, leaf.shape))})" for leaf in symbolic)
+    unbounded = [symbol for symbol, _, high in region.ranges if high is None]
+    remedies = [
+        f"bound the symbol: constraints=('{unbounded[0]} <= 512',)" if unbounded else "",
+        "declare a divisibility in the spec, such as '4*k' for a size that is split by 4",
+        "give the axis a fixed size where the function needs a number",
+    ]
+    advice = "; or ".join(filter(None, remedies))
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"{name} cannot be traced with the symbolic shapes {shown} ({region}). "
+        f"{type(error).__name__}: {reason}. What can help: {advice}."
+    )

@@ -1,0 +1,20 @@
+"""One table of programs: it feeds the exactness tests and the coverage page."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from harnesses.base import Arg as Arg
+from harnesses.base import Harness as Harness
+from harnesses.base import check as check
+
+
+def all_harnesses() -> dict[str, Harness]:
+    """Every harness by name, from all family files of this package."""
+    table: dict[str, Harness] = {}
+    for module in sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"):
+        for harness in importlib.import_module(f"{__name__}.{module}").HARNESSES:
+            assert harness.name not in table, f"two harnesses are called {harness.name}"
+            table[harness.name] = harness
+    return table

@@ -1,0 +1,169 @@
+"""What a harness is, and how it is run: poisoned, at several sizes, against plain ``jax.jit``."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import sod2jax
+from sod2jax import dims
+
+DEFAULT_BUCKET = {"b": 4, "s": 8, "t": 6}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arg:
+    """One array argument of a harness.
+
+    Attributes:
+      spec: its shape spec; a tuple of integers for a fixed shape.
+      dtype: its dtype.
+      make: ``make(rng, shape)`` gives its values; by default standard normal numbers, integers from
+        0 to 9, or fair coins, by dtype.
+    """
+
+    spec: str | tuple[int, ...]
+    dtype: Any = np.float32
+    make: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None = None
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape at given sizes."""
+        if isinstance(self.spec, tuple):
+            return self.spec
+        parts = [part for part in self.spec.split(",") if part.strip()]
+        return tuple(dims.evaluate(dims.parse(part), sizes) for part in parts)
+
+    def values(self, rng: np.random.Generator, sizes: Mapping[str, int]) -> np.ndarray:
+        """Random values at given sizes."""
+        shape = self.shape(sizes)
+        if self.make is not None:
+            return np.asarray(self.make(rng, shape)).astype(self.dtype)
+        if np.dtype(self.dtype) == bool:
+            return rng.random(shape) < 0.5
+        if jnp.issubdtype(self.dtype, np.complexfloating):
+            return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(self.dtype)
+        if jnp.issubdtype(self.dtype, np.inexact):
+            return rng.normal(size=shape).astype(self.dtype)
+        return rng.integers(0, 10, shape).astype(self.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Harness:
+    """One program with symbolic shapes.
+
+    Attributes:
+      name: unique; starts with the family or the primitive.
+      fun: the function, as written for exact shapes.
+      args: its arguments.
+      bucket: padded size of each symbol; ``DEFAULT_BUCKET`` where missing.
+      constraints: relations between the symbols, besides the bucket's bounds.
+      rtol: relative to the largest magnitude of each output array.
+      exact: the primitive that sends it to exact-shape executables; None if it runs padded.
+    """
+
+    name: str
+    fun: Callable[..., Any]
+    args: tuple[Arg, ...]
+    bucket: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    rtol: float = 1e-5
+    exact: str | None = None
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols of its specs, sorted."""
+        specs = [arg.spec for arg in self.args if isinstance(arg.spec, str)]
+        parts = [part for spec in specs for part in spec.split(",") if part.strip()]
+        return tuple(sorted({name for part in parts for name in dims.symbols_of(dims.parse(part))}))
+
+    @property
+    def full(self) -> dict[str, int]:
+        """The bucket."""
+        return {name: self.bucket.get(name, DEFAULT_BUCKET.get(name, 8)) for name in self.symbols}
+
+    def sizes(self) -> Iterator[dict[str, int]]:
+        """True sizes to run at: 1, the bucket, one less, and sizes that divide nothing."""
+        full = self.full
+        points = [
+            dict.fromkeys(full, 1),
+            full,
+            {name: max(1, size - 1) for name, size in full.items()},
+            {name: max(1, (2 * size) // 3 - k) for k, (name, size) in enumerate(full.items())},
+        ]
+        allowed = sod2jax.region.Region.of(
+            full, [sod2jax.region.Constraint.parse(c) for c in self.constraints]
+        )
+        unique = [p for k, p in enumerate(points) if p not in points[:k] and allowed.contains(p)]
+        return iter(unique or self._some(allowed))
+
+    def _some(self, allowed: Any) -> list[dict[str, int]]:
+        ranges = [range(1, size + 1) for size in self.full.values()]
+        points = [dict(zip(self.full, p, strict=True)) for p in itertools.product(*ranges)]
+        inside = [p for p in points if allowed.contains(p)]
+        return [inside[0], inside[len(inside) // 2], inside[-1]]
+
+    def optimized(self, on_unsupported: str = "error") -> sod2jax.OptimizedFunction:
+        """The function, optimized for the one bucket."""
+        specs = tuple(arg.spec if isinstance(arg.spec, str) else None for arg in self.args)
+        return sod2jax.optimize(
+            self.fun,
+            shapes=specs,
+            constraints=self.constraints,
+            buckets={name: (size,) for name, size in self.full.items()},
+            on_unsupported=on_unsupported,
+        )
+
+
+def check(harness: Harness) -> None:
+    """Runs a harness at all its sizes; asserts that it is exact, and blind to what padding holds."""
+    optimized = harness.optimized()
+    plain = jax.jit(harness.fun)
+    for number, sizes in enumerate(harness.sizes()):
+        rng = np.random.default_rng(number)
+        inputs = [arg.values(rng, sizes) for arg in harness.args]
+        want = jax.tree.leaves(plain(*inputs))
+        for seen in run_both(optimized, inputs):
+            assert_same(seen, want, harness.rtol, f"{harness.name} at {sizes}")
+
+
+def run_both(optimized: sod2jax.OptimizedFunction, inputs: list[Any]) -> Iterator[list[Any]]:
+    """Results with zeros and with poison in the padding; asserts that they are equal bit for bit."""
+    plan, specialisation = optimized._plan(optimized._caller.read(tuple(inputs), {}))
+    executable = specialisation.executables.get(plan.bucket)
+    clean, poisoned = (
+        jax.tree.leaves(plan(inputs, executable, poison)) for poison in (False, True)
+    )
+    for a, b in zip(clean, poisoned, strict=True):
+        assert bits(a) == bits(b), "poison in the padding changed a result"
+    yield poisoned
+
+
+def bits(array: Any) -> bytes:
+    """The bytes of an array, PRNG keys included."""
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
+        array = jax.random.key_data(array)
+    return np.asarray(array).tobytes()
+
+
+def assert_same(seen: list[Any], want: list[Any], rtol: float, where: str) -> None:
+    """Shapes, dtypes and integers equal; floats equal relative to the largest magnitude."""
+    assert len(seen) == len(want)
+    for k, (a, b) in enumerate(zip(seen, want, strict=True)):
+        place = f"output {k} of {where}"
+        assert isinstance(a, jax.Array), place
+        assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type), place
+        if not jnp.issubdtype(a.dtype, np.inexact):
+            assert bits(a) == bits(b), place
+            continue
+        x, y = (np.asarray(v).astype(np.complex128) for v in (a, b))
+        finite = np.abs(y[np.isfinite(y)])
+        scale = float(finite.max()) if finite.size else 0.0
+        np.testing.assert_allclose(
+            x, y, rtol=rtol, atol=rtol * scale, err_msg=place, equal_nan=True
+        )

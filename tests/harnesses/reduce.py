@@ -1,0 +1,79 @@
+"""Reductions and contractions."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from harnesses.base import Arg, Harness
+
+BS = Arg("b, s")
+BSI = Arg("b, s", np.int32)
+BSB = Arg("b, s", bool)
+
+
+def _attention(x: jax.Array, w: jax.Array) -> jax.Array:
+    q, k, v = jnp.split(x @ w, 3, axis=-1)
+    weights = jax.nn.softmax(jnp.einsum("bsd,btd->bst", q, k))
+    return jnp.einsum("bst,btd->bsd", weights, v)
+
+
+HARNESSES = [
+    *(
+        Harness(f"reduce_{name}_{dtype.__name__}", fun, (Arg("b, s", dtype),))
+        for name, fun, dtypes in (
+            ("sum", lambda x: (x.sum(), x.sum(0), x.sum(1)), (np.float32, np.int32, np.complex64)),
+            ("prod", lambda x: (x.prod(), x.prod(0)), (np.float32, np.int32)),
+            ("max", lambda x: (x.max(), x.max(0), x.max(1)), (np.float32, np.int32, np.uint8)),
+            ("min", lambda x: (x.min(), x.min(0), x.min(1)), (np.float32, np.int32, np.uint8)),
+            ("all", lambda x: (x.all(), x.all(0)), (bool,)),
+            ("any", lambda x: (x.any(), x.any(1)), (bool,)),
+            ("bitand", lambda x: jnp.bitwise_and.reduce(x, axis=1), (np.int32, np.uint8)),
+            ("bitor", lambda x: jnp.bitwise_or.reduce(x, axis=1), (np.int32, np.uint8)),
+            ("bitxor", lambda x: jnp.bitwise_xor.reduce(x, axis=1), (np.int32,)),
+        )
+        for dtype in dtypes
+    ),
+    Harness("mean_var", lambda x: (x.mean(1), x.var(1), x.std()), (BS,)),
+    Harness("softmax", lambda x: jax.nn.softmax(x, axis=1), (BS,)),
+    Harness("softmax_first_axis", lambda x: jax.nn.softmax(x, axis=0), (BS,)),
+    Harness("log_softmax", lambda x: jax.nn.log_softmax(x), (BS,)),
+    Harness("logsumexp", lambda x: jax.nn.logsumexp(x, axis=1), (BS,)),
+    Harness(
+        "softmax_of_infinities",
+        lambda x: jax.nn.softmax(jnp.where(x > 0, jnp.inf, x), axis=1).sum(1),
+        (BS,),
+    ),
+    Harness(
+        "softmax_of_minus_infinities",
+        lambda x: jax.nn.softmax(jnp.where(x > -9, -jnp.inf, x), axis=1).sum(1),
+        (BS,),
+    ),
+    Harness(
+        "softmax_weights_signed_sum",
+        lambda x, y: ((x - x.max(1, keepdims=True)) / x.sum(1, keepdims=True)) @ y,
+        (BS, Arg("s, 3")),
+    ),
+    Harness("matmul_free", lambda x, w: x @ w, (Arg("b, s, 4"), Arg((4, 3)))),
+    Harness("matmul_contract", lambda x, y: x @ y, (BS, Arg("s, t"))),
+    Harness("matmul_contract_int", lambda x, y: x @ y, (BSI, Arg("s, t", np.int32))),
+    Harness(
+        "matmul_batch",
+        lambda x, y: jnp.einsum("bst,btu->bsu", x, y),
+        (Arg("b, s, t"), Arg("b, t, 3")),
+    ),
+    Harness("matmul_merged", lambda x, w: x.reshape(-1, 4) @ w, (Arg("b, s, 4"), Arg((4, 3)))),
+    Harness(
+        "matmul_contract_merged",
+        lambda x, y: x.reshape(-1, 4).T @ y.reshape(-1, 4),
+        (Arg("b, s, 4"), Arg("b, s, 4")),
+    ),
+    Harness("matmul_contract_layouts", lambda x, y: x.reshape(-1) @ y, (BS, Arg("b*s"))),
+    Harness("masked_mean", lambda x, m: (x * m).sum() / m.sum(), (BS, BSB)),
+    Harness(
+        "layer_norm",
+        lambda x: (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + 1e-3),
+        (BS,),
+    ),
+]
