@@ -1,0 +1,35 @@
+"""Models with dynamic shapes, each written for exact shapes and loaded by name."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from models.base import Model as Model
+
+NAMES = ("codebert",)
+
+
+def load(
+    name: str, size: str = "tiny", *, weights: str | Path | None = None, seed: int = 0
+) -> Model:
+    """Builds a model; only the module of this one model is imported.
+
+    Args:
+      name: one of `NAMES`.
+      size: a configuration of that model, such as "tiny" or "base".
+      weights: a checkpoint (.safetensors, or a torch .bin or .pt file), or a directory that
+        holds one; without it the parameters are random.
+      seed: of the random parameters.
+
+    Raises:
+      ValueError: for a name or a size that does not exist, and for a checkpoint whose tensors
+        do not fit the configuration.
+    """
+    if name not in NAMES:
+        raise ValueError(f"there is no model {name!r}; the models are: {', '.join(NAMES)}")
+    module = importlib.import_module(f"models.{name}")
+    if size not in module.SIZES:
+        sizes = ", ".join(module.SIZES)
+        raise ValueError(f"{name} has no size {size!r}; its sizes are: {sizes}")
+    return module.build(size, weights=weights, seed=seed)
