@@ -1,0 +1,212 @@
+"""The command line: reads options, refuses wrong ones in one line, runs, prints, saves."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from sod2jax.bench.methods import METHODS, REFERENCE
+from sod2jax.bench.suite import SuiteFile
+from sod2jax.bench.worker import load_suite_file
+
+PROGRAM = "python -m sod2jax.bench"
+BUILTIN = "encoder"
+MODELS = Path("models")
+SUITES = Path("bench", "suites")
+TOLERANCE = 1e-4
+REQUESTS, QUICK_REQUESTS = 60, 12
+PASSES, QUICK_PASSES = 3, 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run, with every default filled in."""
+
+    suite: Path | None
+    about: str
+    model: str
+    size: str
+    batches: tuple[int, ...]
+    methods: tuple[str, ...]
+    requests: int
+    passes: int
+    seed: int
+    weights: Path | None
+    json: Path | None
+    plot: Path | None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage text before it."""
+        self.exit(2, f"{PROGRAM}: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the bench.
+
+    Returns:
+      0, or 1 when a method failed or its results differ from `jit-exact`'s by more than 1e-4.
+
+    Raises:
+      SystemExit: with status 2, for wrong arguments.
+    """
+    parser = _make_parser()
+    settings = _settings(parser, parser.parse_args(argv))
+    _require_extra(parser, settings)
+    # Imported only now: these need the extra `bench`.
+    from sod2jax.bench import runner, table
+
+    try:
+        outcome = runner.run(settings)
+    except KeyboardInterrupt:
+        return 130
+    table.show(outcome, settings)
+    if settings.json:
+        report = {"environment": outcome.environment, "rows": outcome.rows}
+        settings.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    if settings.plot and outcome.rows:
+        from sod2jax.bench import plot
+
+        plot.save(outcome.rows, settings.plot)
+    wrong = [row for row in outcome.rows if (row["max_error"] or 0.0) > TOLERANCE]
+    for row in wrong:
+        print(
+            f"{PROGRAM}: {row['method']} at batch {row['batch']} differs from {REFERENCE} "
+            f"by {row['max_error']:.1e}, more than {TOLERANCE:.0e}",
+            file=sys.stderr,
+        )
+    return 1 if outcome.failures or wrong else 0
+
+
+def _make_parser() -> _Parser:
+    parser = _Parser(
+        prog=PROGRAM,
+        description="One stream of variable-length requests through a model, run several ways. "
+        "Suites are read from bench/suites of the current folder; without one, a small built-in "
+        "encoder is used.",
+    )
+    add = parser.add_argument
+    add("--model", help=f"a suite of bench/suites, or {BUILTIN} (built in)")
+    add("--size", help="configuration of the model, as its suite defines them")
+    add("--batch", nargs="+", metavar="N", help="rows per request; several allowed (default: 1 4)")
+    add("--requests", type=_positive, metavar="N", help=f"requests (default: {REQUESTS})")
+    add("--passes", type=_positive, metavar="N", help=f"warm passes (default: {PASSES})")
+    add("--seed", type=_natural, default=0, help="of weights and requests (default: 0)")
+    add("--methods", nargs="+", metavar="NAME", help=f"some of: {', '.join(METHODS)}")
+    add("--weights", type=Path, metavar="PATH", help="checkpoint instead of random weights")
+    add("--quick", action="store_true", help="smallest size and few requests: under a minute")
+    add("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    add("--plot", type=Path, metavar="FILE.png", help="draw latency and cumulative time")
+    return parser
+
+
+def _settings(parser: _Parser, args: argparse.Namespace) -> Settings:
+    suites = _find_suites()
+    model = args.model or ("codebert" if "codebert" in suites else next(iter(suites)))
+    _require_one_of(parser, "model", model, suites)
+    suite = _load(parser, suites[model])
+    size = args.size or (suite.quick_size if args.quick else suite.default_size)
+    _require_one_of(parser, "size", size, suite.sizes)
+    if args.weights and not suite.takes_weights:
+        parser.error(f"--weights: the model {model!r} has no weights to load")
+    if args.weights and not args.weights.exists():
+        parser.error(f"--weights: no such path: {args.weights}")
+    if args.plot and args.plot.suffix != ".png":
+        parser.error(f"--plot: {args.plot} does not end in .png")
+    _require_writable(parser, "--json", args.json)
+    _require_writable(parser, "--plot", args.plot)
+    return Settings(
+        suite=suites[model],
+        about=suite.about,
+        model=model,
+        size=size,
+        batches=_batches(parser, args.batch or ["1", "4"]),
+        methods=_methods(parser, args.methods or list(METHODS)),
+        requests=args.requests or (QUICK_REQUESTS if args.quick else REQUESTS),
+        passes=args.passes or (QUICK_PASSES if args.quick else PASSES),
+        seed=args.seed,
+        weights=args.weights,
+        json=args.json,
+        plot=args.plot,
+    )
+
+
+def _find_suites() -> dict[str, Path | None]:
+    """Names of suites and their files; the built-in suite has none and comes last."""
+    files = sorted(SUITES.glob("*.py")) if MODELS.is_dir() else []
+    return {**{path.stem: path.resolve() for path in files}, BUILTIN: None}
+
+
+def _load(parser: _Parser, path: Path | None) -> SuiteFile:
+    try:
+        return load_suite_file(None if path is None else str(path))
+    except (ImportError, AttributeError, SyntaxError) as e:
+        parser.error(f"cannot load the suite {path}: {e}")
+
+
+def _methods(parser: _Parser, words: Sequence[str]) -> tuple[str, ...]:
+    """The methods named, in the order of the table: the reference must run first."""
+    names = _split(words)
+    if not names:
+        parser.error("argument --methods: expected at least one")
+    for name in names:
+        _require_one_of(parser, "method", name, METHODS)
+    return tuple(name for name in METHODS if name in names)
+
+
+def _batches(parser: _Parser, words: Sequence[str]) -> tuple[int, ...]:
+    if not _split(words):
+        parser.error("argument --batch: expected at least one")
+    try:
+        return tuple(dict.fromkeys(_positive(word) for word in _split(words)))
+    except argparse.ArgumentTypeError as e:
+        parser.error(f"argument --batch: {e}")
+
+
+def _split(words: Sequence[str]) -> list[str]:
+    """Words given one by one, or joined by commas."""
+    return [part for word in words for part in word.split(",") if part]
+
+
+def _positive(text: str) -> int:
+    return _at_least(text, 1, "is not a positive number")
+
+
+def _natural(text: str) -> int:
+    return _at_least(text, 0, "is not a number from 0")
+
+
+def _at_least(text: str, least: int, complaint: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} {complaint}")
+    return int(text)
+
+
+def _require_one_of(parser: _Parser, what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        parser.error(f"unknown {what} {name!r}; known: {', '.join(known)}")
+
+
+def _require_writable(parser: _Parser, option: str, path: Path | None) -> None:
+    if path is None:
+        return
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        parser.error(f"{option}: no folder {folder}")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        parser.error(f"{option}: cannot write {path}")
+
+
+def _require_extra(parser: _Parser, settings: Settings) -> None:
+    needed = ["rich", "psutil", *(["matplotlib"] if settings.plot else [])]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        parser.error(f"needs {', '.join(missing)}: pip install 'sod2jax[bench]'")

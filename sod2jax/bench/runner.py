@@ -1,0 +1,189 @@
+"""Runs every method in a fresh process, one after another, and collects their rows."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sod2jax.bench.cli import Settings
+from sod2jax.bench.methods import REFERENCE
+from sod2jax.bench.worker import TICK, Job
+
+_BUSY_PERCENT = 25
+_LOG_LINES = 12
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A worker that gave no result; `log` is the end of what it wrote to stderr."""
+
+    method: str
+    batch: int
+    log: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave: rows of the table, in the JSON's schema, and what went wrong."""
+
+    environment: dict[str, Any]
+    rows: list[dict[str, Any]]
+    failures: list[Failure]
+
+
+def run(settings: Settings) -> Outcome:
+    """Runs all methods at all batch sizes, with a progress bar on stderr for each."""
+    console = Console(stderr=True)
+    environment = _environment(settings)
+    if environment["busy_percent"] > _BUSY_PERCENT:
+        busy = environment["busy_percent"]
+        console.print(f"[yellow]Other programs use {busy:.0f}% of the CPU: expect noise.[/]")
+    rows, failures = [], []
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[phase]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        for batch in settings.batches:
+            with tempfile.TemporaryDirectory(prefix="sod2jax-bench-") as folder:
+                for method in settings.methods:
+                    job = _job(settings, batch, method, Path(folder), failures)
+                    result = _run_one(job, progress)
+                    if isinstance(result, Failure):
+                        failures.append(result)
+                        continue
+                    rows.append(result["row"])
+                    environment.update(result["device"])
+    return Outcome(environment, rows, failures)
+
+
+def _job(
+    settings: Settings, batch: int, method: str, folder: Path, failures: Sequence[Failure]
+) -> Job:
+    failed = any(f.method == REFERENCE and f.batch == batch for f in failures)
+    compare = REFERENCE in settings.methods and not failed
+    return Job(
+        suite=None if settings.suite is None else str(settings.suite),
+        model=settings.model,
+        size=settings.size,
+        batch=batch,
+        method=method,
+        requests=settings.requests,
+        passes=settings.passes,
+        seed=settings.seed,
+        weights=None if settings.weights is None else str(settings.weights.resolve()),
+        reference=str(folder) if compare else None,
+        result=str(folder / f"{method}.json"),
+    )
+
+
+def _run_one(job: Job, progress: Progress) -> dict[str, Any] | Failure:
+    total = job.requests * (1 + job.passes)
+    name = f"{job.method:<11} batch {job.batch}"
+    task = progress.add_task(name, total=total, phase="starting")
+
+    done = itertools.count(1)
+
+    def tick() -> None:
+        completed = next(done)
+        turn = completed // job.requests
+        phase = "done" if completed == total else f"warm {turn}" if turn else "cold"
+        progress.update(task, completed=completed, phase=phase)
+
+    status, log = run_worker(job, tick, progress.console.print)
+    if status == 0:
+        if log:
+            progress.console.print(f"{name}: {log}", style="dim", markup=False, highlight=False)
+        return json.loads(Path(job.result).read_text())
+    progress.update(task, phase="[red]failed[/]")
+    progress.stop_task(task)
+    log = "\n".join(log.splitlines()[-_LOG_LINES:]) or "it wrote nothing"
+    return Failure(job.method, job.batch, f"exit status {status}\n{log}")
+
+
+def run_worker(job: Job, tick: Callable[[], None], echo: Callable[[str], None]) -> tuple[int, str]:
+    """Runs a job in a fresh interpreter.
+
+    Args:
+      job: what to run.
+      tick: called after each request.
+      echo: called with every other line the worker prints.
+
+    Returns:
+      The exit status and everything written to stderr.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sod2jax.bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=_worker_environment(),
+        )
+        assert process.stdin is not None and process.stdout is not None
+        with process:
+            try:
+                process.stdin.write(json.dumps(asdict(job)))
+                process.stdin.close()
+                for line in process.stdout:
+                    text = line.rstrip("\n")
+                    tick() if text == TICK else echo(text)
+            except BaseException:
+                process.kill()
+                raise
+        log.seek(0)
+        return process.returncode, log.read().strip()
+
+
+def _worker_environment() -> dict[str, str]:
+    """This environment, with this copy of sod2jax importable and no compilation cache on disk."""
+    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    root = str(Path(__file__).resolve().parents[2])
+    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    return environment
+
+
+def _environment(settings: Settings) -> dict[str, Any]:
+    versions = {name: _version(name) for name in ("jax", "jaxlib", "numpy", "sod2jax")}
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "busy_percent": psutil.cpu_percent(interval=0.3),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seed": settings.seed,
+        "passes": settings.passes,
+        "weights": None if settings.weights is None else settings.weights.name,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,130 @@
+"""Prints the results: a table for each batch size, a line of comparison, and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sod2jax.bench.cli import Settings
+from sod2jax.bench.methods import REFERENCE
+
+if TYPE_CHECKING:
+    from sod2jax.bench.runner import Failure, Outcome
+
+_COLUMNS = (
+    "execu-\ntables",
+    "compile\ns",
+    "cold\ns",
+    "warm\ns",
+    "median\nms",
+    "p90\nms",
+    "waste",
+    "RSS\nMB",
+    "XLA peak MB\nmin / median / max",
+    "max\nerror",
+)
+_WIDE = 1000
+
+
+def show(outcome: Outcome, settings: Settings, console: Console | None = None) -> None:
+    """Prints everything to stdout, or to `console`."""
+    console = console or Console()
+    where = outcome.environment
+    console.print(
+        f"\n[bold]{settings.model} {settings.size}[/]: {settings.about}\n"
+        f"jax {where['jax']}, Python {where['python']}, {where['cpu_count']} CPUs, "
+        f"device {where.get('device_kind', 'unknown')}, seed {settings.seed}\n"
+    )
+    for batch in settings.batches:
+        rows = [row for row in outcome.rows if row["batch"] == batch]
+        failures = [failure for failure in outcome.failures if failure.batch == batch]
+        table = make_table(rows, failures, settings)
+        # A narrow terminal wraps lines; fitting the table would cut numbers.
+        options = console.options.update(max_width=_WIDE)
+        console.width = max(console.width, console.measure(table, options=options).maximum)
+        console.print(table)
+        for line in compare(rows):
+            console.print(line)
+        console.print()
+    for failure in outcome.failures:
+        console.print(f"[red]{failure.method} at batch {failure.batch} failed[/]", end=": ")
+        console.print(failure.log, markup=False, highlight=False)
+
+
+def make_table(
+    rows: Sequence[dict[str, Any]], failures: Sequence[Failure], settings: Settings
+) -> Table:
+    """The table of one batch size; a failed method keeps its line."""
+    batch = (rows[0] if rows else vars(failures[0]))["batch"]
+    title = _title(rows, batch, settings)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    failed = {failure.method for failure in failures}
+    cells = {row["method"]: _cells(row) for row in rows}
+    for method in settings.methods:
+        if method in failed:
+            table.add_row(method, "[red]failed[/]")
+            continue
+        table.add_row(method, *cells[method], style="bold" if method == "sod2jax" else "")
+    return table
+
+
+def _title(rows: Sequence[dict[str, Any]], batch: int, settings: Settings) -> str:
+    title = f"batch {batch}: {settings.requests} requests"
+    if not rows:
+        return title
+    shapes = {tuple(request["dims"].items()) for request in rows[0]["requests"]}
+    return f"{title}, {len(shapes)} distinct lengths, median of {settings.passes} warm passes"
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    peak = row["peak_bytes"]
+    peaks = (_megabytes(peak[name]) for name in ("min", "median", "max"))
+    return [
+        str(row["executables"]),
+        f"{row['compile_s']:.2f}",
+        f"{row['cold_s']:.2f}",
+        f"{row['warm_s']:.3f}",
+        f"{row['median_ms']:.2f}",
+        f"{row['p90_ms']:.2f}",
+        f"{row['waste']:+.0%}",
+        f"{row['rss_mb']:.0f}",
+        " / ".join(peaks),
+        _error(row["max_error"]),
+    ]
+
+
+def _megabytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.3g}"
+
+
+def _error(error: float | None) -> str:
+    if error is None:
+        return "-"
+    return f"{error:.1e}" if error else "0"
+
+
+def compare(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What sod2jax's row says beside `jit-exact`'s and `jit-pow2`'s, where both are there."""
+    found = {row["method"]: row for row in rows}
+    own = found.get("sod2jax")
+    if own is None:
+        return []
+    return [
+        f"sod2jax against {name}: cold {_ratio(other['cold_s'], own['cold_s'])}, "
+        f"warm {_ratio(other['warm_s'], own['warm_s'])}"
+        for name in (REFERENCE, "jit-pow2")
+        if (other := found.get(name))
+    ]
+
+
+def _ratio(other: float, own: float) -> str:
+    if own <= other:
+        return f"{other / own:.2f}x faster"
+    return f"{own / other:.2f}x slower"
