@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax._src import source_info_util
+from jax._src.export import shape_poly
 from jax._src.interpreters import pxla
 from jax._src.lax import lax as lax_internal
 from jax.extend.core import InconclusiveDimensionOperation, Literal
@@ -22,6 +23,7 @@ __all__ = [
     "bind",
     "constants",
     "dim_text",
+    "hook_dimensions",
     "host_to_device",
     "is_jaxpr",
     "is_literal",
@@ -59,6 +61,45 @@ def constants(jaxpr: Jaxpr) -> Sequence[Any]:
 def is_symbolic(dim: object) -> bool:
     """Whether a dimension of an aval is a symbolic expression."""
     return jax.export.is_symbolic_dim(dim)
+
+
+def hook_dimensions(
+    equal: Callable[[Callable[..., bool], Any, Any], Any],
+    truth: Callable[[Any], bool],
+    at_least: Callable[[Callable[..., bool], Any, Any], bool],
+    extremum: Callable[[Any, Any], None],
+) -> None:
+    """Lets callbacks see what is asked of symbolic dimensions; call once per process.
+
+    ``equal(original, a, b)`` answers ``a == b``; ``truth(a)`` answers ``bool(a)``;
+    ``at_least(original, a, b)`` answers ``a >= b``, which ``original`` may find inconclusive;
+    ``extremum(a, b)`` is told of every ``max`` and ``min`` that stays symbolic.
+    """
+    expression: Any = shape_poly._DimExpr
+    plain_equal, plain_at_least = expression.__eq__, shape_poly._geq_decision
+
+    def not_equal(a: Any, b: Any) -> Any:
+        answer = equal(plain_equal, a, b)
+        return not answer if isinstance(answer, bool) else ~answer
+
+    def geq(a: Any, b: Any, described: Any) -> bool:
+        return at_least(lambda x, y: plain_at_least(x, y, described), a, b)
+
+    def watched(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def call(a: Any, b: Any) -> Any:
+            result = method(a, b)
+            if result is not a and result is not b:
+                extremum(a, b)
+            return result
+
+        return call
+
+    expression.__eq__ = lambda a, b: equal(plain_equal, a, b)
+    expression.__ne__ = not_equal
+    expression.__bool__ = truth
+    shape_poly._geq_decision = geq
+    for name in ("max", "rmax", "min", "rmin"):
+        setattr(expression, name, watched(getattr(expression, name)))
 
 
 def dim_text(dim: object) -> str:

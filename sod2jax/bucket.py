@@ -97,18 +97,12 @@ def _next_power(size: int) -> int:
 def choose(region: Region, given: Mapping[str, tuple[int, ...]], max_executables: int) -> Ladders:
     """The ladders for a region: those given, and for the rest the best that the number allows.
 
+    A given ladder is cut to the region: sizes under its range go, sizes over it become its end.
+
     Raises:
-      SpecError: a given ladder names no symbol, or lies outside the range, or there are too many
-        buckets for ``max_executables``.
+      SpecError: the given ladders make more buckets than ``max_executables``.
     """
-    for name in sorted(set(given) - set(region.names)):
-        raise SpecError(
-            f"buckets names '{name}', but the symbols of the specs are {list(region.names)}"
-        )
-    for name, ladder in given.items():
-        low, high = region.range(name)
-        if ladder[0] < low or (high is not None and ladder[-1] > high):
-            raise SpecError(f"buckets[{name!r}] = {ladder} leaves the range {region}")
+    given = {n: _cut(given[n], lo, hi) for n, lo, hi in region.ranges if n in given}
     fixed = math.prod(map(len, given.values()))
     if fixed > max_executables:
         raise SpecError(
@@ -120,6 +114,11 @@ def choose(region: Region, given: Mapping[str, tuple[int, ...]], max_executables
     ladders |= {name: _best(low, high, counts[name])[1] for name, (low, high) in free.items()}
     ladders |= given
     return Ladders(tuple(sorted(ladders.items())))
+
+
+def _cut(ladder: tuple[int, ...], low: int, high: int | None) -> tuple[int, ...]:
+    top = ladder[-1] if high is None else high
+    return tuple(sorted({min(size, top) for size in ladder if size >= low} or {top}))
 
 
 def _share(free: Mapping[str, tuple[int, int]], most: int) -> dict[str, int]:

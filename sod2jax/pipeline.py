@@ -10,6 +10,7 @@ from sod2jax import bucket, classify, rdp
 from sod2jax.bucket import Bucket, Ladders
 from sod2jax.classify import Summary
 from sod2jax.compile import Executable, compile_bucket
+from sod2jax.guards import Decision
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
@@ -53,8 +54,11 @@ def analyse(
     name: str,
     buckets: Mapping[str, tuple[int, ...]],
     max_executables: int,
-) -> Analysis:
+) -> Analysis | Decision:
     """Traces a function once, classifies its operators, propagates dimensions and chooses buckets.
+
+    Returns:
+      The analysis; or the decision that differs within the region and stopped the trace.
 
     Raises:
       TraceError: the function cannot be traced with symbolic dimensions.
@@ -62,6 +66,8 @@ def analyse(
     """
     ladders = bucket.choose(region, buckets, max_executables)
     program = trace(fun, arguments, leaves, region, name)
+    if isinstance(program, Decision):
+        return program
     classes = classify.summarize(program.jaxpr)
     facts = rdp.analyse(program.jaxpr, region)
     return Analysis(program, classes, facts, ladders)

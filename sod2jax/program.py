@@ -7,6 +7,7 @@ from typing import Any
 
 from sod2jax import dims
 from sod2jax.dims import Dim
+from sod2jax.guards import Decision
 from sod2jax.region import Region
 
 
@@ -21,6 +22,7 @@ class Program:
       in_names: how a user would write each input, such as ``x['mask']``.
       out_tree: structure of the result.
       region: the sizes that the symbols may take.
+      guards: equalities of sizes that the trace took for false.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Program:
     in_names: tuple[str, ...]
     out_tree: Any
     region: Region
+    guards: tuple[Decision, ...] = ()
 
     @property
     def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -51,7 +54,8 @@ class Program:
             for name, var in zip(self.in_names, self.jaxpr.invars, strict=True)
         ]
         head = f"program {self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
-        return "\n".join([head, *_shortened(inputs)])
+        guards = [f"  guard: not {guard}" for guard in self.guards]
+        return "\n".join([head, *_shortened(inputs), *guards])
 
 
 def _shape(atom: Any) -> tuple[Dim, ...]:

@@ -45,6 +45,17 @@ class Constraint:
             left, op, right = right, ">=", left
         return cls(left, op, right, text.strip())
 
+    @classmethod
+    def of(cls, left: Dim, op: str, right: Dim) -> Constraint:
+        """The constraint that two dimensions satisfy; ``op`` is ">=" or "=="."""
+        left, right = dims.normalise(left), dims.normalise(right)
+        return cls(left, op, right, f"{dims.jax_text(left)} {op} {dims.jax_text(right)}")
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether it holds at all sizes, being about numbers only."""
+        return not self.symbols and bool(self.holds({}))
+
     def holds(self, sizes: Mapping[str, object]) -> object:
         """Whether the constraint holds, elementwise where sizes are arrays."""
         left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
@@ -134,16 +145,23 @@ class Region:
 
 
 def _tighten(known: dict[str, list], constraint: Constraint) -> bool:
-    """Moves a one-symbol bound into the ranges; False if the constraint says something else."""
-    left, right = constraint.left, constraint.right
-    for side, other, index in ((left, right, 0), (right, left, 1)):
-        if isinstance(side, sympy.Symbol) and isinstance(other, int):
-            for end in {0, 1} if constraint.op == "==" else {index}:
-                bound = known[side.name][end]
-                choose = max if end == 0 else min
-                known[side.name][end] = other if bound is None else choose(bound, other)
-            return True
-    return False
+    """Moves a linear bound of one symbol into the ranges; False if it says something else."""
+    difference = sympy.sympify(constraint.left) - constraint.right
+    if len(constraint.symbols) != 1:
+        return False
+    (name,) = constraint.symbols
+    slope = difference.coeff(dims.symbol(name), 1)
+    rest = sympy.expand(difference - slope * dims.symbol(name))
+    if not (slope.is_Integer and rest.is_Integer and slope != 0):
+        return False
+    # slope * n + rest >= 0, and <= 0 as well for an equality
+    at = -int(rest) / int(slope)
+    if constraint.op == "==" or slope > 0:
+        known[name][0] = max(known[name][0], math.ceil(at))
+    if constraint.op == "==" or slope < 0:
+        high = known[name][1]
+        known[name][1] = math.floor(at) if high is None else min(high, math.floor(at))
+    return True
 
 
 def bounds(dim: Dim, region: Region) -> Interval:

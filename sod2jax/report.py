@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from sod2jax.compile import Executable
 from sod2jax.pipeline import Analysis
+from sod2jax.regimes import Regime
 from sod2jax.stats import Stats
 
 
-def describe(analysis: Analysis, executables: Sequence[Executable]) -> str:
+def describe(analysis: Analysis, regime: Regime, executables: Sequence[Executable]) -> str:
     """One program: its stages, its buckets and its masks."""
-    lines = [str(analysis), "buckets:"]
+    lines = [str(analysis)]
+    lines += [f"regime: {reason}" for reason in regime.reasons]
+    lines += ["buckets:"]
     lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
     compiled = [f"  [{e.bucket}] compiled in {e.seconds:.2f} s" for e in executables]
     lines += compiled or ["  none compiled yet"]

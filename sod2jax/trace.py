@@ -8,11 +8,20 @@ from typing import Any
 import jax
 from jax import export
 
-from sod2jax import _compat, dims
+from sod2jax import _compat, dims, guards
 from sod2jax.errors import TraceError
+from sod2jax.guards import Decision
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
+
+# What JAX raises where a program wants a number, or its shapes do not fit.
+_FAILURES = (
+    _compat.InconclusiveDimensionOperation,
+    jax.errors.JAXTypeError,
+    TypeError,
+    ValueError,
+)
 
 
 def trace(
@@ -21,7 +30,7 @@ def trace(
     leaves: Sequence[Leaf],
     region: Region,
     name: str,
-) -> Program:
+) -> Program | Decision:
     """Traces ``fun(*arguments)`` with the symbolic shapes of ``leaves``.
 
     Args:
@@ -30,6 +39,9 @@ def trace(
       leaves: the arrays with their symbolic shapes.
       region: the ranges and constraints of the symbols; tracing may rely on them.
       name: what to call the program.
+
+    Returns:
+      The program; or the decision that differs within the region and stopped the trace.
 
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
@@ -40,15 +52,14 @@ def trace(
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
     tree = jax.tree.structure(tuple(arguments))
-    try:
-        traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-    except (
-        _compat.InconclusiveDimensionOperation,
-        jax.errors.JAXTypeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise TraceError(_explain(name, region, leaves, error)) from error
+    with guards.recording(region) as recorder:
+        try:
+            traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
+        except _FAILURES as error:
+            decision = recorder.undecided or recorder.extremum
+            if decision is not None:
+                return decision
+            raise TraceError(_explain(name, region, leaves, error)) from error
     closed = traced.jaxpr
     return Program(
         name=name,
@@ -57,6 +68,7 @@ def trace(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
         region=region,
+        guards=tuple(recorder.guards.values()),
     )
 
 

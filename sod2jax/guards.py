@@ -1,0 +1,203 @@
+"""What tracing decides about symbolic sizes: answers that hold for some shapes only.
+
+Equality of JAX's symbolic dimensions is total: ``n == 1`` is answered False, which is wrong at size
+1, and ``bool(n - 1)`` is always True. Every such answer that is given to the user's code, or to the
+library part of JAX, is recorded as a guard. A ``>=`` that cannot be answered for the whole region
+stops the trace, and the region is split there (see ``regimes``). Proofs of ``>=`` are ours: the
+bounds of jax 0.10 have errors for products of floordivs.
+
+The hooks act only inside ``recording``, and only on its own thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat, dims, region
+from sod2jax.dims import Dim
+from sod2jax.region import Region
+
+# Parts of JAX whose Python code decides by size, as users' code does.
+_LIBRARY = tuple(
+    os.sep + os.path.join("jax", "_src", part)
+    for part in ("numpy", "scipy", "nn", "image", "random.py", "ops")
+)
+_JAX = os.path.dirname(jax.__file__) + os.sep
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """``left == right`` or ``left >= right``, asked while tracing.
+
+    Attributes:
+      left, right: the dimensions compared.
+      op: "==" or ">=".
+      source: the line that asked, ``file:line (function)``.
+    """
+
+    left: Dim
+    op: str
+    right: Dim
+    source: str
+
+    def answer(self, sizes: Mapping[str, int]) -> bool:
+        """The answer at true sizes."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        return left == right if self.op == "==" else left >= right
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.op} {self.right} at {self.source}"
+
+
+@dataclasses.dataclass
+class Recorder:
+    """Collects the decisions of one trace.
+
+    Attributes:
+      area: the region that the trace is for.
+      guards: equalities that were answered False, though some sizes make them true.
+      undecided: the comparison that stopped the trace.
+      extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
+    """
+
+    area: Region
+    guards: dict[tuple[Dim, Dim], Decision] = dataclasses.field(default_factory=dict)
+    undecided: Decision | None = None
+    extremum: Decision | None = None
+    busy: bool = False
+
+
+_active = threading.local()
+
+
+@contextlib.contextmanager
+def recording(area: Region) -> Iterator[Recorder]:
+    """Records the decisions that this thread's trace makes inside the block."""
+    _install()
+    outer = getattr(_active, "recorder", None)
+    recorder = _active.recorder = Recorder(area)
+    try:
+        yield recorder
+    finally:
+        _active.recorder = outer
+
+
+def _recorder() -> Recorder | None:
+    recorder = getattr(_active, "recorder", None)
+    return None if recorder is None or recorder.busy else recorder
+
+
+@contextlib.contextmanager
+def _busy(recorder: Recorder) -> Iterator[None]:
+    recorder.busy = True
+    try:
+        yield
+    finally:
+        recorder.busy = False
+
+
+@functools.cache
+def _install() -> None:
+    _compat.hook_dimensions(_equal, _truth, _at_least, _extremum)
+
+
+def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
+    recorder = _recorder()
+    if recorder is None:
+        return original(a, b)
+    with _busy(recorder):
+        if isinstance(b, jax.Array | np.ndarray) and not isinstance(b, np.integer):
+            return jnp.equal(jnp.asarray(a), b)
+        answer = original(a, b)
+        if not answer and _is_dimension(b):
+            _guard(recorder, a, b)
+        return answer
+
+
+def _truth(a: Any) -> bool:
+    recorder = _recorder()
+    if recorder is not None:
+        with _busy(recorder):
+            _guard(recorder, a, 0)
+    return True
+
+
+def _guard(recorder: Recorder, a: Any, b: Any) -> None:
+    source = _asking_line()
+    if source is None:
+        return
+    left, right = dims.from_jax(a), dims.from_jax(b)
+    if 0 in region.bounds(dims.normalise(left - right), recorder.area):
+        recorder.guards.setdefault((left, right), Decision(left, "==", right, source))
+
+
+def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
+    recorder = _recorder()
+    if recorder is None:
+        return original(a, b)
+    with _busy(recorder):
+        left, right = dims.from_jax(a), dims.from_jax(b)
+        found = region.bounds(dims.normalise(left - right), recorder.area)
+        if found.low is not None and found.low >= 0:
+            return True
+        if found.high is not None and found.high < 0:
+            return False
+        recorder.undecided = Decision(left, ">=", right, _user_line())
+        raise _compat.InconclusiveDimensionOperation(
+            f"'{left} >= {right}' holds for some sizes of {recorder.area} and not for others"
+        )
+
+
+def _extremum(a: Any, b: Any) -> None:
+    recorder = _recorder()
+    if recorder is not None:
+        with _busy(recorder):
+            recorder.extremum = Decision(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+
+
+def _is_dimension(value: Any) -> bool:
+    return isinstance(value, int | np.integer) or _compat.is_symbolic(value)
+
+
+def _asking_line() -> str | None:
+    """The line that asked, if it belongs to the user's code or to JAX's library part."""
+    frame = sys._getframe(1)
+    while frame is not None and _is_machinery(frame.f_code.co_filename):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return None
+    name = frame.f_code.co_filename
+    if name.startswith(_JAX) and not any(part in name for part in _LIBRARY):
+        return None
+    return _line(frame)
+
+
+def _user_line() -> str:
+    """The nearest line outside JAX and this package's machinery."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_JAX) and not _is_machinery(name):
+            return _line(frame)
+        frame = frame.f_back  # type: ignore[assignment]
+    return "unknown source"
+
+
+def _is_machinery(filename: str) -> bool:
+    here = filename in (__file__, _compat.__file__, contextlib.__file__)
+    return here or filename == "<string>" or filename.endswith("shape_poly.py")
+
+
+def _line(frame: Any) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"

@@ -1,0 +1,223 @@
+"""From a call to its plan: specs, regime, program, bucket. All this happens once per shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sod2jax import dims, dispatch, pipeline, regimes, rewrite
+from sod2jax.bucket import Bucket
+from sod2jax.calls import Call, Caller
+from sod2jax.compile import Executable
+from sod2jax.dispatch import CallPlan
+from sod2jax.errors import ShapeError, SpecError, TraceError, UnsupportedPrimitiveError
+from sod2jax.executables import Executables
+from sod2jax.guards import Decision
+from sod2jax.options import Options
+from sod2jax.pipeline import Analysis
+from sod2jax.regimes import Regime
+from sod2jax.region import Constraint, Region
+from sod2jax.signature import Leaf, leaves_of, spec_of
+from sod2jax.stats import Counters
+
+_MOST_REGIMES = 8  # programs that one tree of arguments may split into
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Specialisation:
+    """One program with its executables.
+
+    Attributes:
+      key: the tree, static arguments and regime that it serves.
+      regime: the shapes it was traced for.
+      analysis: the program and what is known of it.
+      executables: its compiled buckets.
+    """
+
+    key: Any
+    regime: Regime
+    analysis: Analysis
+    executables: Executables
+
+
+Plan = tuple[CallPlan, Specialisation]
+
+
+class Planner:
+    """Plans the calls of one function, and remembers the plans.
+
+    Args:
+      fun: the user's function.
+      name: what to call it.
+      options: what the user asked for.
+      counters: where traces and compiles are counted.
+      refused: is told why a program runs with exact shapes; may raise instead.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        name: str,
+        options: Options,
+        counters: Counters,
+        refused: Callable[[Exception], None],
+    ):
+        self._fun, self._name, self._options = fun, name, options
+        self._counters, self._refused = counters, refused
+        self._caller = Caller(fun, options)
+        self._lock = threading.RLock()
+        self._plans: dict[Any, Plan | None] = {}
+        # What became of the trace of a regime; None: it runs with exact shapes.
+        self._traced: dict[Any, Specialisation | Decision | None] = {}
+
+    def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """The signature of a call."""
+        return self._caller.read(args, kwargs)
+
+    def plan(self, call: Call) -> Plan | None:
+        """The plan for a call; None to run it with exact shapes.
+
+        Raises:
+          ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
+          SpecError: the specs do not fit the arguments.
+        """
+        try:
+            return self._plans[call.key]
+        except KeyError:
+            plan = self._plans[call.key] = self._make_plan(call)
+            return plan
+
+    def give_up(self, specialisation: Specialisation, error: UnsupportedPrimitiveError) -> None:
+        """From now on, runs the calls of a program with exact shapes."""
+        self._refused(error)
+        with self._lock:
+            self._traced[specialisation.key] = None
+            self._plans.clear()
+
+    @property
+    def specialisations(self) -> list[Specialisation]:
+        """The programs traced so far."""
+        with self._lock:
+            return [s for s in self._traced.values() if isinstance(s, Specialisation)]
+
+    def _make_plan(self, call: Call) -> Plan | None:
+        arguments, order, function = self._caller.named(call)
+        leaves = leaves_of(arguments, spec_of(arguments, self._fun, self._options.shapes or {}))
+        if any(0 in leaf.aval.shape for leaf in leaves):
+            return None
+        regime = self._base(leaves)
+        with self._lock:
+            found, regime = self._find(call, regime, list(arguments.values()), function)
+        if found is None:
+            return None
+        program, sizes = found.analysis.program, regime.sizes
+        bucket = found.analysis.ladders.bucket(sizes)
+        shapes = rewrite.padded_shapes(program, program.region.below(bucket))
+        return dispatch.plan_call(program, bucket, sizes, order, shapes), found
+
+    def _base(self, leaves: Sequence[Leaf]) -> Regime:
+        """The regime of a call before anything is decided, with the bounds of given buckets."""
+        options = self._options
+        regime = regimes.base(leaves, options.constraints)
+        sizes = regime.sizes
+        for name, ladder in options.buckets.items():
+            if name not in regime.symbols:
+                known = sorted(regime.symbols)
+                raise SpecError(f"buckets names '{name}', but the symbols of the specs are {known}")
+            low, high = regime.region.range(name)
+            if ladder[0] < low or (high is not None and ladder[-1] > high):
+                raise SpecError(f"buckets[{name!r}] = {ladder} leaves the range {regime.region}")
+        bounds = [Constraint.parse(f"{n} <= {ladder[-1]}") for n, ladder in options.buckets.items()]
+        regime = regimes.base(leaves, (*options.constraints, *bounds))
+        _check_range(self._name, leaves, regime.region, sizes)
+        return regime
+
+    def _find(
+        self, call: Call, regime: Regime, arguments: Sequence[Any], function: Callable[..., Any]
+    ) -> tuple[Specialisation | None, Regime]:
+        """The program for a call, and the call's regime: what earlier traces decided narrows it."""
+        tree, static, _ = call.key
+        for _ in range(_MOST_REGIMES):
+            key = (tree, static, regime.key)
+            if key not in self._traced:
+                self._traced[key] = self._trace(key, regime, arguments, function)
+            found = self._traced[key]
+            if isinstance(found, Specialisation):
+                decision = regimes.violated(found.analysis.program.guards, regime.sizes)
+                if decision is None:
+                    return found, regime
+            elif found is None:
+                return None, regime
+            else:
+                decision = found
+            regime = regime.decided(decision)
+        self._refused(
+            TraceError(
+                f"{self._name} decides by size in more than {_MOST_REGIMES} ways: "
+                f"{'; '.join(regime.reasons)}. Narrow the constraints, or decide by jnp.where"
+            )
+        )
+        return None, regime
+
+    def _trace(
+        self, key: Any, regime: Regime, arguments: Sequence[Any], function: Callable[..., Any]
+    ) -> Specialisation | Decision | None:
+        options = self._options
+        try:
+            analysis = pipeline.analyse(
+                function,
+                arguments,
+                regime.leaves,
+                regime.region,
+                name=self._name,
+                buckets=options.buckets,
+                max_executables=options.max_executables,
+            )
+        except (TraceError, UnsupportedPrimitiveError) as error:
+            self._refused(error)
+            return None
+        finally:
+            self._counters.add(traces=1)
+        if isinstance(analysis, Decision):
+            return analysis
+
+        def build(bucket: Bucket) -> Executable:
+            executable = analysis.compile(bucket)
+            self._counters.add(compiles=1, compile_seconds=executable.seconds)
+            return executable
+
+        executables = Executables(build, options.max_executables)
+        return Specialisation(key, regime, analysis, executables)
+
+
+def _check_range(
+    name: str, leaves: Sequence[Leaf], region: Region, sizes: Mapping[str, int]
+) -> None:
+    for symbol, low, high in region.ranges:
+        if sizes[symbol] < low or (high is not None and sizes[symbol] > high):
+            raise ShapeError(_out_of_range(leaves, symbol, sizes[symbol], low, high))
+    for constraint in region.constraints:
+        if not constraint.holds(sizes):
+            used = ", ".join(f"{n} = {sizes[n]}" for n in sorted(constraint.symbols))
+            raise ShapeError(f"the call of {name} violates the constraint '{constraint}': {used}")
+
+
+def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: int | None) -> str:
+    axes = [
+        f"axis {axis} of '{leaf.name}'"
+        for leaf in leaves
+        for axis, dim in enumerate(leaf.shape)
+        if name in dims.symbols_of(dim)
+    ]
+    if size < low:
+        return (
+            f"{axes[0]} makes '{name}' {size}, under its minimum of {low}: lower the bound in "
+            f"constraints=('{name} >= {size}', ...)"
+        )
+    return (
+        f"{axes[0]} makes '{name}' {size}, over its maximum of {high}: to allow it, raise the "
+        f"bound in constraints=('{name} <= {size}', ...) or the largest of "
+        f"buckets={{'{name}': ...}}, whichever sets it"
+    )
