@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +25,18 @@ class OptimizedFunction:
     """A function that runs at any in-range shape from a small fixed set of executables.
 
     Made by ``sod2jax.optimize``; called as the function it wraps.
+
+    Attributes:
+      options: what was asked for.
+      planner: finds the program and the bucket of a call.
     """
 
     def __init__(self, fun: Callable[..., Any], options: Options):
         functools.update_wrapper(self, fun)
-        self._fun, self._options = fun, options
+        self._fun, self.options = fun, options
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._counters = Counters()
-        self._planner = Planner(fun, self._name, options, self._counters, self._fall_back)
+        self.planner = Planner(fun, self._name, options, self._counters, self._fall_back)
         self._fallback_reasons: list[str] = []
         self._exact = jax.jit(
             fun,
@@ -51,20 +56,24 @@ class OptimizedFunction:
           SpecError: the specs do not fit the arguments.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        call = self._planner.read(args, kwargs)
+        return self.run(args, kwargs, self.options.poison)
+
+    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], poison: bool) -> Any:
+        """Runs a call with zeros, or with poison, in the padding of its inputs."""
+        call = self.planner.read(args, kwargs)
         if call.is_traced:
             return self._fun(*args, **kwargs)
-        found = self._planner.plan(call)
+        found = self.planner.plan(call)
         if found is None:
             return self._run_exact(args, kwargs)
         plan, specialisation = found
         try:
             executable = specialisation.executables.get(plan.bucket)
         except UnsupportedPrimitiveError as error:
-            self._planner.give_up(specialisation, error)
+            self.planner.give_up(specialisation, error)
             return self._run_exact(args, kwargs)
         self._counters.hit(plan.bucket, plan.waste)
-        return plan(call.leaves, executable, self._options.poison)
+        return plan(call.leaves, executable, poison)
 
     def _run_exact(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         self._counters.add(exact_fallbacks=1)
@@ -72,7 +81,7 @@ class OptimizedFunction:
 
     def _fall_back(self, error: Exception) -> None:
         """Warns once per reason, or raises if the user wants no exact-shape executables."""
-        if self._options.on_unsupported == "error":
+        if self.options.on_unsupported == "error":
             raise error
         reason = str(error)
         if reason in self._fallback_reasons:
@@ -81,7 +90,7 @@ class OptimizedFunction:
         warnings.warn(
             f"{self._name} runs through exact-shape executables, one compile per shape: {reason}",
             ExactFallbackWarning,
-            stacklevel=2,
+            stacklevel=_callers_level(),
         )
 
     # Ahead of time
@@ -92,7 +101,7 @@ class OptimizedFunction:
         Raises:
           TraceError: the function cannot be traced with symbolic dimensions.
         """
-        found = self._planner.plan(self._planner.read(args, kwargs))
+        found = self.planner.plan(self.planner.read(args, kwargs))
         if found is None:
             raise TraceError(
                 f"{self._name} runs with exact shapes: {'; '.join(self._fallback_reasons)}"
@@ -108,7 +117,7 @@ class OptimizedFunction:
         Raises:
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        found = self._planner.plan(self._planner.read(args, kwargs))
+        found = self.planner.plan(self.planner.read(args, kwargs))
         if found is None:
             return self
         plan, specialisation = found
@@ -121,7 +130,7 @@ class OptimizedFunction:
                 for _ in pool.map(specialisation.executables.get, reversed(buckets)):
                     bar.update()
         except UnsupportedPrimitiveError as error:
-            self._planner.give_up(specialisation, error)
+            self.planner.give_up(specialisation, error)
         return self
 
     # Reading
@@ -129,13 +138,13 @@ class OptimizedFunction:
     @property
     def buckets(self) -> tuple[Bucket, ...]:
         """The buckets chosen so far: those of bounded symbols, and those that grew on demand."""
-        chosen = {b for s in self._planner.specialisations for b in s.analysis.ladders.buckets}
-        chosen |= {e.bucket for s in self._planner.specialisations for e in s.executables.ready}
+        chosen = {b for s in self.planner.specialisations for b in s.analysis.ladders.buckets}
+        chosen |= {e.bucket for s in self.planner.specialisations for e in s.executables.ready}
         return tuple(sorted(chosen, key=lambda b: b.sizes))
 
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
         """The bucket that would serve a call; None if it would run with exact shapes."""
-        found = self._planner.plan(self._planner.read(args, kwargs))
+        found = self.planner.plan(self.planner.read(args, kwargs))
         return None if found is None else found[0].bucket
 
     def memory_plan(self, bucket: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
@@ -147,7 +156,7 @@ class OptimizedFunction:
         Raises:
           SpecError: no executable of that bucket has been compiled.
         """
-        ready = [e for s in self._planner.specialisations for e in s.executables.ready]
+        ready = [e for s in self.planner.specialisations for e in s.executables.ready]
         for executable in ready:
             sizes = dict(executable.bucket)
             if bucket == executable.bucket or bucket == sizes or [bucket] == list(sizes.values()):
@@ -165,9 +174,18 @@ class OptimizedFunction:
         """A report of every stage: programs, operator classes, buckets, masks and reasons."""
         parts = [
             report.describe(s.analysis, s.regime, s.executables.ready)
-            for s in self._planner.specialisations
+            for s in self.planner.specialisations
         ]
         return report.document(self._name, parts, self._fallback_reasons, self.stats())
+
+
+def _callers_level() -> int:
+    """The ``stacklevel`` at which a warning points to the code that called this package."""
+    package = __name__.partition(".")[0] + "."
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def optimize(

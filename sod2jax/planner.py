@@ -104,10 +104,11 @@ class Planner:
 
     def _make_plan(self, call: Call) -> Plan | None:
         arguments, order, function = self._caller.named(call)
-        leaves = leaves_of(arguments, spec_of(arguments, self._fun, self._options.shapes or {}))
+        leaves = self._leaves(arguments)
         if any(0 in leaf.aval.shape for leaf in leaves):
             return None
         regime = self._base(leaves)
+        _check_range(self._name, leaves, regime.region, regime.sizes)
         with self._lock:
             found, regime = self._find(call, regime, list(arguments.values()), function)
         if found is None:
@@ -117,11 +118,18 @@ class Planner:
         shapes = rewrite.padded_shapes(program, program.region.below(bucket))
         return dispatch.plan_call(program, bucket, sizes, order, shapes), found
 
+    def base(self, call: Call) -> tuple[Regime, tuple[int, ...]]:
+        """What the specs alone say of a call, and the place of each leaf in ``call.leaves``."""
+        arguments, order, _ = self._caller.named(call)
+        return self._base(self._leaves(arguments)), order
+
+    def _leaves(self, arguments: Mapping[str, Any]) -> list[Leaf]:
+        return leaves_of(arguments, spec_of(arguments, self._fun, self._options.shapes or {}))
+
     def _base(self, leaves: Sequence[Leaf]) -> Regime:
         """The regime of a call before anything is decided, with the bounds of given buckets."""
         options = self._options
         regime = regimes.base(leaves, options.constraints)
-        sizes = regime.sizes
         for name, ladder in options.buckets.items():
             if name not in regime.symbols:
                 known = sorted(regime.symbols)
@@ -130,9 +138,7 @@ class Planner:
             if ladder[0] < low or (high is not None and ladder[-1] > high):
                 raise SpecError(f"buckets[{name!r}] = {ladder} leaves the range {regime.region}")
         bounds = [Constraint.parse(f"{n} <= {ladder[-1]}") for n, ladder in options.buckets.items()]
-        regime = regimes.base(leaves, (*options.constraints, *bounds))
-        _check_range(self._name, leaves, regime.region, sizes)
-        return regime
+        return regimes.base(leaves, (*options.constraints, *bounds))
 
     def _find(
         self, call: Call, regime: Regime, arguments: Sequence[Any], function: Callable[..., Any]

@@ -134,7 +134,7 @@ def check(harness: Harness) -> None:
 
 def run_both(optimized: sod2jax.OptimizedFunction, inputs: list[Any]) -> Iterator[list[Any]]:
     """Results with zeros and with poison in the padding; asserts that they are equal bit for bit."""
-    plan, specialisation = optimized._planner.plan(optimized._planner.read(tuple(inputs), {}))
+    plan, specialisation = optimized.planner.plan(optimized.planner.read(tuple(inputs), {}))
     executable = specialisation.executables.get(plan.bucket)
     clean, poisoned = (
         jax.tree.leaves(plan(inputs, executable, poison)) for poison in (False, True)

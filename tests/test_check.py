@@ -1,0 +1,50 @@
+"""``sod2jax.check`` agrees with itself, and finds what is wrong."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sod2jax
+
+
+def attend(x, ids):
+    weights = jax.nn.softmax(x @ x.T, axis=-1)
+    return {"out": weights @ x, "longest": ids.max()}
+
+
+X, IDS = np.ones((3, 4), np.float32), np.arange(3, dtype=np.int32)
+
+
+def test_an_exact_function_passes_at_corners_and_edges():
+    report = sod2jax.check(
+        attend, X, IDS, shapes=("s, 4", "s"), constraints=("s <= 20",), samples=3
+    )
+    assert report
+    assert (report.late_compiles, report.exact_fallbacks) == (0, 0)
+    assert {"s=1", "s=20"} <= set(report.sizes)
+    assert {leaf.name for leaf in report.leaves} == {"['out']", "['longest']"}
+    assert "equal to jax.jit at" in str(report)
+
+
+def test_an_optimized_function_can_be_given():
+    optimized = sod2jax.optimize(lambda x: x.cumsum(), shapes=("n",), buckets={"n": (4, 9)})
+    report = sod2jax.check(optimized, np.ones(2, np.float32))
+    assert report
+    assert {"n=1", "n=4", "n=5", "n=9"} <= set(report.sizes)
+
+
+def test_a_difference_makes_it_false(monkeypatch):
+    optimized = sod2jax.optimize(lambda x: x * 2, shapes=("n",), buckets={"n": (4,)})
+    monkeypatch.setattr(optimized, "__wrapped__", lambda x: jnp.where(x.shape[0] == 3, x, x * 2))
+    report = sod2jax.check(optimized, np.ones(2, np.float32))
+    assert not report
+    assert report.leaves[0].wrong_at == ("n=3",)
+    assert "NOT equal" in str(report)
+
+
+def test_nothing_to_check_is_an_error():
+    with pytest.raises(sod2jax.errors.SpecError, match="nothing to check"):
+        sod2jax.check(attend, X, IDS, shapes=(None, None))
