@@ -207,9 +207,11 @@ def optimize(
 
     Args:
       fun: the function; omitted when used as ``@sod2jax.optimize(...)``.
-      shapes: one spec per argument (a sequence over positional arguments, or a dictionary by
-        parameter name). None: the shape is fixed. "b, s, 3": names are symbolic sizes, "_" takes
-        the size of the call, "..." any fixed axes. A spec may be a pytree prefix of specs.
+      shapes: by default learned from the calls: dimensions that vary become symbolic, those that
+        were equal in every call share a symbol. Or one spec per argument (a sequence over
+        positional arguments, or a dictionary by parameter name). None: the shape is fixed.
+        "b, s, 3": names are symbolic sizes, "_" takes the size of the call, "..." any fixed axes.
+        A spec may be a pytree prefix of specs.
       constraints: relations such as "s <= 512" or "s >= b"; tracing relies on them and calls are
         checked against them.
       buckets: padded sizes by symbol; by default chosen for the range that the constraints leave,

@@ -15,6 +15,7 @@ from sod2jax.dispatch import CallPlan
 from sod2jax.errors import ShapeError, SpecError, TraceError, UnsupportedPrimitiveError
 from sod2jax.executables import Executables
 from sod2jax.guards import Decision
+from sod2jax.learn import Learner
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
 from sod2jax.regimes import Regime
@@ -67,6 +68,7 @@ class Planner:
         self._fun, self._name, self._options = fun, name, options
         self._counters, self._refused = counters, refused
         self._caller = Caller(fun, options)
+        self._learner = Learner()
         self._lock = threading.RLock()
         self._plans: dict[Any, Plan | None] = {}
         # What became of the trace of a regime; None: it runs with exact shapes.
@@ -104,7 +106,7 @@ class Planner:
 
     def _make_plan(self, call: Call) -> Plan | None:
         arguments, order, function = self._caller.named(call)
-        leaves = self._leaves(arguments)
+        leaves = self._leaves(call, arguments)
         if any(0 in leaf.aval.shape for leaf in leaves):
             return None
         regime = self._base(leaves)
@@ -121,10 +123,14 @@ class Planner:
     def base(self, call: Call) -> tuple[Regime, tuple[int, ...]]:
         """What the specs alone say of a call, and the place of each leaf in ``call.leaves``."""
         arguments, order, _ = self._caller.named(call)
-        return self._base(self._leaves(arguments)), order
+        return self._base(self._leaves(call, arguments)), order
 
-    def _leaves(self, arguments: Mapping[str, Any]) -> list[Leaf]:
-        return leaves_of(arguments, spec_of(arguments, self._fun, self._options.shapes or {}))
+    def _leaves(self, call: Call, arguments: Mapping[str, Any]) -> list[Leaf]:
+        specs = self._options.shapes
+        if specs is None:
+            tree, static, _ = call.key
+            return self._learner.specs((tree, static), leaves_of(arguments, {}))
+        return leaves_of(arguments, spec_of(arguments, self._fun, specs))
 
     def _base(self, leaves: Sequence[Leaf]) -> Regime:
         """The regime of a call before anything is decided, with the bounds of given buckets."""

@@ -21,6 +21,7 @@ FLOW = (
     "options",
     "calls",
     "signature",
+    "learn",
     "guards",
     "regimes",
     "program",
