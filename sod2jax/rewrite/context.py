@@ -69,10 +69,15 @@ class Context:
         self.region = area
         self.value_range = value_range
         self.records: list[MaskRecord] = []
-        self.eqn: Any = None
+        self.eqns: tuple[Any, ...] = ()
         self._sizes = sizes
         self._interpret = interpret
         self._cache: collections.ChainMap[Any, Any] = collections.ChainMap()
+
+    @property
+    def eqn(self) -> Any:
+        """The current equation; ``eqns`` has it first, then those that it stands in."""
+        return self.eqns[0]
 
     # Sizes
 
@@ -183,14 +188,23 @@ class Context:
         return masked
 
     def _overwrite(self, value: Padded, axes: Sequence[int], fill: Any) -> Padded:
-        kept = {k: f for k, f in value.fills.items() if k not in axes}
+        new = padded.constant_fill(fill)
+        # Lanes that are pad lanes on a masked and on a kept axis hold the new fill.
+        kept = {k: padded.either(f, new) for k, f in value.fills.items() if k not in axes}
+        kept = {k: f for k, f in kept.items() if f != padded.ANYTHING}
         source = value.array if kept or value.unmasked is None else value.unmasked
         shape = source.shape
         valid = self.valid(value.extents, axes)
         filler = lax.full(shape, fill, source.dtype)
         array = lax.select(valid, source, filler)
-        fills = {**kept, **dict.fromkeys(axes, padded.constant_fill(fill))}
-        return value.replace(array=array, fills=fills, row=None, unmasked=source, constant=None)
+        return value.replace(
+            array=array,
+            fills={**kept, **dict.fromkeys(axes, new)},
+            row=None,
+            unmasked=source,
+            constant=None,
+            nonnegative=value.nonnegative and fill >= 0,
+        )
 
     def valid(self, extents: Sequence[Extent], axes: Iterable[int]) -> Any:
         """Bool array over ``extents``: lanes that are true ones on all of ``axes``."""
@@ -214,11 +228,9 @@ class Context:
         self, value: Padded, axes: Sequence[int], fill: Any, reason: str, emitted: bool
     ) -> None:
         sizes = tuple(value.shape[k] for k in axes)
-        self.records.append(
-            MaskRecord(
-                self.eqn.primitive.name, _compat.source_line(self.eqn), sizes, fill, reason, emitted
-            )
-        )
+        source = _compat.source_line(*self.eqns)
+        name = self.eqn.primitive.name
+        self.records.append(MaskRecord(name, source, sizes, fill, reason, emitted))
 
     # Moves
 
@@ -301,5 +313,5 @@ class Context:
     def refuse(self, remedy: str) -> UnsupportedPrimitiveError:
         """The error for an equation that cannot be made exact on padded arrays."""
         return UnsupportedPrimitiveError(
-            self.eqn.primitive.name, _compat.source_line(self.eqn), remedy
+            self.eqn.primitive.name, _compat.source_line(*self.eqns), remedy
         )

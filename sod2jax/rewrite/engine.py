@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +13,9 @@ from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.padded import Padded
 
 
-class PadRule(Protocol):
-    """Computes an equation on padded operands."""
-
-    def __call__(self, cx: Context, eqn: Any, *operands: Padded) -> Sequence[Padded]:
-        """Exact in the true lanes, anything in the pad lanes."""
-        ...
-
+# Computes the current equation on padded operands, ``rule(cx, eqn, *operands)``: exact in the true
+# lanes, anything in the pad lanes.
+PadRule = Callable[..., Sequence[Padded]]
 
 _RULES: dict[str, PadRule] = {}
 
@@ -75,7 +71,8 @@ def interpret(
 
 
 def _apply(cx: Context, eqn: Any, operands: Sequence[Padded]) -> Sequence[Padded]:
-    outer, cx.eqn = cx.eqn, eqn
+    outer = cx.eqns
+    cx.eqns = (eqn, *outer)
     try:
         if not has_symbolic(eqn):
             return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
@@ -90,7 +87,7 @@ def _apply(cx: Context, eqn: Any, operands: Sequence[Padded]) -> Sequence[Padded
             _check(cx, eqn, index, var.aval, result)
         return results
     finally:
-        cx.eqn = outer
+        cx.eqns = outer
 
 
 def _check(cx: Context, eqn: Any, index: int, aval: Any, result: Padded) -> None:

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from sod2jax.rewrite.padded import ANYTHING, FINITE, Extent, Fill, Padded, constant_fill, is_padded
@@ -22,7 +23,7 @@ _FOLD: dict[str, Callable[..., Any]] = {
     "and": operator.and_,
     "convert_element_type": lambda x: x,
     "copy": lambda x: x,
-    "div": lambda x, y: x / y if y else math.nan,
+    "div": lambda x, y: _divide(x, y),
     "eq": operator.eq,
     "exp": lambda x: {0: 1, -math.inf: 0, math.inf: math.inf}.get(x),
     "ge": operator.ge,
@@ -62,6 +63,12 @@ _SAME_VALUE = frozenset("copy stop_gradient".split())
 _EXACT_EVERYWHERE = (-1, 0, 1, math.inf, -math.inf)
 
 
+def _divide(x: Any, y: Any) -> Any:
+    """The quotient, where rounding cannot matter: large integers are not exact as floats."""
+    whole = isinstance(x, int) and isinstance(y, int)
+    return None if y == 0 or (whole and x % y) else x / y
+
+
 def elementwise(
     name: str, operands: Sequence[Padded], extents: Sequence[Extent], dtype: Any
 ) -> dict[str, Any]:
@@ -72,7 +79,8 @@ def elementwise(
             fill = _along(name, operands, axis, dtype)
             if fill != ANYTHING:
                 fills[axis] = fill
-    known = {"fills": fills, "nonnegative": name in _NONNEGATIVE}
+    ordered = not jnp.issubdtype(dtype, np.complexfloating)
+    known = {"fills": fills, "nonnegative": ordered and name in _NONNEGATIVE}
     same = _unchanged_operand(name, operands)
     return known if same is None else known | {"row": same.row, "nonnegative": same.nonnegative}
 
@@ -103,30 +111,32 @@ def _fold(name: str, states: Sequence[Fill | None], dtype: Any) -> Fill:
     nan_rows = any(s.or_nan_row for s in states)  # type: ignore[union-attr]
     if name not in _FOLD or (nan_rows and name not in _NAN_IN_NAN_OUT):
         return ANYTHING
-    with np.errstate(all="ignore"):
-        value = _FOLD[name](*(s.value for s in states))  # type: ignore[union-attr]
+    values = [s.value for s in states]  # type: ignore[union-attr]
+    if any(isinstance(v, complex) or v != v for v in values):
+        return ANYTHING
+    value = _FOLD[name](*values)
     if value not in _EXACT_EVERYWHERE:
         return ANYTHING
-    kind = np.dtype(dtype).kind
-    if kind == "b":
-        return constant_fill(bool(value))
-    if kind in "iu" and (not math.isfinite(value) or (kind == "u" and value < 0)):
-        return ANYTHING
-    return constant_fill(int(value) if kind in "iu" else float(value), nan_rows)
+    with np.errstate(invalid="ignore"):
+        held = np.asarray(value).astype(dtype)
+    if jnp.issubdtype(dtype, np.bool_):
+        return constant_fill(bool(held))
+    return constant_fill(value, nan_rows) if held == value else ANYTHING
 
 
 def _absorb(name: str, states: Sequence[Fill | None], dtype: Any) -> Fill | None:
     """Zero times something finite, False and anything, True or anything, a select of equals."""
     values = [None if s is None else s.value for s in states]
-    integral = np.dtype(dtype).kind in "iub"
+    integral = not jnp.issubdtype(dtype, np.inexact)
     if name == "mul" and 0 in values:
         rest = [s for s, v in zip(states, values, strict=True) if v != 0]
         if integral or all(s is not None and s.finite for s in rest):
             nan_rows = any(s is not None and s.or_nan_row for s in states)
             return constant_fill(0 if integral else 0.0, nan_rows)
-    if name == "and" and np.dtype(dtype).kind == "b" and False in values:
+    boolean = jnp.issubdtype(dtype, np.bool_)
+    if name == "and" and boolean and False in values:
         return constant_fill(False)
-    if name == "or" and np.dtype(dtype).kind == "b" and True in values:
+    if name == "or" and boolean and True in values:
         return constant_fill(True)
     if name == "select_n":
         return _select(states, values)
@@ -136,7 +146,9 @@ def _absorb(name: str, states: Sequence[Fill | None], dtype: Any) -> Fill | None
 def _select(states: Sequence[Fill | None], values: Sequence[Any]) -> Fill | None:
     cases = states[1:]
     if values[0] is not None:
-        return cases[int(values[0])]
+        chosen = cases[int(values[0])]
+        # The true lanes of a row may come from another case, and then they are not all NaN.
+        return None if chosen is None or chosen.or_nan_row else chosen
     strict = all(s is not None and s.value is not None and not s.or_nan_row for s in cases)
     return cases[0] if strict and len(set(values[1:])) == 1 else None
 
@@ -146,9 +158,12 @@ def _against_row_reduction(name: str, value: Padded, other: Padded, axis: int) -
 
     With m the maximum of a row, -inf - m is -inf unless m is NaN or -inf, and then every true lane
     of the row gives NaN. With t the sum of a row of non-negative numbers, 0 / t is 0 unless t is
-    NaN or 0, and then every true lane gives NaN, too.
+    NaN or 0, and then every true lane gives NaN, too. Integers have no NaN, and complex numbers no
+    maximum.
     """
     row, fill = other.row, value.fill(axis)
+    if not jnp.issubdtype(value.array.dtype, np.floating):
+        return ANYTHING
     if row is None or not row.is_rows_of(value.array, axis):
         return ANYTHING
     if name == "sub" and row.kind == "max" and fill.is_known(-math.inf):

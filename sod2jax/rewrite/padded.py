@@ -17,6 +17,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import dims
@@ -85,6 +86,14 @@ FINITE = Fill(finite=True)
 def constant_fill(value: Any, or_nan_row: bool = False) -> Fill:
     """The fill of pad lanes that all hold ``value``."""
     return Fill(value, or_nan_row, finite=not or_nan_row and bool(np.isfinite(value)))
+
+
+def either(old: Fill, new: Fill) -> Fill:
+    """What is known of lanes that hold ``old`` or ``new``."""
+    finite = old.finite and new.finite
+    if old.value is None or old.value != new.value:
+        return FINITE if finite else ANYTHING
+    return Fill(old.value, old.or_nan_row or new.or_nan_row, finite)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,17 +177,9 @@ class Padded:
         if self.constant is not None:
             return constant_fill(self.constant)
         known = self.fills.get(axis, ANYTHING)
-        integral = not np.issubdtype(np.dtype(_numpy_dtype(self.array)), np.inexact)
+        integral = not jnp.issubdtype(self.array.dtype, np.inexact)
         return dataclasses.replace(known, finite=True) if integral else known
 
     def replace(self, **changes: Any) -> Padded:
         """A copy with some attributes changed."""
         return dataclasses.replace(self, **changes)
-
-
-def _numpy_dtype(array: Any) -> Any:
-    dtype = array.dtype
-    try:
-        return np.dtype(dtype)
-    except TypeError:
-        return np.dtype(np.uint32)  # extended dtypes (PRNG keys) hold integers

@@ -1,26 +1,75 @@
-"""Calls and control flow."""
+"""Calls, copies and callbacks: a jaxpr in a wrapper, lanes passed on, padding never shown."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from jax import lax
+
+from sod2jax import _compat
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
 
-# Primitives that only wrap a jaxpr, and the parameter that holds it.
-_CALLS = {
-    "jit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "eval_jaxpr": "jaxpr",
-    "remat2": "jaxpr",
-}
+# Primitives that wrap exactly one jaxpr, whose inputs and outputs are theirs.
+_CALLS = (
+    "call closed_call composite custom_jvp_call custom_vjp_call custom_vmap_call eval_jaxpr jit "
+    "linear_call remat_opt"
+).split()
+
+# Primitives that return each operand as it is.
+_COPIES = (
+    "device_put layout_constraint name optimization_barrier sharding_constraint "
+    "with_memory_space_constraint"
+).split()
+
+_CALLBACKS = "debug_callback debug_print io_callback pure_callback".split()
 
 
 @register_pad_rule(*_CALLS)
 def _call(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     """Inlines the body; derivatives were taken before the rewrite, so their rules are not needed."""
-    return cx.run(eqn.params[_CALLS[eqn.primitive.name]], operands)
+    ((_, body),) = _compat.sub_jaxprs(eqn)
+    return cx.run(body, operands)
+
+
+@register_pad_rule("remat2")
+def _checkpoint(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """Inlines the body; in a backward pass behind a barrier, so that XLA computes it again."""
+    if eqn.params["differentiated"]:
+        operands = _behind_barrier(eqn.params["prevent_cse"], operands)
+    return cx.run(eqn.params["jaxpr"], operands)
+
+
+def _behind_barrier(which: bool | tuple[bool, ...], operands: tuple[Padded, ...]) -> tuple[Padded, ...]:
+    chosen = (which,) * len(operands) if isinstance(which, bool) else which
+    hidden = [p for p, inside in zip(operands, chosen, strict=True) if inside]
+    if not hidden:
+        return operands
+    arrays = iter(lax.optimization_barrier([p.array for p in hidden]))
+    return tuple(
+        copied(p, next(arrays)) if inside else p for p, inside in zip(operands, chosen, strict=True)
+    )
+
+
+@register_pad_rule(*_COPIES)
+def _copy(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """Binds the primitive as it is: pad lanes pass as true lanes do."""
+    arrays = cx.bind(*(p.array for p in operands))
+    return [copied(p, array) for p, array in zip(operands, arrays, strict=True)]
+
+
+def copied(value: Padded, array: Any) -> Padded:
+    """What is known of a value, for an array that equals it in every lane."""
+    return Padded(
+        array, value.extents, value.fills, value.constant, nonnegative=value.nonnegative
+    )
+
+
+@register_pad_rule(*_CALLBACKS)
+def _callback(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """Refused: Python code must see true sizes, and a compiled program has only padded arrays."""
+    raise cx.refuse(
+        "the callback would be shown padding; call it outside the optimized function, or give it "
+        "values of fixed shape only, such as sums"
+    )

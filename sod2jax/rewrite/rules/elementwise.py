@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from sod2jax.rewrite import fills
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
@@ -14,29 +12,26 @@ from sod2jax.rewrite.padded import Extent, Padded
 UNARY = (
     "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e bitcast_convert_type cbrt ceil clz "
     "conj convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 floor "
-    "imag integer_pow is_finite lgamma log log1p logistic neg not population_count real "
-    "reduce_precision round rsqrt sign sin sinh sqrt square stop_gradient tan tanh"
+    "imag integer_pow is_finite lgamma log log1p log2 logistic neg not one_minus_square "
+    "population_count real reduce_precision round rsqrt sign sin sinh sqrt square stop_gradient "
+    "tan tanh"
 ).split()
 BINARY = (
     "add add_any and atan2 complex div eq eq_to ge gt igamma igamma_grad_a igammac le le_to lt "
-    "lt_to max min mul ne nextafter or polygamma pow random_gamma_grad rem shift_left "
+    "lt_to max min mul mulhi ne nextafter or polygamma pow random_gamma_grad rem shift_left "
     "shift_right_arithmetic shift_right_logical sub xor zeta"
 ).split()
-TERNARY = "clamp regularized_incomplete_beta select_n".split()
+MORE = "clamp polynomial regularized_incomplete_beta select_n".split()
 
 
-@register_pad_rule(*UNARY, *BINARY, *TERNARY)
+@register_pad_rule(*UNARY, *BINARY, *MORE)
 def _elementwise(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     """Binds the primitive as it is: garbage in pad lanes stays in pad lanes."""
     operands = align(cx, operands)
     extents = broadcast_extents(operands)
     (out,) = cx.bind(*(p.array for p in operands))
-    known = fills.elementwise(eqn.primitive.name, operands, extents, _numpy_dtype(out))
+    known = fills.elementwise(eqn.primitive.name, operands, extents, out.dtype)
     return [Padded(out, extents, **known)]
-
-
-def _numpy_dtype(array: Any) -> np.dtype:
-    return np.dtype(array.dtype)
 
 
 def align(cx: Context, operands: tuple[Padded, ...]) -> tuple[Padded, ...]:

@@ -1,1 +1,100 @@
-"""Sliding windows: convolution and pooling."""
+"""Reductions over sliding windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.rules.reduce import IDENTITY
+from sod2jax.rewrite.rules.sliding import (
+    Windows,
+    combine,
+    extents_after,
+    fixed,
+    moving_axes,
+    parameters,
+    unify_trivial,
+    windows_of,
+    with_fill,
+)
+
+_OPERATORS: dict[str | None, Any] = {
+    "sum": lax.add,
+    "prod": lax.mul,
+    "max": lax.max,
+    "min": lax.min,
+    "and": lax.bitwise_and,
+    "or": lax.bitwise_or,
+    "xor": lax.bitwise_xor,
+}
+_MONOIDS = {"add": "sum", "mul": "prod"} | {
+    name: name for name in ("max", "min", "and", "or", "xor")
+}
+
+
+@register_pad_rule("reduce_window_sum", "reduce_window_max", "reduce_window_min")
+def _reduce_window(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+    """Reduces with the identity in all pad lanes that windows see."""
+    monoid = eqn.primitive.name.removeprefix("reduce_window_")
+    windows = windows_of(eqn, cx.out_shape())
+    array, left = _prepare(cx, operand, windows, monoid)
+    (out,) = cx.bind(array, **parameters(left))
+    return [Padded(out, extents_after(operand, windows))]
+
+
+@register_pad_rule("reduce_window")
+def _generic_reduce_window(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """The same for a reducer given as a jaxpr, if its identity is known or nothing is filled."""
+    half = len(operands) // 2
+    monoid = _monoid(eqn.params["jaxpr"]) if half == 1 else None
+    windows = windows_of(eqn, cx.out_shape())
+    values = unify_trivial(cx, operands[:half], windows)
+    arrays, lefts = zip(*(_prepare(cx, value, windows, monoid) for value in values), strict=True)
+    initial = (p.array for p in operands[half:])
+    outs = cx.bind(*arrays, *initial, **parameters(lefts[0]))
+    return [Padded(out, extents_after(values[0], windows)) for out in outs]
+
+
+def _monoid(jaxpr: Any) -> str | None:
+    """The monoid of a reducer that is one primitive applied to its two arguments."""
+    if len(jaxpr.eqns) != 1 or list(jaxpr.outvars) != list(jaxpr.eqns[0].outvars):
+        return None
+    (eqn,) = jaxpr.eqns
+    own = len(set(jaxpr.invars)) == 2 and set(eqn.invars) == set(jaxpr.invars)
+    return _MONOIDS.get(eqn.primitive.name) if own else None
+
+
+def _prepare(
+    cx: Context, operand: Padded, windows: Sequence[Windows], monoid: str | None
+) -> tuple[Any, list[Windows]]:
+    """Fills lanes, and moves them where needed, so that fixed windows remain."""
+    moving, left = moving_axes(operand, windows), list(windows)
+    if monoid is None and any(w.needs_fill(cx) or not w.is_fixed for w in moving.values()):
+        raise cx.refuse(
+            "its reducer has no identity that is known; use add, mul, max, min, and, or, xor"
+        )
+    identity = IDENTITY[monoid](operand.array.dtype) if monoid else 0
+    array = with_fill(cx, operand, moving, identity).array
+    for axis, along_axis in moving.items():
+        array, left[axis] = _fix(cx, array, axis, along_axis, monoid, identity)
+    return array, left
+
+
+def _fix(
+    cx: Context, array: Any, axis: int, windows: Windows, monoid: str | None, identity: Any
+) -> tuple[Any, Windows]:
+    size, stride, base, dilation = windows.size, windows.stride, windows.base, windows.dilation
+    if windows.is_fixed:
+        padding = windows.padding(cx, array.shape[axis])
+        if min(padding) >= 0:
+            return array, fixed(size, stride, padding, base, dilation)
+    array = windows.positions(cx, array, axis, jnp.asarray(identity, array.dtype))
+    if windows.has_fixed_steps:
+        return array, fixed(size, stride, dilation=dilation)
+    return combine(cx, array, axis, windows, _OPERATORS[monoid], identity), fixed(1, 1)

@@ -1,0 +1,74 @@
+"""Conditionals: each branch is rewritten by itself, and all return one layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax import lax
+
+from sod2jax import _compat
+from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.padded import ANYTHING, Fill, Padded
+
+Facts = tuple[Mapping[int, Fill], bool]  # fill by axis; whether no lane is below zero
+
+
+@register_pad_rule("cond")
+def _cond(cx: Context, eqn: Any, index: Padded, *operands: Padded) -> list[Padded]:
+    """Rebuilds the conditional over rewritten branches, whose outputs are compacted to prefixes.
+
+    The index is a scalar, so it has no pad lanes, and one branch serves all lanes. The operands
+    are closed over: masks that they have already are used in every branch.
+    """
+    traced: list[list[Facts]] = []
+    bodies = [_body(cx, eqn, jaxpr, operands, traced) for jaxpr in eqn.params["branches"]]
+    arrays = _select(eqn.params.get("branches_platforms"), index, bodies)
+    shapes = [cx.out_shape(k) for k in range(len(eqn.outvars))]
+    return [
+        _common(array, shape, facts)
+        for array, shape, facts in zip(arrays, shapes, zip(*traced, strict=True), strict=True)
+    ]
+
+
+def _body(
+    cx: Context, eqn: Any, jaxpr: Any, operands: Sequence[Padded], traced: list[list[Facts]]
+) -> Callable[[], list[jax.Array]]:
+    def run() -> list[jax.Array]:
+        with cx.scope():
+            results = [cx.compact(p) for p in cx.run(jaxpr, operands)]
+            traced.append([({k: p.fill(k) for k in p.padded_axes}, p.nonnegative) for p in results])
+            return [
+                _compat.with_weak_type(p.array, var.aval)
+                for p, var in zip(results, eqn.outvars, strict=True)
+            ]
+
+    return run
+
+
+def _select(
+    platforms: Sequence[Sequence[str] | None] | None, index: Padded, bodies: Sequence[Callable[[], Any]]
+) -> list[jax.Array]:
+    """Chooses by index, clamped as ``lax.switch`` does, or by the platform compiled for."""
+    if platforms is None:
+        return lax.switch(index.array, bodies)
+    named = {name: body for names, body in zip(platforms, bodies, strict=True) for name in names or ()}
+    default = next((b for names, b in zip(platforms, bodies, strict=True) if names is None), None)
+    return lax.platform_dependent(default=default, **named)
+
+
+def _common(array: jax.Array, shape: Sequence[Any], facts: Sequence[Facts]) -> Padded:
+    """What is known of a result whichever branch it came from."""
+    fills, nonnegative = zip(*facts, strict=True)
+    met = {axis: _meet([known[axis] for known in fills]) for axis in fills[0]}
+    known = {axis: fill for axis, fill in met.items() if fill != ANYTHING}
+    return Padded.prefix(array, shape, fills=known, nonnegative=all(nonnegative))
+
+
+def _meet(fills: Sequence[Fill]) -> Fill:
+    finite = all(fill.finite for fill in fills)
+    if fills[0].value is None or any(fill.value != fills[0].value for fill in fills):
+        return Fill(finite=finite)
+    return Fill(fills[0].value, any(fill.or_nan_row for fill in fills), finite)
