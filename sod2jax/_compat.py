@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax._src import source_info_util
+from jax._src import config, source_info_util
 from jax._src.export import shape_poly
 from jax._src.interpreters import pxla
 from jax._src.lax import lax as lax_internal
@@ -26,13 +26,17 @@ __all__ = [
     "hook_dimensions",
     "host_to_device",
     "is_jaxpr",
+    "is_key_array",
     "is_literal",
     "is_symbolic",
+    "key_array",
+    "key_bits",
     "listen_for_compiles",
     "literal_array",
     "scan_counts",
     "source_line",
     "sub_jaxprs",
+    "trace_context",
     "with_weak_type",
 ]
 
@@ -117,12 +121,17 @@ def literal_array(atom: Any) -> np.ndarray:
     return np.asarray(atom.val, dtype=atom.aval.dtype)
 
 
-def source_line(eqn: JaxprEqn) -> str:
-    """The user's source line of an equation, ``file:line (function)``."""
-    frame = source_info_util.user_frame(eqn.source_info.traceback)
-    if frame is None:
-        return "unknown source"
-    return f"{frame.file_name}:{frame.start_line} ({frame.function_name})"
+def source_line(*eqns: JaxprEqn) -> str:
+    """The user's line, ``file:line (function)``, of the first of the equations that knows it.
+
+    An equation in the body of a function of JAX's own, such as ``jnp.var``, knows none; the ``jit``
+    equation that it stands in does.
+    """
+    for eqn in eqns:
+        frame = source_info_util.user_frame(eqn.source_info.traceback)
+        if frame is not None:
+            return f"{frame.file_name}:{frame.start_line} ({frame.function_name})"
+    return "unknown source"
 
 
 @contextlib.contextmanager
@@ -154,6 +163,26 @@ def scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
         return eqn.params["num_consts"], eqn.params["num_carry"]
     consts, carry, _ = eqn.params["ft_in"].unpack()
     return len(list(consts)), len(list(carry))
+
+
+def is_key_array(array: Any) -> bool:
+    """Whether an array holds typed PRNG keys."""
+    return jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+
+
+def key_bits(keys: Any) -> jax.Array:
+    """uint32[..., k]: the bits of typed keys; unlike ``jax.random.key_data``, compiles nothing."""
+    return keys._base_array
+
+
+def key_array(bits: jax.Array, like: Any) -> Any:
+    """Typed keys with these bits and the implementation of ``like``; compiles nothing."""
+    return type(like)(like._impl, bits)
+
+
+def trace_context() -> Any:
+    """The settings that tracing reads, such as 64-bit mode; hashable."""
+    return config.trace_context()
 
 
 def host_to_device(array: np.ndarray, like: jax.Array) -> jax.Array:

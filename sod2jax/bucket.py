@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -109,9 +109,10 @@ def choose(region: Region, given: Mapping[str, tuple[int, ...]], max_executables
             f"buckets asks for {fixed} executables; max_executables is {max_executables}"
         )
     free = {n: (lo, hi) for n, lo, hi in region.ranges if n not in given and hi is not None}
-    counts = _share(free, max_executables // fixed)
+    most = max_executables // fixed
+    counts = _share(free, most)
     ladders: dict[str, tuple[int, ...] | None] = dict.fromkeys(region.names)
-    ladders |= {name: _best(low, high, counts[name])[1] for name, (low, high) in free.items()}
+    ladders |= {n: _best(lo, hi, most)[counts[n] - 1][1] for n, (lo, hi) in free.items()}
     ladders |= given
     return Ladders(tuple(sorted(ladders.items())))
 
@@ -123,15 +124,15 @@ def _cut(ladder: tuple[int, ...], low: int, high: int | None) -> tuple[int, ...]
 
 def _share(free: Mapping[str, tuple[int, int]], most: int) -> dict[str, int]:
     """How many sizes each symbol gets: the split of ``most`` with the least expected work."""
-    options = [
-        [k for k in range(1, most + 1) if k <= high - low + 1] for low, high in free.values()
-    ]
+    waste = [[ratio for ratio, _ in _best(low, high, most)] for low, high in free.values()]
     best = min(
-        (counts for counts in itertools.product(*options) if math.prod(counts) <= most),
+        (
+            counts
+            for counts in itertools.product(*(range(1, len(ratios) + 1) for ratios in waste))
+            if math.prod(counts) <= most
+        ),
         key=lambda counts: (
-            math.prod(
-                _best(low, high, k)[0] for (low, high), k in zip(free.values(), counts, strict=True)
-            ),
+            math.prod(ratios[k - 1] for ratios, k in zip(waste, counts, strict=True)),
             sum(counts),
         ),
     )
@@ -139,8 +140,8 @@ def _share(free: Mapping[str, tuple[int, int]], most: int) -> dict[str, int]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _best(low: int, high: int, count: int) -> tuple[float, tuple[int, ...]]:
-    """(expected padded size over true size, ladder) of at most ``count`` sizes for a range.
+def _best(low: int, high: int, most: int) -> tuple[tuple[float, tuple[int, ...]], ...]:
+    """(expected padded over true size, ladder) of at most 1, 2, ... ``most`` sizes for a range.
 
     Dynamic programme over candidate edges; true sizes are taken as evenly spread over the range,
     and each counts by its ratio of padded to true size. The largest size is always on the ladder.
@@ -148,23 +149,31 @@ def _best(low: int, high: int, count: int) -> tuple[float, tuple[int, ...]]:
     edges = _candidates(low, high)
     inverse = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(low, high + 1))])
     upto = inverse[edges - low + 1]
-    # waste[i, j]: sum of ratios of the sizes in (edges[i - 1], edges[j]] when padded to edges[j]
+    # cost[i, j]: sum of ratios of the sizes in (edges[i - 1], edges[j]] when padded to edges[j]
     start = np.concatenate([[0.0], upto])
     cost = edges[None, :] * (upto[None, :] - start[:, None])
+    ascending = np.triu(np.ones((len(edges), len(edges)), bool), 1)
+    last = np.where(ascending, cost[1:, :], np.inf)
     best, back = cost[0], []
-    for _ in range(min(count, len(edges)) - 1):
-        total = best[:, None] + cost[1:, :]
-        total[np.tril_indices(len(edges), 0)] = np.inf
+    out = [(float(best[-1]) / (high - low + 1), (int(edges[-1]),))]
+    for _ in range(min(most, len(edges)) - 1):
+        total = best[:, None] + last
         choice = total.argmin(axis=0)
         improved = total[choice, np.arange(len(edges))]
         back.append(np.where(improved < best, choice, -1))
         best = np.minimum(best, improved)
+        out.append((float(best[-1]) / (high - low + 1), _followed(edges, back)))
+    return tuple(out)
+
+
+def _followed(edges: np.ndarray, back: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """The ladder that choices of the edge before each edge lead to, from the largest down."""
     ladder, at = [int(edges[-1])], len(edges) - 1
     for step in reversed(back):
         if step[at] >= 0:
             at = int(step[at])
             ladder.append(int(edges[at]))
-    return float(best[-1]) / (high - low + 1), tuple(sorted(ladder))
+    return tuple(sorted(ladder))
 
 
 def _candidates(low: int, high: int) -> np.ndarray:

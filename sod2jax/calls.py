@@ -11,7 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from sod2jax import _compat
 from sod2jax.options import Options
+
+# Kinds of parameters that a position may name.
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,24 +61,28 @@ class Caller:
                     inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
                 ]
             )
-        names = list(self.signature.parameters)
-        self._nums = frozenset(options.static_argnums) | {
+        names = [p.name for p in self.signature.parameters.values() if p.kind in _BY_POSITION]
+        nums = [k + len(names) if k < 0 else k for k in options.static_argnums]
+        self._nums = frozenset(nums) | {
             names.index(name) for name in options.static_argnames if name in names
         }
         self._names = frozenset(options.static_argnames) | {
-            names[k] for k in options.static_argnums if k < len(names)
+            names[k] for k in nums if k < len(names)
         }
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Splits the arguments of a call and computes its signature."""
         static: list[tuple[Any, Any]] = []
-        if self._nums:
+        if self._nums or self._names:
             static = [(k, args[k]) for k in sorted(self._nums) if k < len(args)]
             static += [(name, kwargs[name]) for name in sorted(self._names & set(kwargs))]
             args = tuple(a for k, a in enumerate(args) if k not in self._nums)
             kwargs = {name: a for name, a in kwargs.items() if name not in self._names}
         leaves, tree = jax.tree.flatten((args, dict(kwargs)))
-        key = (tree, tuple(static), tuple(map(_signature, leaves)))
+        # 1, 1.0 and True are equal, but programs differ by them.
+        known = tuple((where, type(value), value) for where, value in static)
+        fixed = (known, _compat.trace_context())
+        key = (tree, fixed, tuple(map(_signature, leaves)))
         return Call(args, dict(kwargs), tuple(static), leaves, key)
 
     def named(self, call: Call) -> tuple[dict[str, Any], tuple[int, ...], Callable[..., Any]]:
@@ -94,22 +102,34 @@ class Caller:
         static = {name for name in bound.arguments if name in self._names}
         arguments = {k: v for k, v in bound.arguments.items() if k not in static}
         order = jax.tree.leaves([places.arguments[name] for name in arguments])
-        return arguments, tuple(order), functools.partial(self._apply, bound, tuple(arguments))
+        extra = {k: v for k, v in call.static if self._is_extra(k)}
+        function = functools.partial(self._apply, bound, extra, tuple(arguments))
+        return arguments, tuple(order), function
+
+    def _is_extra(self, where: Any) -> bool:
+        """Whether a static argument goes into ``**kwargs``."""
+        return isinstance(where, str) and where not in self.signature.parameters
 
     def _bind(
         self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> inspect.BoundArguments:
         by_place = {k: v for k, v in call.static if isinstance(k, int)}
-        by_name = {k: v for k, v in call.static if isinstance(k, str)}
+        by_name = {k: v for k, v in call.static if isinstance(k, str) and not self._is_extra(k)}
         rest = list(args)
         for k in sorted(by_place):
             rest.insert(k, by_place[k])
         return self.signature.bind(*rest, **kwargs, **by_name)
 
-    def _apply(self, bound: inspect.BoundArguments, names: tuple[str, ...], *values: Any) -> Any:
+    def _apply(
+        self,
+        bound: inspect.BoundArguments,
+        extra: Mapping[str, Any],
+        names: tuple[str, ...],
+        *values: Any,
+    ) -> Any:
         arguments = {**bound.arguments, **dict(zip(names, values, strict=True))}
         full = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]
-        return self.fun(*full.args, **full.kwargs)
+        return self.fun(*full.args, **full.kwargs, **extra)
 
 
 def _signature(leaf: Any) -> Any:

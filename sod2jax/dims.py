@@ -107,7 +107,10 @@ def parse(text: str) -> Dim:
     """
     try:
         tree = ast.parse(text.strip().replace("^", "**"), mode="eval").body
-        return normalise(_build(tree))
+        dim = normalise(_build(tree))
+        if is_symbolic(dim):
+            _code(dim)  # raises if it is no integer polynomial
+        return dim
     except (SyntaxError, ValueError, TypeError) as error:
         raise SpecError(
             f"'{text}' is not a dimension expression: use integers, names, + - *, "
@@ -203,14 +206,18 @@ def _code(expr: sympy.Expr) -> str:
 def _compiled(dim: sympy.Expr) -> tuple[tuple[str, ...], Callable[..., Any]]:
     names = tuple(sorted(_symbols(dim)))
     space = {
-        "_max": _elementwise(jnp.maximum, np.maximum),
-        "_min": _elementwise(jnp.minimum, np.minimum),
+        "_max": _elementwise(jnp.maximum, np.maximum, max),
+        "_min": _elementwise(jnp.minimum, np.minimum, min),
     }
     return names, eval(f"lambda {', '.join(names)}: {_code(dim)}", space)
 
 
-def _elementwise(traced: Callable[..., Any], concrete: Callable[..., Any]) -> Callable[..., Any]:
+def _elementwise(
+    traced: Callable[..., Any], concrete: Callable[..., Any], plain: Callable[..., Any]
+) -> Callable[..., Any]:
     def call(a: Any, b: Any) -> Any:
+        if isinstance(a, int) and isinstance(b, int):
+            return plain(a, b)
         in_jax = isinstance(a, jax.Array) or isinstance(b, jax.Array)
         return (traced if in_jax else concrete)(a, b)
 

@@ -77,6 +77,10 @@ def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
     """``array`` in the corner of a larger one; pad lanes hold zeros, or poison on request."""
     if np.shape(array) == shape:
         return array
+    if _compat.is_key_array(array):
+        bits = _compat.key_bits(array)
+        wide = pad(bits, (*shape, *bits.shape[array.ndim :]), poison)
+        return _compat.key_array(jnp.asarray(wide), array)
     host = np.asarray(array, dtype=jax.typeof(array).dtype)
     out = np.full(shape, _poison(host.dtype)) if poison else np.zeros(shape, host.dtype)
     out[tuple(map(slice, host.shape))] = host
@@ -96,4 +100,7 @@ def trim(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The leading corner of an output, as a ``jax.Array``; shares its buffer where it can."""
     if array.shape == shape:
         return array
+    if _compat.is_key_array(array):
+        bits = _compat.key_bits(array)
+        return _compat.key_array(trim(bits, (*shape, *bits.shape[array.ndim :])), array)
     return _compat.host_to_device(np.asarray(array)[tuple(map(slice, shape))], array)

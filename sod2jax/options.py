@@ -51,6 +51,8 @@ class Options:
             )
         if isinstance(constraints, str):
             raise SpecError(f"constraints must be a sequence of strings: ({constraints!r},)")
+        if not isinstance(buckets, (Mapping, type(None))):
+            raise SpecError(f"buckets must be a dictionary from symbols to sizes; got {buckets!r}")
         if max_executables < 1:
             raise SpecError(f"max_executables must be at least 1; got {max_executables}")
         if on_unsupported not in _ON_UNSUPPORTED:

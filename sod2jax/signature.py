@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import sympy
 
 from sod2jax import dims
 from sod2jax.calls import abstract
@@ -44,21 +46,31 @@ def spec_of(arguments: Mapping[str, Any], fun: Callable[..., Any], specs: Any) -
       SpecError: more specs than parameters, or a name that is no parameter.
     """
     try:
-        parameters = list(inspect.signature(fun).parameters)
+        kinds = {name: p.kind for name, p in inspect.signature(fun).parameters.items()}
     except (TypeError, ValueError):
-        parameters = list(arguments)
+        kinds = dict.fromkeys(arguments)
+    parameters = list(kinds)
     if isinstance(specs, Mapping):
         unknown = sorted(set(specs) - set(parameters))
         if unknown:
             raise SpecError(f"shapes names {unknown}, but the parameters are {parameters}")
         return dict(specs)
+    for at, name in enumerate(parameters):
+        if kinds[name] is inspect.Parameter.VAR_POSITIONAL:
+            specs = _gathered(specs, at, len(arguments.get(name, ())))
     required = [name for name in parameters if name in arguments]
     if len(specs) != len(required) and len(specs) != len(parameters):
         raise SpecError(
             f"shapes has {len(specs)} specs, but the function was called with {len(required)} "
             f"arguments {required}: write one spec per argument, None where the shape is fixed"
         )
-    return dict(zip(parameters, specs, strict=False))
+    named = parameters if len(specs) == len(parameters) else required
+    return dict(zip(named, specs, strict=True))
+
+
+def _gathered(specs: Sequence[Any], at: int, count: int) -> Sequence[Any]:
+    """Specs with those of the ``count`` arguments that ``*args`` takes as one tuple."""
+    return (*specs[:at], tuple(specs[at:])) if len(specs) == at + count else specs
 
 
 def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Leaf]:
@@ -99,9 +111,7 @@ def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, 
     """The dimensions of one array: "b, s, 3", "b, ...", "_, s" ("_" takes the size of the call)."""
     if spec is None:
         return tuple(shape)
-    parts = [
-        part.strip() for part in _split_commas(spec.strip().removeprefix("(").removesuffix(")"))
-    ]
+    parts = [part.strip() for part in _split_commas(_bare(spec.strip()))]
     if _ELLIPSIS in parts:
         at = parts.index(_ELLIPSIS)
         missing = len(shape) - (len(parts) - 1)
@@ -120,6 +130,13 @@ def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, 
                 f"axis {axis} of '{name}' has size {size}, but its spec '{spec}' fixes it at {dim}"
             )
     return tuple(read)
+
+
+def _bare(spec: str) -> str:
+    """A spec without the parentheses that enclose all of it."""
+    depths = list(itertools.accumulate({"(": 1, ")": -1}.get(char, 0) for char in spec))
+    enclosed = spec.startswith("(") and 0 in depths and depths.index(0) == len(spec) - 1
+    return spec[1:-1] if enclosed else spec
 
 
 def _split_commas(spec: str) -> list[str]:
@@ -148,18 +165,15 @@ def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
         for axis, (dim, size) in enumerate(zip(leaf.shape, leaf.aval.shape, strict=True))
         if dims.is_symbolic(dim)
     ]
-    pending = sorted(axes, key=lambda entry: len(str(entry[2])))
-    for name, axis, dim, size in pending:
-        unknown = dims.symbols_of(dim) - set(sizes)
-        if len(unknown) == 1:
-            (symbol,) = unknown
-            value = _invert(dim, symbol, size, sizes)
-            if value is None:
-                raise ShapeError(
-                    f"axis {axis} of '{name}' has size {size}, which no integer '{symbol}' gives "
-                    f"for its spec '{dim}'"
-                )
-            sizes[symbol], origin[symbol] = value, f"axis {axis} of '{name}'"
+    while (found := _next_solvable(axes, sizes)) is not None:
+        (name, axis, dim, size), symbol = found
+        value = _invert(dim, symbol, size, sizes)
+        if value is None or value < 1:
+            raise ShapeError(
+                f"axis {axis} of '{name}' has size {size}, which no '{symbol}' of 1 or more gives "
+                f"for its spec '{dim}'"
+            )
+        sizes[symbol], origin[symbol] = value, f"axis {axis} of '{name}'"
     for name, axis, dim, size in axes:
         missing = sorted(dims.symbols_of(dim) - set(sizes))
         if missing:
@@ -177,6 +191,23 @@ def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
                 f"{expected} ({used})"
             )
     return sizes
+
+
+def _next_solvable(
+    axes: Sequence[tuple[str, int, Dim, int]], sizes: Mapping[str, int]
+) -> tuple[tuple[str, int, Dim, int], str] | None:
+    """The shortest axis that is linear in its only unknown symbol, and that symbol."""
+    for entry in sorted(axes, key=lambda entry: len(str(entry[2]))):
+        unknown = dims.symbols_of(entry[2]) - set(sizes)
+        if len(unknown) == 1 and _is_linear(entry[2], *unknown):
+            return entry, *unknown
+    return None
+
+
+def _is_linear(dim: Dim, name: str) -> bool:
+    symbol = dims.symbol(name)
+    polynomial = sympy.sympify(dim).as_poly(symbol)
+    return dim == symbol or (polynomial is not None and polynomial.degree() == 1)
 
 
 def _invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:

@@ -15,10 +15,15 @@ from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
 
-# What JAX raises where a program wants a number, or its shapes do not fit.
+# What is raised where a program wants a number or its shapes do not fit: by JAX, or by the user's
+# code, to which ``n % 4 == 0`` is false.
 _FAILURES = (
     _compat.InconclusiveDimensionOperation,
     jax.errors.JAXTypeError,
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    NotImplementedError,
     TypeError,
     ValueError,
 )
@@ -61,6 +66,11 @@ def trace(
                 return decision
             raise TraceError(_explain(name, region, leaves, error)) from error
     closed = traced.jaxpr
+    if len(closed.invars) != len(leaves):
+        raise TraceError(
+            f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
+            "argument"
+        )
     return Program(
         name=name,
         jaxpr=closed,
@@ -78,7 +88,8 @@ def _jax_shapes(leaves: Sequence[Leaf], region: Region) -> list[tuple[Any, ...]]
     for name, low, high in region.ranges:
         bounds += [f"{name} >= {low}"] if low > 1 else []
         bounds += [f"{name} <= {high}"] if high is not None else []
-    scope = export.SymbolicScope([*bounds, *map(str, region.constraints)])
+    rest = [f"{dims.jax_text(c.left)} {c.op} {dims.jax_text(c.right)}" for c in region.constraints]
+    scope = export.SymbolicScope([*bounds, *rest])
     return [_to_jax(leaf.shape, scope) for leaf in leaves]
 
 

@@ -71,6 +71,26 @@ CALLS = [
     Harness("device_put", lambda x: jax.device_put((x, x + 1))[1].max(0), (BS,)),
     Harness("composite", lambda x: lax.composite(lambda y: y / y.sum(), "test.scale")(x), (BS,)),
     Harness(
+        "custom_linear_solve",
+        lambda a, x: lax.custom_linear_solve(lambda v: v * a, x, lambda matvec, y: y / a),
+        (Arg("s", make=lambda rng, shape: 1 + rng.random(shape)), S),
+    ),
+    Harness(
+        "custom_linear_solve_gradient",
+        jax.grad(
+            lambda a, x: lax.custom_linear_solve(
+                lambda v: v * a, x, lambda matvec, y: y / a, lambda vecmat, y: y / a
+            ).sum()
+        ),
+        (Arg("s", make=lambda rng, shape: 1 + rng.random(shape)), S),
+    ),
+    Harness(
+        "custom_linear_solve_conjugate_gradient",
+        lambda x: jax.scipy.sparse.linalg.cg(lambda v: v * 2 + v.sum(), x, maxiter=20)[0],
+        (S,),
+        rtol=1e-4,
+    ),
+    Harness(
         "linear_call",
         lambda x, y: jax.custom_derivatives.linear_call(lambda r, z: z * r.sum(), lambda r, z: z, x, y),
         (S, BS),

@@ -34,12 +34,21 @@ HARNESSES = [
     Harness("fft_first_axis", lambda x: jnp.fft.fft(x, axis=0), (COMPLEX,), bucket={"b": 19}),
     Harness("fft_inverse", lambda x: jnp.fft.ifft(x), (COMPLEX,), bucket=BUCKET),
     Harness("fft_real", lambda x: jnp.fft.rfft(x), (BS,), bucket=BUCKET),
-    Harness("fft_real_inverse", lambda x, y: _real_inverse(x, y.shape[0]), (Arg("s//2 + 1", np.complex64), S), bucket=BUCKET),
+    Harness(
+        "fft_real_inverse",
+        lambda x, y: _real_inverse(x, y.shape[0]),
+        (Arg("s//2 + 1", np.complex64), S),
+        bucket=BUCKET,
+    ),
     Harness("fft_merged", lambda x: jnp.fft.fft(x.reshape(-1)), (BS,)),
     Harness("fft_two_axes", lambda x: (jnp.fft.fft2(x), jnp.fft.ifft2(x)), (COMPLEX,)),
     Harness("fft_two_axes_real", lambda x: jnp.fft.rfft2(x), (Arg("2, b, s"),)),
-    Harness("fft_exact_and_padded", lambda x: _real_inverse(jnp.fft.rfft2(x), *x.shape), (Arg("6, s"),)),
-    Harness("fft_padded_and_exact", lambda x: _real_inverse(jnp.fft.rfft2(x), *x.shape), (Arg("s, 6"),)),
+    Harness(
+        "fft_exact_and_padded", lambda x: _real_inverse(jnp.fft.rfft2(x), *x.shape), (Arg("6, s"),)
+    ),
+    Harness(
+        "fft_padded_and_exact", lambda x: _real_inverse(jnp.fft.rfft2(x), *x.shape), (Arg("s, 6"),)
+    ),
     Harness("fft_filter", _filter, (BS, BS), bucket=BUCKET),
     Harness("fft_shift", lambda x: jnp.fft.fftshift(jnp.fft.fft(x, axis=1), axes=1), (BS,)),
     Harness("fft_frequencies", lambda x: jnp.fft.fftfreq(x.shape[0]) * x, (S,)),

@@ -17,4 +17,5 @@ from sod2jax.rewrite.rules import random as random
 from sod2jax.rewrite.rules import reduce as reduce
 from sod2jax.rewrite.rules import scatter as scatter
 from sod2jax.rewrite.rules import selection as selection
+from sod2jax.rewrite.rules import solve as solve
 from sod2jax.rewrite.rules import window as window

@@ -62,18 +62,19 @@ def lengthen(array: Any, axis: int, size: int) -> Any:
     return lax.pad(array, jnp.zeros((), array.dtype), widths)
 
 
-def read(array: Any, axis: int, start: Any, most: int, size: int) -> Any:
-    """Lanes ``start : start + size`` of an axis; ``start`` may be traced, and is at most ``most``.
+def read(array: Any, axis: int, start: Any, most: int, size: int, stride: int = 1) -> Any:
+    """Every ``stride``-th of ``size`` lanes from ``start``, which may be traced, up to ``most``.
 
     The array is lengthened first: XLA would move a slice that passes its end.
     """
     array = lengthen(array, axis, most + size)
     if isinstance(start, int):
-        return lax.slice_in_dim(array, start, start + size, axis=axis)
+        return lax.slice_in_dim(array, start, start + size, stride, axis)
     zero = np.int32(0)
     starts = [jnp.int32(start) if k == axis else zero for k in range(array.ndim)]
     sizes = [size if k == axis else n for k, n in enumerate(array.shape)]
-    return lax.dynamic_slice(array, starts, sizes, allow_negative_indices=False)
+    array = lax.dynamic_slice(array, starts, sizes, allow_negative_indices=False)
+    return array if stride == 1 else lax.slice_in_dim(array, 0, size, stride, axis)
 
 
 def write(array: Any, axis: int, start: Any, update: Any) -> Any:
@@ -97,9 +98,7 @@ def cut(cx: Context, value: Padded, axis: int, start: Dim, dim: Dim, stride: Dim
         return cx.take(value, axis, index, dim)
     span = max(size - 1, 0) * stride + min(size, 1)
     most = cx.size(start)
-    array = read(value.array, axis, cx.true(start), most, span)
-    if stride != 1:
-        array = lax.slice_in_dim(array, 0, span, stride, axis)
+    array = read(value.array, axis, cx.true(start), most, span, stride)
     grown = most + span > value.array.shape[axis]
     # Lanes past the result's end may be true ones here unless it ends where the axis does. A row
     # of NaN that is cut to nothing is none.

@@ -99,9 +99,7 @@ def chirp_transform(x: Any, n: Any, inverse: bool) -> Any:
     size = x.shape[-1]
     chirp = _chirp(size, n, lax.real(x).dtype)
     inside = lax.lt(lax.iota(np.int32, size), lax.broadcast(n, (size,)))
-    signal = lax.select(
-        _along_last(inside, x), x * _along_last(chirp, x), lax.full_like(x, 0)
-    )
+    signal = lax.select(_along_last(inside, x), x * _along_last(chirp, x), lax.full_like(x, 0))
     length = 1 << (2 * size - 1).bit_length()
     kernel = lax.conj(chirp)
     gap = lax.full((length - 2 * size + 1,), 0, kernel.dtype)

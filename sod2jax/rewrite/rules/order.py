@@ -12,6 +12,7 @@ from jax import lax
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_padded
+from sod2jax.rewrite.rules.blocks import strictly_masked
 from sod2jax.rewrite.rules.elementwise import align
 from sod2jax.rewrite.rules.reduce import highest, lowest
 
@@ -21,16 +22,10 @@ def _arg_extremum(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     """Pad lanes hold the worst number and come last, so the first true lane wins every tie."""
     (axis,) = eqn.params["axes"]
     worst = lowest if eqn.primitive.name == "argmax" else highest
-    operand = _without_nan_rows(cx.compact(operand, (axis,)))
-    operand = cx.mask(operand, (axis,), worst(operand.array.dtype), "their index could win")
+    operand, fill = cx.compact(operand, (axis,)), worst(operand.array.dtype)
+    operand = strictly_masked(cx, operand, (axis,), fill, "their index could win")
     (out,) = cx.bind(operand.array)
     return [Padded(out, (*operand.extents[:axis], *operand.extents[axis + 1 :]))]
-
-
-def _without_nan_rows(operand: Padded) -> Padded:
-    """Forgets fills that rows of NaN may break: an index of NaN is a number all the same."""
-    strict = {axis: fill for axis, fill in operand.fills.items() if not fill.or_nan_row}
-    return operand.replace(fills=strict)
 
 
 @register_pad_rule("sort")

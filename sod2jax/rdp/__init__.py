@@ -1,0 +1,29 @@
+"""Rank and Dimension Propagation (after SoD², arXiv 2403.00176) over symbolic jaxprs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sod2jax.rdp import rules as rules
+from sod2jax.rdp.engine import propagate
+from sod2jax.rdp.facts import Facts as Facts
+from sod2jax.rdp.rule import rule_of
+from sod2jax.region import Region
+
+__all__ = ["Facts", "analyse"]
+
+
+def analyse(jaxpr: Any, region: Region, value_symbols: frozenset[str] = frozenset()) -> Facts:
+    """Facts about every value of a symbolic program: shape, integer values, flow and demand.
+
+    Args:
+      jaxpr: ``jax.jit(f).trace(*specs).jaxpr`` of specs with ``jax.export`` dimensions.
+      region: the sizes that facts must hold for; a symbol without an upper bound is taken to stay
+        below 2**31.
+      value_symbols: symbols whose size is known only after part of the program ran; dimensions
+        with one of them are NAC.
+
+    Raises:
+      InvariantError: a rule contradicts JAX's own shape inference (a bug in sod2jax).
+    """
+    return propagate(jaxpr, region, value_symbols, rule_of)

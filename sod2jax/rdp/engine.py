@@ -1,0 +1,150 @@
+"""Rank and Dimension Propagation: forward, then backward, to the fixpoint. Knows no primitive.
+
+Forward runs the equations of a jaxpr in order and enters sub-jaxprs once per call, so that facts
+inside are those of that call; the table keeps the meet over all calls. Shapes, values and flow at
+an equation depend only on its operands, so one pass is the fixpoint except at loops, whose rules
+repeat the body until the carry no longer moves: meets only go down, flow is finite, and values are
+widened to NAC after two changes, so they stop. Backward runs the equations in reverse; demand reads
+values but no forward fact reads demand, so one pass each way is the joint fixpoint.
+
+JAX has inferred every shape itself. A rule infers it again from its operands' facts, fills what it
+left UNDEF from the aval, and any conflict between the two is a bug.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sod2jax import _compat, dims
+from sod2jax.errors import InvariantError
+from sod2jax.rdp.facts import Fact, Facts, array_fact, dims_of
+from sod2jax.rdp.lanes import DEAD, Demand, Flow
+from sod2jax.rdp.lattice import NAC, DimFact, Element, ShapeFact
+from sod2jax.rdp.rule import Context, Rule
+from sod2jax.rdp.values import NAC_VALUE, ValueFact
+from sod2jax.region import Region
+
+MAX_SIZE = 2**31 - 1
+"""Largest size of a symbol without an upper bound: larger arrays cannot be indexed by int32."""
+
+
+def propagate(
+    jaxpr: Any, region: Region, value_symbols: frozenset[str], rule_of: Callable[[Any], Rule]
+) -> Facts:
+    """Runs rules over a symbolic jaxpr, forward and backward.
+
+    Args:
+      jaxpr: open or closed jaxpr with symbolic dimensions.
+      region: the sizes that facts must hold for.
+      value_symbols: symbols whose size is known only after part of the program ran; dimensions
+        with one of them are NAC.
+      rule_of: the rule of an equation.
+
+    Raises:
+      InvariantError: a rule contradicts JAX's own shape inference.
+    """
+    ranges = tuple((n, lo, MAX_SIZE if hi is None else hi) for n, lo, hi in region.ranges)
+    engine = _Engine(dataclasses.replace(region, ranges=ranges), value_symbols, rule_of)
+    inputs = [
+        Fact(engine.aval_shape(var), NAC_VALUE, Flow.source(index, len(dims_of(var))))
+        for index, var in enumerate(jaxpr.invars)
+    ]
+    engine.forward(jaxpr, inputs)
+    engine.backward(jaxpr, [Demand.whole(len(dims_of(atom))) for atom in jaxpr.outvars])
+    return Facts(jaxpr, region, engine.table, engine.demands)
+
+
+class _Engine:
+    def __init__(
+        self, region: Region, value_symbols: frozenset[str], rule_of: Callable[[Any], Rule]
+    ) -> None:
+        self._region, self._value_symbols, self._rule_of = region, value_symbols, rule_of
+        self.table: dict[Any, Fact] = {}
+        self.demands: dict[Any, Demand] = {}
+        self._context = Context(
+            region=region, forward=self.forward, backward=self.backward, value=self._value
+        )
+
+    def forward(self, jaxpr: Any, ins: Sequence[Fact]) -> list[Fact]:
+        env = dict(zip(jaxpr.constvars, self._constants(jaxpr), strict=True))
+        env.update(zip(jaxpr.invars, ins, strict=True))
+
+        def read(atom: Any) -> Fact:
+            if _compat.is_literal(atom):
+                return array_fact(_compat.literal_array(atom), self._region)
+            return env[atom]
+
+        for eqn in jaxpr.eqns:
+            operands = list(map(read, eqn.invars))
+            results = self._rule_of(eqn).forward(self._context, eqn, operands)
+            for var, fact in zip(eqn.outvars, results, strict=True):
+                env[var] = self._checked(eqn, var, fact)
+        for var, fact in env.items():
+            known = self.table.get(var)
+            self.table[var] = fact if known is None else known.meet(fact, self._region)
+        return list(map(read, jaxpr.outvars))
+
+    def _constants(self, jaxpr: Any) -> list[Fact]:
+        values = _compat.constants(jaxpr)
+        if values:
+            return [array_fact(value, self._region) for value in values]
+        return [
+            Fact(self.aval_shape(var), NAC_VALUE, Flow.constant(len(dims_of(var))))
+            for var in jaxpr.constvars
+        ]
+
+    def aval_shape(self, atom: Any) -> ShapeFact:
+        return self._without_value_symbols(ShapeFact.of(dims_of(atom)))
+
+    def _without_value_symbols(self, shape: ShapeFact) -> ShapeFact:
+        if not self._value_symbols or isinstance(shape.dims, Element):
+            return shape
+        return ShapeFact(tuple(NAC if self._is_late(fact) else fact for fact in shape.dims))
+
+    def _is_late(self, fact: DimFact) -> bool:
+        return fact.dim is not None and bool(dims.symbols_of(fact.dim) & self._value_symbols)
+
+    def _checked(self, eqn: Any, var: Any, fact: Fact) -> Fact:
+        try:
+            shape = self._without_value_symbols(fact.shape).refine(self.aval_shape(var))
+        except InvariantError as error:
+            raise InvariantError(
+                f"the transfer rule of '{eqn.primitive.name}' at {_compat.source_line(eqn)} "
+                f"contradicts JAX: {error}"
+            ) from error
+        return dataclasses.replace(fact, shape=shape)
+
+    def _value(self, atom: Any) -> ValueFact:
+        if _compat.is_literal(atom):
+            return array_fact(_compat.literal_array(atom), self._region).value
+        return self.table[atom].value
+
+    def backward(self, jaxpr: Any, outs: Sequence[Demand]) -> list[Demand]:
+        env: dict[Any, Demand] = {}
+
+        def need(atom: Any, demand: Demand) -> None:
+            if not _compat.is_literal(atom):
+                env[atom] = env.get(atom, DEAD).meet(demand, self._region)
+
+        for atom, demand in zip(jaxpr.outvars, outs, strict=True):
+            need(atom, demand)
+        for eqn in reversed(jaxpr.eqns):
+            demands = [env.setdefault(var, DEAD) for var in eqn.outvars]
+            for atom, demand in zip(eqn.invars, self._operands(eqn, demands), strict=True):
+                need(atom, demand)
+        for var in (*jaxpr.constvars, *jaxpr.invars):
+            env.setdefault(var, DEAD)
+        for var, demand in env.items():
+            self.demands[var] = self.demands.get(var, DEAD).meet(demand, self._region)
+        return [env[var] for var in jaxpr.invars]
+
+    def _operands(self, eqn: Any, demands: Sequence[Demand]) -> Sequence[Demand]:
+        if eqn.effects:  # what an effect sees is needed, whatever becomes of the results
+            whole = [Demand.whole(len(dims_of(var))) for var in eqn.outvars]
+            self._rule_of(eqn).backward(self._context, eqn, whole)
+            return [Demand.whole(len(dims_of(atom))) for atom in eqn.invars]
+        if all(demand.is_dead for demand in demands):
+            return [DEAD] * len(eqn.invars)
+        return self._rule_of(eqn).backward(self._context, eqn, demands)

@@ -1,0 +1,198 @@
+"""What Rank and Dimension Propagation knows of every value of a program."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from sod2jax import _compat, dims
+from sod2jax.dims import Dim
+from sod2jax.rdp.lanes import Demand, Flow
+from sod2jax.rdp.lattice import DimFact, Element, Kind, ShapeFact
+from sod2jax.rdp.values import (
+    MAX_ELEMENTS,
+    NAC_VALUE,
+    UNDEF_VALUE,
+    Range,
+    ValueFact,
+    is_integer,
+)
+from sod2jax.region import Region
+
+
+def dims_of(atom: Any) -> tuple[Dim, ...]:
+    """The dimensions of an operand or result; none for what has no shape, as a token."""
+    return tuple(map(dims.from_jax, getattr(atom.aval, "shape", ())))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """The forward facts of one value."""
+
+    shape: ShapeFact
+    value: ValueFact
+    flow: Flow
+
+    def meet(self, other: Fact, region: Region) -> Fact:
+        """What holds on both of two paths."""
+        return Fact(
+            self.shape.meet(other.shape),
+            self.value.meet(other.value, region),
+            self.flow.meet(other.flow),
+        )
+
+
+def array_fact(array: Any, region: Region) -> Fact:
+    """The facts of a literal or of a constant array."""
+    shape, rank = ShapeFact.of(array.shape), len(array.shape)
+    value = NAC_VALUE
+    if is_integer(array.dtype) and 0 not in array.shape:
+        numbers = np.asarray(array)
+        if numbers.ndim == 1 and numbers.size <= MAX_ELEMENTS:
+            points = [Range.point(int(x)) for x in numbers]
+            value = ValueFact.of_elements(points, numbers.dtype, region)
+        else:
+            ends = Range(int(numbers.min()), int(numbers.max()))
+            value = ValueFact.of(ends, numbers.dtype, region)
+    return Fact(shape, value, Flow.constant(rank))
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """How many dimensions of all equations' results are in each state."""
+
+    known: int
+    symbolic: int
+    op_inferred: int
+    nac: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.known} known, {self.symbolic} symbolic, {self.op_inferred} op-inferred, "
+            f"{self.nac} nac"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """The result of the analysis; ``print`` it to read it.
+
+    Attributes:
+      jaxpr: the program.
+      region: the sizes that the facts hold for.
+      table: forward facts of every variable, also inside sub-jaxprs; for a sub-jaxpr that several
+        equations call, what holds in all calls.
+      demands: backward facts, likewise.
+    """
+
+    jaxpr: Any
+    region: Region
+    table: Mapping[Any, Fact]
+    demands: Mapping[Any, Demand]
+
+    def __post_init__(self) -> None:
+        for name in ("table", "demands"):
+            object.__setattr__(self, name, types.MappingProxyType(dict(getattr(self, name))))
+
+    def _fact(self, atom: Any) -> Fact | None:
+        if _compat.is_literal(atom):
+            return array_fact(_compat.literal_array(atom), self.region)
+        return self.table.get(atom)
+
+    def shape(self, atom: Any) -> ShapeFact:
+        """S-map: rank and dimensions."""
+        fact = self._fact(atom)
+        return fact.shape if fact else ShapeFact(Element.UNDEF)
+
+    def value(self, atom: Any) -> ValueFact:
+        """V-map: the integers in it."""
+        fact = self._fact(atom)
+        return fact.value if fact else UNDEF_VALUE
+
+    def value_range(self, atom: Any) -> tuple[Dim, Dim] | None:
+        """Smallest and largest true element of an integer array; None where nothing is known.
+
+        Holds at every size of the region: evaluate both ends at the true sizes.
+        """
+        every = self.value(atom).every
+        return (every.low, every.high) if isinstance(every, Range) else None
+
+    def flow(self, atom: Any) -> tuple[frozenset[tuple[int, int]], ...]:
+        """For each axis, the (program input, its axis) that it is aligned with; see ``Flow``."""
+        fact = self._fact(atom)
+        return fact.flow.axes if fact else (frozenset(),) * len(dims_of(atom))
+
+    def inputs(self, atom: Any) -> frozenset[int] | None:
+        """The program inputs that a value may depend on; None where it was not reached."""
+        fact = self._fact(atom)
+        return fact.flow.inputs if fact else None
+
+    def demand(self, var: Any) -> Demand:
+        """Which part of it the program's outputs need; all of it where that was not followed."""
+        return self.demands.get(var, Demand.whole(len(dims_of(var))))
+
+    def summary(self) -> Summary:
+        """Counts the dimensions of all equations' results by state."""
+        kinds = collections.Counter(
+            fact.kind
+            for eqn in equations(self.jaxpr)
+            for var in eqn.outvars
+            for fact in self._dims(var)
+        )
+        nac = kinds[Kind.NAC] + kinds[Kind.UNDEF]
+        return Summary(kinds[Kind.KNOWN], kinds[Kind.SYMBOLIC], kinds[Kind.OP_INFERRED], nac)
+
+    def _dims(self, var: Any) -> tuple[DimFact, ...]:
+        found = self.shape(var).dims
+        return (DimFact(found),) * len(dims_of(var)) if isinstance(found, Element) else found
+
+    def __str__(self) -> str:
+        names: dict[Any, str] = {}
+        fresh = itertools.count()
+
+        def name(atom: Any) -> str:
+            if _compat.is_literal(atom):
+                return str(_compat.literal_array(atom))
+            if atom not in names:
+                names[atom] = f"v{next(fresh)}"
+            return names[atom]
+
+        def line(var: Any) -> str:
+            fact = self._fact(var)
+            if fact is None:
+                return f"{name(var)} not reached"
+            known = [f"{name(var)}:{var.aval.dtype}{fact.shape}"]
+            if fact.value != NAC_VALUE:
+                known.append(f"value {fact.value}")
+            if any(fact.flow.axes):
+                known.append(f"flow {fact.flow}")
+            demand = self.demand(var)
+            if demand.axes is None or any(demand.axes):
+                known.append(f"demand {demand}")
+            return "  ".join(known)
+
+        def block(jaxpr: Any, indent: str) -> Iterator[str]:
+            for var in (*jaxpr.constvars, *jaxpr.invars):
+                yield f"{indent}input {line(var)}"
+            for eqn in jaxpr.eqns:
+                yield indent + " ".join([eqn.primitive.name, *map(name, eqn.invars)])
+                for _, inner in _compat.sub_jaxprs(eqn):
+                    yield from block(inner, indent + "    ")
+                yield from (f"{indent}  -> {line(var)}" for var in eqn.outvars)
+            yield f"{indent}output {' '.join(map(name, jaxpr.outvars))}"
+
+        return "\n".join([f"facts over {self.region}: {self.summary()}", *block(self.jaxpr, "  ")])
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """Yields every equation of a jaxpr and of all jaxprs inside it."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for _, inner in _compat.sub_jaxprs(eqn):
+            yield from equations(inner)

@@ -1,0 +1,158 @@
+"""Primitives whose every lane of the result depends on the same lane of their operands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sod2jax.rdp import arithmetic
+from sod2jax.rdp.arithmetic import RangeFunction
+from sod2jax.rdp.facts import dims_of
+from sod2jax.rdp.lattice import DimFact
+from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer
+from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, Range, ValueFact, dtype_range, is_integer
+
+UNTRACKED = (
+    "acos acosh asin asinh atan atanh atan2 bessel_i0e bessel_i1e cbrt ceil clz "
+    "complex conj cos cosh digamma erf erf_inv erfc exp exp2 expm1 floor igamma igamma_grad_a "
+    "igammac imag is_finite lgamma log log1p logistic nextafter polygamma population_count pow "
+    "random_gamma_grad real reduce_precision regularized_incomplete_beta round rsqrt shift_left "
+    "shift_right_arithmetic shift_right_logical sin sinh sqrt tan tanh xor zeta"
+).split()
+
+_ANY_INTEGER: dict[str, RangeFunction] = {
+    "abs": arithmetic.absolute,
+    "add": arithmetic.add,
+    "add_any": arithmetic.add,
+    "clamp": arithmetic.clamp,
+    "copy": arithmetic.identity,
+    "copy_p": arithmetic.identity,
+    "div": arithmetic.truncated_quotient,
+    "eq": arithmetic.equal,
+    "eq_to": arithmetic.equal,
+    "ge": arithmetic.greater_equal,
+    "gt": arithmetic.greater,
+    "le": arithmetic.less_equal,
+    "le_to": arithmetic.less_equal,
+    "lt": arithmetic.less,
+    "lt_to": arithmetic.less,
+    "max": arithmetic.maximum,
+    "min": arithmetic.minimum,
+    "mul": arithmetic.mul,
+    "ne": arithmetic.not_equal,
+    "neg": arithmetic.neg,
+    "rem": arithmetic.truncated_remainder,
+    "select_n": arithmetic.select,
+    "sign": arithmetic.sign,
+    "square": arithmetic.square,
+    "stop_gradient": arithmetic.identity,
+    "sub": arithmetic.sub,
+}
+# Primitives that mean one thing on booleans and another on integers.
+_BOOLEAN = {"and": arithmetic.minimum, "or": arithmetic.maximum, "not": arithmetic.flip}
+_BITWISE = {"and": arithmetic.bitwise_and, "or": None, "not": arithmetic.complement}
+
+
+def same_axes(eqn: Any) -> list[Places]:
+    """Axis k of every operand is axis k of the result, unless it is broadcast."""
+    shape = dims_of(eqn.outvars[0])
+    return [
+        tuple(k if dim == shape[k] else None for k, dim in enumerate(dims_of(atom)))
+        for atom in eqn.invars
+    ]
+
+
+def broadcast(eqn: Any, *operands: Dims) -> list[Dims]:
+    """Scalars and axes of size 1 give way to the dimension of the other operands."""
+    rank = max(map(len, operands))
+    columns = zip(*(shape for shape in operands if len(shape) == rank), strict=True)
+    return [tuple(map(_broadcast_dim, columns))] * len(eqn.outvars)
+
+
+def _broadcast_dim(column: tuple[DimFact, ...]) -> DimFact:
+    one = DimFact(1)
+    wide = [dim for dim in column if dim != one] or [one]
+    found = wide[0]
+    for other in wide[1:]:
+        found = found.refine(other)
+    return found
+
+
+def apply(
+    function: RangeFunction, ctx: Context, eqn: Any, operands: tuple[ValueFact, ...]
+) -> ValueFact:
+    """Maps ranges elementwise; one by one where the elements of a vector are known."""
+    dtypes = [atom.aval.dtype for atom in eqn.invars]
+    (out,) = eqn.outvars
+    if not all(map(is_integer, (*dtypes, out.aval.dtype))):
+        return NAC_VALUE
+    count = _vector_length(out)
+    if count is None or not any(fact.elements for fact in operands):
+        ranges = [fact.range(dtype) for fact, dtype in zip(operands, dtypes, strict=True)]
+        return ValueFact.of(function(ctx.region, *ranges), out.aval.dtype, ctx.region)
+    columns = [_column(fact, dtype, count) for fact, dtype in zip(operands, dtypes, strict=True)]
+    found = [function(ctx.region, *row) for row in zip(*columns, strict=True)]
+    return ValueFact.of_elements(found, out.aval.dtype, ctx.region)
+
+
+def _vector_length(atom: Any) -> int | None:
+    shape = dims_of(atom)
+    if len(shape) != 1 or not isinstance(shape[0], int) or not 0 < shape[0] <= MAX_ELEMENTS:
+        return None
+    return shape[0]
+
+
+def _column(fact: ValueFact, dtype: Any, count: int) -> list[Range]:
+    """A range for each of ``count`` elements, repeated where the operand is broadcast."""
+    known = fact.elements or (fact.range(dtype),)
+    ranges = [dtype_range(dtype) if r is None else r for r in known]
+    return ranges if len(ranges) == count else ranges * count
+
+
+def _value_of(function: RangeFunction):
+    def value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+        return [apply(function, ctx, eqn, operands)]
+
+    return value
+
+
+def _logical_value(name: str):
+    def value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+        function = (_BOOLEAN if eqn.outvars[0].aval.dtype == np.bool_ else _BITWISE)[name]
+        return [NAC_VALUE if function is None else apply(function, ctx, eqn, operands)]
+
+    return value
+
+
+def _convert_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+    """Integers keep their value where the new type holds it; booleans are ``x != 0``."""
+    to_bool = eqn.outvars[0].aval.dtype == np.bool_ != eqn.invars[0].aval.dtype
+    function = (lambda region, a: arithmetic.not_equal(region, a, Range(0, 0))) if to_bool else None
+    return [apply(function or arithmetic.identity, ctx, eqn, (operand,))]
+
+
+def _integer_pow_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+    if eqn.params["y"] != 2:
+        return [NAC_VALUE]
+    return [apply(arithmetic.square, ctx, eqn, (operand,))]
+
+
+_VALUES = {
+    **{name: _value_of(function) for name, function in _ANY_INTEGER.items()},
+    **{name: _logical_value(name) for name in _BOOLEAN},
+    "convert_element_type": _convert_value,
+    "integer_pow": _integer_pow_value,
+}
+
+
+def _bitcast_lanes(eqn: Any) -> list[Places]:
+    """A change of width adds or drops a last axis."""
+    source, target = dims_of(eqn.invars[0]), dims_of(eqn.outvars[0])
+    return [tuple(k if k < len(target) else None for k in range(len(source)))]
+
+
+register_transfer("bitcast_convert_type", rule=LocalRule(lanes=_bitcast_lanes))
+register_transfer(*UNTRACKED, rule=LocalRule(lanes=same_axes, shape=broadcast))
+for _name, _value in _VALUES.items():
+    register_transfer(_name, rule=LocalRule(lanes=same_axes, shape=broadcast, value=_value))

@@ -1,0 +1,88 @@
+"""Primitives that compare or accumulate along an axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sod2jax import dims
+from sod2jax.rdp import arithmetic
+from sod2jax.rdp.facts import dims_of
+from sod2jax.rdp.lattice import DimFact
+from sod2jax.rdp.rule import Context, Dims, LocalRule, register_transfer, same_range
+from sod2jax.rdp.rules.assemble import off_axis
+from sod2jax.rdp.rules.reduce import reduce_lanes, reduce_shape, reduced_axes
+from sod2jax.rdp.values import NAC_VALUE, Range, ValueFact, greatest, least
+
+
+def _positions(ctx: Context, dim: dims.Dim, dtype: Any) -> ValueFact:
+    return ValueFact.of(Range(0, dims.normalise(dim - 1)), dtype, ctx.region)
+
+
+def _argmax_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+    del operand
+    (axis,) = reduced_axes(eqn)
+    dim = dims_of(eqn.invars[0])[axis]
+    return [_positions(ctx, dim, eqn.outvars[0].aval.dtype)]
+
+
+def _cumsum_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+    """A sum of 1 to n elements."""
+    (atom,), (out,) = eqn.invars, eqn.outvars
+    every = operand.range(atom.aval.dtype)
+    if every is None:
+        return [NAC_VALUE]
+    total = arithmetic.scale(ctx.region, every, dims_of(atom)[eqn.params["axis"]])
+    found = Range(
+        least((every.low, total.low), ctx.region), greatest((every.high, total.high), ctx.region)
+    )
+    return [ValueFact.of(found, out.aval.dtype, ctx.region)]
+
+
+def _same_shapes(eqn: Any, *operands: Dims) -> list[Dims]:
+    del eqn
+    return list(operands)
+
+
+def _sort_value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+    del ctx, eqn
+    return [ValueFact(fact.every) for fact in operands]
+
+
+def _top_k_shape(eqn: Any, operand: Dims) -> list[Dims]:
+    axis = eqn.params["axis"]
+    found = DimFact.of(dims.from_jax(eqn.params["k"]))
+    return [(*operand[:axis], found, *operand[axis + 1 :])] * 2
+
+
+def _top_k_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+    dim = dims_of(eqn.invars[0])[eqn.params["axis"]]
+    return [ValueFact(operand.every), _positions(ctx, dim, eqn.outvars[1].aval.dtype)]
+
+
+def _cumulative(value: Any = None) -> LocalRule:
+    parts = {} if value is None else {"value": value}
+    return LocalRule(
+        lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]), shape=_same_shapes, **parts
+    )
+
+
+register_transfer(
+    "argmax", "argmin", rule=LocalRule(lanes=reduce_lanes, shape=reduce_shape, value=_argmax_value)
+)
+register_transfer("cumsum", rule=_cumulative(_cumsum_value))
+register_transfer("cummax", "cummin", rule=_cumulative(same_range))
+register_transfer("cumprod", "cumlogsumexp", rule=_cumulative())
+register_transfer(
+    "sort",
+    rule=LocalRule(
+        lanes=lambda eqn: off_axis(eqn, eqn.params["dimension"]),
+        shape=_same_shapes,
+        value=_sort_value,
+    ),
+)
+register_transfer(
+    "top_k",
+    rule=LocalRule(
+        lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]), shape=_top_k_shape, value=_top_k_value
+    ),
+)

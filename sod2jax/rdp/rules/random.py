@@ -1,0 +1,29 @@
+"""Random keys and bits: what a key decides stays in the key's lane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sod2jax.rdp.facts import dims_of
+from sod2jax.rdp.rule import LocalRule, Places, register_transfer
+from sod2jax.rdp.rules.elementwise import broadcast, same_axes
+
+
+def _leading_lanes(eqn: Any) -> list[Places]:
+    """Axes of the key array lead the result; axes that only one of them has mix."""
+    rank = len(dims_of(eqn.outvars[0]))
+    return [
+        tuple(k if k < rank else None for k in range(len(dims_of(atom)))) for atom in eqn.invars
+    ]
+
+
+register_transfer(
+    "random_bits",
+    "random_split",
+    "random_wrap",
+    "random_unwrap",
+    rule=LocalRule(lanes=_leading_lanes),
+)
+register_transfer(
+    "random_fold_in", "threefry2x32", rule=LocalRule(lanes=same_axes, shape=broadcast)
+)

@@ -1,0 +1,103 @@
+"""Matrices with pad lanes as blocks: the true matrix in the corner, zeros or an identity beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.padded import Extent, Padded, is_padded
+
+
+class Withheld:
+    """Stands for an array that cannot be computed exactly: whatever reads it raises ``error``.
+
+    A decomposition has outputs that are exact and outputs that are not; a program that only reads
+    the former can run.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, error: Exception):
+        self.shape = shape
+        self.dtype = dtype
+        self.error = error
+
+    @property
+    def __jax_array__(self) -> Any:
+        """What JAX asks for when the value becomes an operand."""
+        raise self.error
+
+    @property
+    def weak_type(self) -> bool:
+        """What the end of a program asks of its outputs."""
+        raise self.error
+
+
+def strictly_masked(
+    cx: Context, value: Padded, axes: Iterable[int], fill: Any, reason: str
+) -> Padded:
+    """``cx.mask`` for consumers that cannot let rows of NaN pass: all pad lanes hold the fill."""
+    strict = {axis: known for axis, known in value.fills.items() if not known.or_nan_row}
+    return cx.mask(value.replace(fills=strict), axes, fill, reason)
+
+
+def aligned(cx: Context, operands: Sequence[Padded], ranks: Sequence[int]) -> list[Padded]:
+    """Operands with core axes (the last ``ranks``) in prefix layout and equal batch layouts."""
+    values = [
+        cx.compact(p, range(p.rank - rank, p.rank)) for p, rank in zip(operands, ranks, strict=True)
+    ]
+    for axis in range(values[0].rank - ranks[0]):
+        values = cx.unify([(p, axis) for p in values])
+    return values
+
+
+def core_is_padded(value: Padded, rank: int) -> bool:
+    """Whether any of the last ``rank`` axes has pad lanes."""
+    return any(map(is_padded, value.extents[value.rank - rank :]))
+
+
+def zeroed(cx: Context, value: Padded) -> Padded:
+    """Zeros in all pad lanes, those of batch axes too: a solver must not meet what they hold."""
+    return strictly_masked(cx, value, value.padded_axes, 0, "the solver would read them")
+
+
+def with_diagonal(cx: Context, value: Padded, diagonal: Any) -> Padded:
+    """``zeroed`` but for the diagonal of the pad block, and of matrices in pad lanes of the batch.
+
+    Args:
+      cx: services.
+      value: [..., n, n].
+      diagonal: a number, or an array that broadcasts to [..., 1, N].
+    """
+    value = zeroed(cx, value)
+    shape = value.array.shape
+    rows, columns = (lax.broadcasted_iota(jnp.int32, shape, len(shape) - k) for k in (2, 1))
+    pad = lax.bitwise_not(cx.valid(value.extents, value.padded_axes))
+    on_diagonal = lax.bitwise_and(lax.eq(rows, columns), pad)
+    filler = jnp.broadcast_to(jnp.asarray(diagonal, value.array.dtype), shape)
+    return value.replace(array=lax.select(on_diagonal, filler, value.array), fills={})
+
+
+def results(
+    cx: Context, outs: Sequence[Any], batch: Sequence[Extent], inexact: Mapping[int, Exception] = {}
+) -> list[Padded]:
+    """Outputs of a solver, cut down to N(d) on the axes behind the batch axes.
+
+    Args:
+      cx: services.
+      outs: the solver's outputs.
+      batch: layouts of the batch axes.
+      inexact: what to raise if something reads an output, by number.
+    """
+    cut = []
+    for index, out in enumerate(outs):
+        core = cx.out_shape(index)[len(batch) :]
+        sizes = (*out.shape[: len(batch)], *cx.sizes(core))
+        if index in inexact:
+            out = Withheld(sizes, out.dtype, inexact[index])
+        elif out.shape != sizes:
+            out = lax.slice(out, (0,) * len(sizes), sizes)
+        cut.append(Padded(out, (*batch, *((d,) for d in core))))
+    return cut
