@@ -99,37 +99,41 @@ class Caller:
         positions = jax.tree.unflatten(tree, range(tree.num_leaves))
         bound = self._bind(call, call.args, call.kwargs)
         places = self._bind(call, *positions)
-        static = {name for name in bound.arguments if name in self._names}
-        arguments = {k: v for k, v in bound.arguments.items() if k not in static}
+        arguments = {k: v for k, v in bound.arguments.items() if k not in self._names}
         order = jax.tree.leaves([places.arguments[name] for name in arguments])
-        extra = {k: v for k, v in call.static if self._is_extra(k)}
-        function = functools.partial(self._apply, bound, extra, tuple(arguments))
+        function = functools.partial(self._apply, bound, call.static, tuple(arguments))
         return arguments, tuple(order), function
-
-    def _is_extra(self, where: Any) -> bool:
-        """Whether a static argument goes into ``**kwargs``."""
-        return isinstance(where, str) and where not in self.signature.parameters
 
     def _bind(
         self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> inspect.BoundArguments:
-        by_place = {k: v for k, v in call.static if isinstance(k, int)}
-        by_name = {k: v for k, v in call.static if isinstance(k, str) and not self._is_extra(k)}
+        """The arguments by parameter; None, which has no leaves, stands for what is static."""
         rest = list(args)
-        for k in sorted(by_place):
-            rest.insert(k, by_place[k])
-        return self.signature.bind(*rest, **kwargs, **by_name)
+        for k in sorted(where for where, _ in call.static if isinstance(where, int)):
+            rest.insert(k, None)
+        named = {where: None for where, _ in call.static if isinstance(where, str)}
+        return self.signature.bind(*rest, **kwargs, **named)
 
     def _apply(
         self,
         bound: inspect.BoundArguments,
-        extra: Mapping[str, Any],
+        static: Sequence[tuple[Any, Any]],
         names: tuple[str, ...],
         *values: Any,
     ) -> Any:
         arguments = {**bound.arguments, **dict(zip(names, values, strict=True))}
         full = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]
-        return self.fun(*full.args, **full.kwargs, **extra)
+        args, kwargs = list(full.args), dict(full.kwargs)
+        for where, value in static:
+            if where in kwargs:
+                kwargs[where] = value
+            else:
+                args[self._place(where)] = value
+        return self.fun(*args, **kwargs)
+
+    def _place(self, where: int | str) -> int:
+        """The position of a static argument."""
+        return where if isinstance(where, int) else list(self.signature.parameters).index(where)
 
 
 def _signature(leaf: Any) -> Any:

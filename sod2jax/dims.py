@@ -139,6 +139,11 @@ def from_jax(dim: Any) -> Dim:
         return int(dim)
     if isinstance(dim, sympy.Expr):
         return normalise(dim)
+    return _from_expression(dim)
+
+
+@functools.lru_cache(maxsize=8192)
+def _from_expression(dim: Any) -> Dim:
     return parse(_compat.dim_text(dim))
 
 

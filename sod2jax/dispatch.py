@@ -80,7 +80,7 @@ def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
     if _compat.is_key_array(array):
         bits = _compat.key_bits(array)
         wide = pad(bits, (*shape, *bits.shape[array.ndim :]), poison)
-        return _compat.key_array(jnp.asarray(wide), array)
+        return _compat.key_array(_compat.host_to_device(np.asarray(wide), bits), array)
     host = np.asarray(array, dtype=jax.typeof(array).dtype)
     out = np.full(shape, _poison(host.dtype)) if poison else np.zeros(shape, host.dtype)
     out[tuple(map(slice, host.shape))] = host

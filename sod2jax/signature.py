@@ -70,7 +70,7 @@ def spec_of(arguments: Mapping[str, Any], fun: Callable[..., Any], specs: Any) -
 
 def _gathered(specs: Sequence[Any], at: int, count: int) -> Sequence[Any]:
     """Specs with those of the ``count`` arguments that ``*args`` takes as one tuple."""
-    return (*specs[:at], tuple(specs[at:])) if len(specs) == at + count else specs
+    return (*specs[:at], tuple(specs[at:])) if count and len(specs) == at + count else specs
 
 
 def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Leaf]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harnesses import Harness, all_harnesses, check
+from tests.harnesses import Harness, all_harnesses, check
 
 
 @pytest.mark.parametrize("harness", [pytest.param(h, id=n) for n, h in all_harnesses().items()])

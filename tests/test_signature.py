@@ -134,7 +134,9 @@ def test_specs_of_a_partial_leave_out_what_it_binds():
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_wrong_number_of_specs_is_refused(count):
-    message = rf"shapes has {count} specs, but the function was called with 2 arguments \['x', 'y'\]"
+    message = (
+        rf"shapes has {count} specs, but the function was called with 2 arguments \['x', 'y'\]"
+    )
     with pytest.raises(SpecError, match=message):
         named_spec(plain, "xy", ("a",) * count)
 
@@ -156,9 +158,12 @@ def test_solves_linear_expressions(slope, offset, k):
     size = slope * k + offset
     if size < 1:
         return
-    assert solved(x=(f"{slope}*k + {offset}" if offset >= 0 else f"{slope}*k - {-offset}", (size,)))[
-        "k"
-    ] == k
+    assert (
+        solved(x=(f"{slope}*k + {offset}" if offset >= 0 else f"{slope}*k - {-offset}", (size,)))[
+            "k"
+        ]
+        == k
+    )
 
 
 def test_solves_what_other_axes_determine():
@@ -187,7 +192,9 @@ def test_sizes_that_no_symbol_gives(spec, size):
         solved(x=(spec, (size,)))
 
 
-@pytest.mark.parametrize("spec", ["floordiv(s, 2)", "s*s", "mod(s, 8)", "min(s, 4)", "s*t", "s + t"])
+@pytest.mark.parametrize(
+    "spec", ["floordiv(s, 2)", "s*s", "mod(s, 8)", "min(s, 4)", "s*t", "s + t"]
+)
 def test_symbols_that_no_axis_determines(spec):
     with pytest.raises(SpecError, match=r"no axis determines \['s'.*linear in it"):
         solved(x=(spec, (4,)))

@@ -20,9 +20,7 @@ from tests.compile_log import compile_log
 def program(fun, *args, specs, constraints=()):
     """Traces ``fun(*args)``; ``specs`` has one spec per argument."""
     names = [f"x{k}" for k in range(len(args))]
-    leaves = leaves_of(
-        dict(zip(names, args, strict=True)), dict(zip(names, specs, strict=True))
-    )
+    leaves = leaves_of(dict(zip(names, args, strict=True)), dict(zip(names, specs, strict=True)))
     symbols = {name for leaf in leaves for dim in leaf.shape for name in dims.symbols_of(dim)}
     region = Region.of(symbols, map(Constraint.parse, constraints))
     return trace(fun, args, leaves, region, "f")
@@ -34,7 +32,10 @@ def zeros(*shape, dtype=np.float32):
 
 def test_shapes_are_symbolic():
     found = program(
-        lambda x, y: (x.reshape(-1) + 1, {"y": x @ y}), zeros(2, 3), zeros(3, 4), specs=("b, s", "s, _")
+        lambda x, y: (x.reshape(-1) + 1, {"y": x @ y}),
+        zeros(2, 3),
+        zeros(3, 4),
+        specs=("b, s", "s, _"),
     )
     b, s = dims.parse("b"), dims.parse("s")
     assert isinstance(found, Program)
@@ -73,9 +74,13 @@ def test_tracing_may_rely_on_constraints():
     assert found.out_shapes == ((dims.parse("floordiv(s, 4)"), 4),)
 
 
-@pytest.mark.parametrize("constraint", ["s // 2 <= 9", "s % 4 == 0", "2*s >= t", "s == t", "t - s <= 3"])
+@pytest.mark.parametrize(
+    "constraint", ["s // 2 <= 9", "s % 4 == 0", "2*s >= t", "s == t", "t - s <= 3"]
+)
 def test_constraints_reach_jax_in_its_own_grammar(constraint):
-    found = program(lambda x, y: x * 2, zeros(8), zeros(8), specs=("s", "t"), constraints=(constraint,))
+    found = program(
+        lambda x, y: x * 2, zeros(8), zeros(8), specs=("s", "t"), constraints=(constraint,)
+    )
     assert found.out_shapes[0] in [(dims.parse("s"),), (dims.parse("t"),)]
 
 

@@ -74,9 +74,10 @@ def _apply(cx: Context, eqn: Any, operands: Sequence[Padded]) -> Sequence[Padded
     outer = cx.eqns
     cx.eqns = (eqn, *outer)
     try:
-        if not has_symbolic(eqn):
-            return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
         rule = _RULES.get(eqn.primitive.name)
+        constant = bool(operands) and all(p.constant is not None for p in operands)
+        if not has_symbolic(eqn) and not (constant and rule):
+            return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
         if rule is None:
             raise cx.refuse(
                 "no rewrite rule is registered for it; keep symbolic dimensions away from it, or "

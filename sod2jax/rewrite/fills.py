@@ -79,8 +79,10 @@ def elementwise(
             fill = _along(name, operands, axis, dtype)
             if fill != ANYTHING:
                 fills[axis] = fill
-    ordered = not jnp.issubdtype(dtype, np.complexfloating)
-    known = {"fills": fills, "nonnegative": ordered and name in _NONNEGATIVE}
+    real = jnp.issubdtype(dtype, np.floating)  # integers wrap around
+    known = {"fills": fills, "nonnegative": real and name in _NONNEGATIVE}
+    if operands and all(p.constant is not None for p in operands):
+        known["constant"] = _fold(name, [constant_fill(p.constant) for p in operands], dtype).value
     same = _unchanged_operand(name, operands)
     return known if same is None else known | {"row": same.row, "nonnegative": same.nonnegative}
 

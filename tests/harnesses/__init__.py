@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from harnesses.base import Arg as Arg
-from harnesses.base import Harness as Harness
-from harnesses.base import check as check
+from tests.harnesses.base import Arg as Arg
+from tests.harnesses.base import Harness as Harness
+from tests.harnesses.base import check as check
 
 
 def all_harnesses() -> dict[str, Harness]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 S = Arg("s")
 BS = Arg("b, s")

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import sod2jax
 from sod2jax import dims
@@ -122,6 +123,9 @@ class Harness:
 
 def check(harness: Harness) -> None:
     """Runs a harness at all its sizes; asserts that it is exact, and blind to what padding holds."""
+    if harness.exact is not None:
+        check_refused(harness)
+        return
     optimized = harness.optimized()
     plain = jax.jit(harness.fun)
     for number, sizes in enumerate(harness.sizes()):
@@ -130,6 +134,20 @@ def check(harness: Harness) -> None:
         want = jax.tree.leaves(plain(*inputs))
         for seen in run_both(optimized, inputs):
             assert_same(seen, want, harness.rtol, f"{harness.name} at {sizes}")
+
+
+def check_refused(harness: Harness) -> None:
+    """Asserts that a harness is refused for its primitive, and right with exact shapes."""
+    sizes = harness.full
+    inputs = [arg.values(np.random.default_rng(0), sizes) for arg in harness.args]
+    with pytest.raises(sod2jax.errors.UnsupportedPrimitiveError) as refused:
+        harness.optimized()(*inputs)
+    assert refused.value.primitive == harness.exact
+    fallback = harness.optimized("exact")
+    with pytest.warns(sod2jax.errors.ExactFallbackWarning, match=harness.exact):
+        seen = fallback(*inputs)
+    want = jax.jit(harness.fun)(*inputs)
+    assert_same(jax.tree.leaves(seen), jax.tree.leaves(want), harness.rtol, harness.name)
 
 
 def run_both(optimized: sod2jax.OptimizedFunction, inputs: list[Any]) -> Iterator[list[Any]]:

@@ -10,8 +10,8 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from harnesses.base import Arg, Harness
-from harnesses.window import IMAGE, ROW, SMALL, SPOTS, spots
+from tests.harnesses.base import Arg, Harness
+from tests.harnesses.window import IMAGE, ROW, SMALL, SPOTS, spots
 
 KERNEL = Arg((3, 3, 4, 5))
 VALID2 = ("h >= 3", "w >= 3")

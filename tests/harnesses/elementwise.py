@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 BS = Arg("b, s")
 

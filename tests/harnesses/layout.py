@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 BS4 = Arg("b, s, 4")
 

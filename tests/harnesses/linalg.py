@@ -11,7 +11,7 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jax import lax
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 
 def _positive(x: jax.Array) -> jax.Array:
@@ -42,7 +42,7 @@ def _geqrf(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _kinds(name: str, fun: Callable[[jax.Array], Any]) -> list[Harness]:
-    """One program on one matrix, a complex one, a batch of both sizes, and a batch of exact matrices."""
+    """One program on a matrix, a complex one, a batch, and a batch of matrices of exact size."""
     return [
         Harness(f"{name}_{kind}", fun, (arg,))
         for kind, arg in (("one", SS), ("complex", COMPLEX), ("batch", BSS), ("exact", MATRICES))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 BS = Arg("b, s")
 FLOATS = (np.float32, np.float16, jnp.bfloat16)

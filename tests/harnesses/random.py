@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.extend.random import threefry2x32_p
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 BS = Arg("b, s")
 BST = Arg("b, s, t")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 S3 = Arg("s, 3")
 BS = Arg("b, s")

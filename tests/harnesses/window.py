@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from harnesses.base import Arg, Harness
+from tests.harnesses.base import Arg, Harness
 
 min_pool = nn.pooling.min_pool
 IMAGE = Arg("b, h, w, 4")

@@ -16,7 +16,7 @@ from sod2jax.rdp import analyse
 from sod2jax.region import Constraint, Region
 
 Hook = Callable[[Any, Any], Any]
-BODIES = {"jaxpr", "call_jaxpr"}
+CALLS = "composite custom_jvp_call custom_vjp_call custom_vmap_call jit remat2".split()
 LATE_BOUND = ("cond", "scan", "while")
 
 
@@ -93,9 +93,9 @@ class Evaluator:
         if name == "dim_as_value":
             size = self._concrete(eqn.params["dim"])
             return [jnp.asarray(size, eqn.outvars[0].aval.dtype)]
-        bodies = [eqn.params[key] for key in BODIES & set(eqn.params)]
-        if bodies:
-            return self.run(bodies[0], args)
+        if name in CALLS:
+            ((_, body),) = _compat.sub_jaxprs(eqn)
+            return self.run(body, args)
         with _compat.equation_scope(eqn):
             params = {key: self._concrete(value) for key, value in eqn.params.items()}
             return _compat.bind(eqn, *args, **params)

@@ -1,4 +1,4 @@
-"""Matrices with pad lanes as blocks: the true matrix in the corner, zeros or an identity beside it."""
+"""Matrices with pad lanes: the true block in the corner, zeros or a diagonal block beside it."""
 
 from __future__ import annotations
 

@@ -49,12 +49,16 @@ def _body(
 
 
 def _select(
-    platforms: Sequence[Sequence[str] | None] | None, index: Padded, bodies: Sequence[Callable[[], Any]]
+    platforms: Sequence[Sequence[str] | None] | None,
+    index: Padded,
+    bodies: Sequence[Callable[[], Any]],
 ) -> list[jax.Array]:
     """Chooses by index, clamped as ``lax.switch`` does, or by the platform compiled for."""
     if platforms is None:
         return lax.switch(index.array, bodies)
-    named = {name: body for names, body in zip(platforms, bodies, strict=True) for name in names or ()}
+    named = {
+        name: body for names, body in zip(platforms, bodies, strict=True) for name in names or ()
+    }
     default = next((b for names, b in zip(platforms, bodies, strict=True) if names is None), None)
     return lax.platform_dependent(default=default, **named)
 

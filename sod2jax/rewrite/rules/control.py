@@ -28,7 +28,7 @@ _CALLBACKS = "debug_callback debug_print io_callback pure_callback".split()
 
 @register_pad_rule(*_CALLS)
 def _call(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
-    """Inlines the body; derivatives were taken before the rewrite, so their rules are not needed."""
+    """Inlines the body; derivatives were taken before, so their rules are not needed."""
     ((_, body),) = _compat.sub_jaxprs(eqn)
     return cx.run(body, operands)
 
@@ -41,7 +41,9 @@ def _checkpoint(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     return cx.run(eqn.params["jaxpr"], operands)
 
 
-def _behind_barrier(which: bool | tuple[bool, ...], operands: tuple[Padded, ...]) -> tuple[Padded, ...]:
+def _behind_barrier(
+    which: bool | tuple[bool, ...], operands: tuple[Padded, ...]
+) -> tuple[Padded, ...]:
     chosen = (which,) * len(operands) if isinstance(which, bool) else which
     hidden = [p for p, inside in zip(operands, chosen, strict=True) if inside]
     if not hidden:
@@ -61,9 +63,7 @@ def _copy(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
 
 def copied(value: Padded, array: Any) -> Padded:
     """What is known of a value, for an array that equals it in every lane."""
-    return Padded(
-        array, value.extents, value.fills, value.constant, nonnegative=value.nonnegative
-    )
+    return Padded(array, value.extents, value.fills, value.constant, nonnegative=value.nonnegative)
 
 
 @register_pad_rule(*_CALLBACKS)

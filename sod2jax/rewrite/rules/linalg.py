@@ -19,8 +19,8 @@ from sod2jax.rewrite.rules.blocks import (
 )
 
 _SIGNS = (
-    "the signs of its vectors depend on the size of the array; give the matrix a fixed size, or use "
-    "values only"
+    "the signs of its vectors depend on the size of the array; give the matrix a fixed size, or "
+    "use values only"
 )
 
 # Number of core axes of each operand, where these must not be padded.
@@ -98,7 +98,7 @@ def _beyond_spectrum(matrix: Any, lower: bool) -> Any:
 
 @register_pad_rule("svd")
 def _svd(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
-    """Rows and columns of zeros add singular values of zero, which come last; vectors as in eigh."""
+    """Rows and columns of zeros add values of zero, which come last; for vectors, see ``eigh``."""
     (matrix,) = aligned(cx, [operand], (2,))
     inexact = {}
     if core_is_padded(matrix, 2):

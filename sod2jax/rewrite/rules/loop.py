@@ -57,7 +57,9 @@ def _while(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     def batched_body(state: tuple[jax.Array, Arrays]) -> tuple[jax.Array, Arrays]:
         rows, carry = state
         with cx.scope():
-            carry = [_keep_ended(rows, new, old) for new, old in zip(step(carry), carry, strict=True)]
+            carry = [
+                _keep_ended(rows, new, old) for new, old in zip(step(carry), carry, strict=True)
+            ]
             return goes_on(carry), carry
 
     if params["cond_jaxpr"].outvars[0].aval.shape == ():
@@ -190,7 +192,7 @@ def _write(buffer: jax.Array, row: jax.Array, at: jax.Array) -> jax.Array:
 
 
 def _buffer_fills(buffer: jax.Array, fills: dict[int, padded.Fill]) -> dict[int, padded.Fill]:
-    """Rows never written hold zeros; along other axes, what the written rows have in common with them."""
+    """Rows never written hold zeros; on other axes, what written rows and zeros have in common."""
     zero = padded.constant_fill(False if buffer.dtype == bool else 0)
     kept = {axis + 1: fill for axis, fill in fills.items() if fill.is_known(0)}
     finite = {axis + 1: padded.FINITE for axis, fill in fills.items() if fill.finite}

@@ -23,7 +23,7 @@ def _triangular_solve(cx: Context, eqn: Any, matrix: Padded, rhs: Padded) -> lis
 
 @register_pad_rule("tridiagonal_solve")
 def _tridiagonal_solve(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
-    """Pad rows read 1 * x = 0; the last true row's upper entry, which no one reads unpadded, is 0."""
+    """Pad rows say x = 0; the upper entry of the last true row, unread without padding, is 0."""
     lower, main, upper, rhs = aligned(cx, operands, (1, 1, 1, 2))
     main = strictly_masked(cx, main, main.padded_axes, 1, "the solver would read them")
     upper = zeroed(cx, upper)
