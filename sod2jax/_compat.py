@@ -23,6 +23,7 @@ __all__ = [
     "bind",
     "constants",
     "dim_text",
+    "expanded",
     "hook_dimensions",
     "host_to_device",
     "is_jaxpr",
@@ -55,6 +56,15 @@ def sub_jaxprs(eqn: JaxprEqn) -> Iterator[tuple[str, Jaxpr]]:
         for item in value if isinstance(value, (tuple, list)) else (value,):
             if is_jaxpr(item):
                 yield name, item
+
+
+def expanded(eqn: JaxprEqn) -> Jaxpr:
+    """The jaxpr that a ``call_hi_primitive`` equation (jax 0.12) stands for, on its own avals."""
+    primitive = eqn.params["_prim"]
+    avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    return jax.make_jaxpr(lambda *xs: primitive.expand(*jax.tree.unflatten(primitive.in_tree, xs)))(
+        *avals
+    )
 
 
 def constants(jaxpr: Jaxpr) -> Sequence[Any]:

@@ -113,7 +113,7 @@ def parse(text: str) -> Dim:
         return dim
     except (SyntaxError, ValueError, TypeError) as error:
         raise SpecError(
-            f"'{text}' is not a dimension expression: use integers, names, + - *, "
+            f"'{text.strip()}' is not a dimension expression: use integers, names, + - *, "
             "floordiv(a, b), mod(a, b), max(a, b) and min(a, b)"
         ) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,5 +115,13 @@ def _explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
         f"{name} cannot be traced with the symbolic shapes {shown} ({region}). "
-        f"{type(error).__name__}: {reason}. What can help: {advice}."
+        f"{type(error).__name__} at {_source(error)}: {reason}. What can help: {advice}."
     )
+
+
+def _source(error: Exception) -> str:
+    """The innermost line of the user's code that an error came through."""
+    packages = tuple(os.path.dirname(file) + os.sep for file in (jax.__file__, __file__))
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in frames if not frame.filename.startswith(packages)]
+    return f"{users[-1].filename}:{users[-1].lineno} ({users[-1].name})" if users else "its call"

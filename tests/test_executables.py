@@ -1,4 +1,4 @@
-"""Executables: each bucket is built once, failures are not kept, the least recently used one goes."""
+"""Each bucket is built once, failures are not kept, the least recently used one goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs against the arguments of a call: matching, sizes of symbols, and what is said when wrong."""
+"""Specs against the arguments of a call: matching, sizes of symbols, and errors."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_one_spec_serves_a_whole_tree():
     ],
 )
 def test_a_spec_of_another_tree_is_refused(value, spec):
-    with pytest.raises(SpecError, match="the spec of 'x' is .* no prefix of the argument's tree"):
+    with pytest.raises(SpecError, match=r"the spec of 'x' is .* no prefix of the argument's tree"):
         leaves_of({"x": value}, {"x": spec})
 
 

@@ -33,6 +33,12 @@ def _call(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     return cx.run(body, operands)
 
 
+@register_pad_rule("call_hi_primitive")
+def _hi_primitive(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """Inlines what a primitive of jax 0.12's higher level expands to."""
+    return cx.run(_compat.expanded(eqn), operands)
+
+
 @register_pad_rule("remat2")
 def _checkpoint(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     """Inlines the body; in a backward pass behind a barrier, so that XLA computes it again."""

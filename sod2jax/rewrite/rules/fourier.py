@@ -24,7 +24,7 @@ from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_padded
 
-_LONGEST = 1 << 22  # of a padded axis: its positions are squared in 32 bits, byte by byte
+LONGEST = 1 << 22  # size of a padded axis; its positions are squared in 32 bits, byte by byte
 
 
 @register_pad_rule("fft")
@@ -36,8 +36,8 @@ def _fft(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     extents = (*operand.extents[:first], *((d,) for d in cx.out_shape()[first:]))
     if not any(map(is_padded, (*operand.extents[first:], *extents[first:]))):
         return [Padded(cx.bind(operand.array)[0], extents)]
-    if max(map(cx.size, lengths)) > _LONGEST:
-        raise cx.refuse(f"a padded axis may be at most {_LONGEST} long; give it a fixed size")
+    if max(map(cx.size, lengths)) > LONGEST:
+        raise cx.refuse(f"a padded axis may be at most {LONGEST} long; give it a fixed size")
     array = cx.compact(operand, range(first, operand.rank)).array
     inverse = kind in (lax.FftType.IFFT, lax.FftType.IRFFT)
     outer = range(first, operand.rank - 1)
@@ -112,12 +112,12 @@ def chirp_transform(x: Any, n: Any, inverse: bool) -> Any:
 def _chirp(size: int, n: Any, dtype: Any) -> Any:
     """complex[size]: exp(-i pi m^2 / n) at every position m."""
     period = lax.broadcast(2 * n.astype(np.uint32), (size,))
-    square = _square_modulo(lax.iota(np.uint32, size), period)
+    square = square_modulo(lax.iota(np.uint32, size), period)
     angle = -math.pi * (square.astype(dtype) / n.astype(dtype))
     return lax.complex(lax.cos(angle), lax.sin(angle))
 
 
-def _square_modulo(m: Any, period: Any) -> Any:
+def square_modulo(m: Any, period: Any) -> Any:
     """m^2 modulo a period below 2^24 without overflow: m = 256 h + l, one byte at a time."""
     byte = lax.full_like(m, 256)
     high, low = lax.div(m, byte), lax.rem(m, byte)

@@ -100,10 +100,10 @@ def _beyond_spectrum(matrix: Any, lower: bool) -> Any:
 def _svd(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     """Rows and columns of zeros add values of zero, which come last; for vectors, see ``eigh``."""
     (matrix,) = aligned(cx, [operand], (2,))
-    inexact = {}
+    inexact: dict[int, Exception] = {}
     if core_is_padded(matrix, 2):
         _refuse_subset(cx, eqn)
-        inexact = dict.fromkeys((1, 2), cx.refuse(_SIGNS))
+        inexact = {1: cx.refuse(_SIGNS), 2: cx.refuse(_SIGNS)}
     return results(cx, cx.bind(zeroed(cx, matrix).array), matrix.extents[:-2], inexact)
 
 
