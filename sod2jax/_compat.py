@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax._src import config, source_info_util
 from jax._src.export import shape_poly
@@ -20,6 +21,7 @@ from jax.extend.core import InconclusiveDimensionOperation, Literal
 
 __all__ = [
     "InconclusiveDimensionOperation",
+    "all_constants",
     "bind",
     "constants",
     "dim_text",
@@ -72,7 +74,16 @@ def constants(jaxpr: Jaxpr) -> Sequence[Any]:
     return getattr(jaxpr, "consts", ())
 
 
-def is_symbolic(dim: object) -> bool:
+def all_constants(jaxpr: Jaxpr) -> list[Any]:
+    """Values of the constvars of a jaxpr and of its sub-jaxprs, each object once."""
+    found = {id(value): value for value in constants(jaxpr)}
+    for eqn in jaxpr.eqns:
+        for _, body in sub_jaxprs(eqn):
+            found.update((id(value), value) for value in all_constants(body))
+    return list(found.values())
+
+
+def is_symbolic(dim: Any) -> bool:
     """Whether a dimension of an aval is a symbolic expression."""
     return jax.export.is_symbolic_dim(dim)
 
@@ -160,7 +171,7 @@ def bind(eqn: JaxprEqn, *args: Any, **changed: Any) -> list[Any]:
 
 def with_weak_type(array: Any, aval: Any) -> Any:
     """The array with the weak type of ``aval``."""
-    if getattr(array, "weak_type", False) == aval.weak_type or jax.dtypes.issubdtype(
+    if getattr(array, "weak_type", False) == aval.weak_type or jnp.issubdtype(
         aval.dtype, jax.dtypes.extended
     ):
         return array
@@ -177,7 +188,7 @@ def scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
 
 def is_key_array(array: Any) -> bool:
     """Whether an array holds typed PRNG keys."""
-    return jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
 
 
 def key_bits(keys: Any) -> jax.Array:
@@ -216,8 +227,9 @@ def listen_for_compiles(callback: Callable[[str, float], None]) -> None:
         "/jax/core/compile/backend_compile_duration": "compile",
     }
 
-    def listener(event: str, seconds: float, **_: Any) -> None:
+    def listener(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del kwargs
         if event in stages:
-            callback(stages[event], seconds)
+            callback(stages[event], duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(listener)

@@ -154,7 +154,8 @@ def _best(low: int, high: int, most: int) -> tuple[tuple[float, tuple[int, ...]]
     cost = edges[None, :] * (upto[None, :] - start[:, None])
     ascending = np.triu(np.ones((len(edges), len(edges)), bool), 1)
     last = np.where(ascending, cost[1:, :], np.inf)
-    best, back = cost[0], []
+    best, back = cost[0], list[np.ndarray]()
+    out: list[tuple[float, tuple[int, ...]]]
     out = [(float(best[-1]) / (high - low + 1), (int(edges[-1]),))]
     for _ in range(min(most, len(edges)) - 1):
         total = best[:, None] + last

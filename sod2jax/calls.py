@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import ShapedArray, Tracer
 
 from sod2jax import _compat
 from sod2jax.options import Options
@@ -39,7 +40,7 @@ class Call:
     @property
     def is_traced(self) -> bool:
         """Whether the call happens inside a JAX transformation."""
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in self.leaves)
+        return any(isinstance(leaf, Tracer) for leaf in self.leaves)
 
 
 class Caller:
@@ -148,5 +149,5 @@ def _signature(leaf: Any) -> Any:
 def abstract(leaf: Any) -> Any:
     """JAX's abstract value of an array, a Python scalar or a ``jax.ShapeDtypeStruct``."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jax.core.ShapedArray(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
+        return ShapedArray(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
     return jax.typeof(leaf)

@@ -201,12 +201,15 @@ def _compare(
     labels = [", ".join(f"{n}={size}" for n, size in point.items()) for point in points]
     wanted = [plain(*a, **k) for a, k in inputs]
     paths = jax.tree_util.tree_flatten_with_path(wanted[0])[0]
-    columns = [
-        zip(*map(jax.tree.leaves, results), strict=True) for results in (clean, poisoned, wanted)
+    by_leaf = [
+        list(zip(*map(jax.tree.leaves, results), strict=True))
+        for results in (clean, poisoned, wanted)
     ]
     reports = [
-        _leaf_report(jax.tree_util.keystr(path), labels, *column, rtol)
-        for (path, _), *column in zip(paths, *columns, strict=True)
+        _leaf_report(
+            jax.tree_util.keystr(path), labels, *(column[k] for column in by_leaf), rtol=rtol
+        )
+        for k, (path, _) in enumerate(paths)
     ]
     return CheckReport(
         tuple(labels), tuple(reports), late, optimized.stats().exact_fallbacks - fallbacks
@@ -219,6 +222,7 @@ def _leaf_report(
     clean: Sequence[Any],
     poisoned: Sequence[Any],
     wanted: Sequence[Any],
+    *,
     rtol: float,
 ) -> LeafReport:
     errors = [_errors(x, y) for x, y in zip(poisoned, wanted, strict=True)]

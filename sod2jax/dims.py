@@ -29,11 +29,14 @@ class floordiv(sympy.Function):
     nargs = 2
 
     @classmethod
-    def eval(cls, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
+    def eval(cls, *args: Any) -> Any:
         """Evaluates at integers, and where the divisor is 1."""
+        a, b = args
         if b == 1:
             return a
-        if a.is_Integer and b.is_Integer and b != 0:
+        if b == 0:
+            raise ZeroDivisionError(f"floordiv({a}, 0)")
+        if a.is_Integer and b.is_Integer:
             return sympy.Integer(int(a) // int(b))
         return None
 
@@ -44,44 +47,47 @@ class mod(sympy.Function):
     nargs = 2
 
     @classmethod
-    def eval(cls, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
+    def eval(cls, *args: Any) -> Any:
         """Evaluates at integers, and where the divisor is 1."""
+        a, b = args
         if b == 1:
             return sympy.Integer(0)
-        if a.is_Integer and b.is_Integer and b != 0:
+        if b == 0:
+            raise ZeroDivisionError(f"mod({a}, 0)")
+        if a.is_Integer and b.is_Integer:
             return sympy.Integer(int(a) % int(b))
         return None
 
 
 class _Extremum(sympy.Function):
     nargs = 2
+    choose: Callable[[int, int], int]
 
     @classmethod
-    def eval(cls, a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
+    def eval(cls, *args: Any) -> Any:
+        """Evaluates at integers, and at equal arguments."""
+        a, b = args
         if a == b:
             return a
         if a.is_Integer and b.is_Integer:
             return sympy.Integer(cls.choose(int(a), int(b)))
         return None
 
-    @staticmethod
-    def choose(a: int, b: int) -> int:
-        raise NotImplementedError
-
 
 class maximum(_Extremum):
     """The larger of two dimensions."""
 
-    choose = staticmethod(max)
+    choose = staticmethod(lambda a, b: max(a, b))
 
 
 class minimum(_Extremum):
     """The smaller of two dimensions."""
 
-    choose = staticmethod(min)
+    choose = staticmethod(lambda a, b: min(a, b))
 
 
 _CALLS = {"floordiv": floordiv, "mod": mod, "max": maximum, "min": minimum}
+_RESERVED = frozenset([*_CALLS, "_max", "_min"])
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -111,7 +117,7 @@ def parse(text: str) -> Dim:
         if is_symbolic(dim):
             _code(dim)  # raises if it is no integer polynomial
         return dim
-    except (SyntaxError, ValueError, TypeError) as error:
+    except (SyntaxError, ValueError, TypeError, ZeroDivisionError) as error:
         raise SpecError(
             f"'{text.strip()}' is not a dimension expression: use integers, names, + - *, "
             "floordiv(a, b), mod(a, b), max(a, b) and min(a, b)"
@@ -121,7 +127,7 @@ def parse(text: str) -> Dim:
 def _build(node: ast.expr) -> sympy.Expr:
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return sympy.Integer(node.value)
-    if isinstance(node, ast.Name):
+    if isinstance(node, ast.Name) and node.id not in _RESERVED:
         return symbol(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_build(node.operand)
@@ -179,8 +185,8 @@ def symbols_of(dim: Dim) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _symbols(dim: sympy.Expr) -> frozenset[str]:
-    return frozenset(s.name for s in dim.free_symbols)  # type: ignore[attr-defined]
+def _symbols(dim: Any) -> frozenset[str]:
+    return frozenset(s.name for s in dim.free_symbols)
 
 
 _OPERATORS = {
@@ -191,15 +197,15 @@ _OPERATORS = {
 }
 
 
-def _code(expr: sympy.Expr) -> str:
+def _code(expr: Any) -> str:
     if expr.is_Symbol or expr.is_Integer:
         return str(expr)
     if expr.is_Add:
         return "(" + " + ".join(map(_code, expr.args)) + ")"
     if expr.is_Mul:
         return "(" + " * ".join(map(_code, expr.args)) + ")"
-    if expr.is_Pow and expr.exp.is_Integer and expr.exp > 0:  # type: ignore[attr-defined]
-        return "(" + " * ".join([_code(expr.base)] * int(expr.exp)) + ")"  # type: ignore[attr-defined]
+    if expr.is_Pow and expr.exp.is_Integer and expr.exp > 0:
+        return "(" + " * ".join([_code(expr.base)] * int(expr.exp)) + ")"
     if expr.func in _OPERATORS:
         return "(" + _OPERATORS[expr.func].format(*map(_code, expr.args)) + ")"
     raise SpecError(

@@ -63,7 +63,7 @@ class OptimizedFunction:
         call = self.planner.read(args, kwargs)
         if call.is_traced:
             return self._fun(*args, **kwargs)
-        found = self.planner.plan(call)
+        found = None if _debugs() else self.planner.plan(call)
         if found is None:
             return self._run_exact(args, kwargs)
         plan, specialisation = found
@@ -177,6 +177,12 @@ class OptimizedFunction:
             for s in self.planner.specialisations
         ]
         return report.document(self._name, parts, self._fallback_reasons, self.stats())
+
+
+def _debugs() -> bool:
+    """Whether JAX was told to compile nothing, or to stop at what pad lanes may hold."""
+    config: Any = jax.config
+    return config.jax_disable_jit or config.jax_debug_nans or config.jax_debug_infs
 
 
 def _callers_level() -> int:

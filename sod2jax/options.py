@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from sod2jax.errors import SpecError
 from sod2jax.region import Constraint
 
@@ -53,7 +55,7 @@ class Options:
             raise SpecError(f"constraints must be a sequence of strings: ({constraints!r},)")
         if not isinstance(buckets, (Mapping, type(None))):
             raise SpecError(f"buckets must be a dictionary from symbols to sizes; got {buckets!r}")
-        if max_executables < 1:
+        if not isinstance(max_executables, int) or max_executables < 1:
             raise SpecError(f"max_executables must be at least 1; got {max_executables}")
         if on_unsupported not in _ON_UNSUPPORTED:
             raise SpecError(
@@ -80,7 +82,7 @@ def _tuple(value: Any, kind: type) -> tuple[Any, ...]:
 def _ladder(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
     if isinstance(sizes, int):
         sizes = (sizes,)
-    ladder = tuple(sorted(set(sizes)))
+    ladder = tuple(sorted({int(s) if isinstance(s, np.integer) else s for s in sizes}))
     if not ladder or any(type(size) is not int or size < 1 for size in ladder):
         raise SpecError(f"buckets[{name!r}] must be positive integers; got {tuple(sizes)}")
     return ladder

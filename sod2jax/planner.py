@@ -12,7 +12,13 @@ from sod2jax.bucket import Bucket
 from sod2jax.calls import Call, Caller
 from sod2jax.compile import Executable
 from sod2jax.dispatch import CallPlan
-from sod2jax.errors import ShapeError, SpecError, TraceError, UnsupportedPrimitiveError
+from sod2jax.errors import (
+    InvariantError,
+    ShapeError,
+    SpecError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
 from sod2jax.executables import Executables
 from sod2jax.guards import Decision
 from sod2jax.learn import Learner
@@ -117,6 +123,8 @@ class Planner:
             return None
         program, sizes = found.analysis.program, regime.sizes
         bucket = found.analysis.ladders.bucket(sizes)
+        if bucket is None:
+            raise InvariantError(f"no bucket of {found.analysis.ladders} holds {sizes}")
         shapes = rewrite.padded_shapes(program, program.region.below(bucket))
         return dispatch.plan_call(program, bucket, sizes, order, shapes), found
 

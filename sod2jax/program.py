@@ -18,7 +18,8 @@ class Program:
     Attributes:
       name: name of the function.
       jaxpr: closed jaxpr whose avals carry symbolic dimensions.
-      constants: values of the jaxpr's constvars (closed-over arrays); every executable shares them.
+      constants: closed-over arrays, in the order of ``_compat.all_constants``; every executable
+        shares them.
       in_names: how a user would write each input, such as ``x['mask']``.
       out_tree: structure of the result.
       region: the sizes that the symbols may take.

@@ -93,7 +93,7 @@ class Regime:
         return dataclasses.replace(self, leaves=leaves, constraints=symbolic)
 
 
-def _replace(dim: Dim, pairs: Mapping[sympy.Symbol, Dim]) -> Dim:
+def _replace(dim: Any, pairs: Any) -> Dim:
     return dim if isinstance(dim, int) else dims.normalise(dim.subs(pairs, simultaneous=True))
 
 
@@ -106,17 +106,17 @@ def _solution(decision: Decision, sizes: Mapping[str, int]) -> dict[str, Dim]:
     return {name: sizes[name] for name in dims.symbols_of(dims.normalise(difference))}
 
 
-def _isolate(difference: sympy.Expr) -> dict[str, Dim] | None:
+def _isolate(difference: Any) -> dict[str, Dim] | None:
     """A symbol that the equality gives in terms of the others: ``n - 1``, ``m - 2*n``."""
     for symbol in sorted(difference.free_symbols, key=str):
         slope = difference.coeff(symbol, 1)
         rest = sympy.expand(difference - slope * symbol)
         if slope in (1, -1) and symbol not in rest.free_symbols:
-            return {symbol.name: dims.normalise(sympy.expand(-rest * slope))}  # type: ignore[attr-defined]
+            return {symbol.name: dims.normalise(sympy.expand(-rest * slope))}
     return None
 
 
-def _residue(difference: sympy.Expr, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
+def _residue(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
     """``mod(n, c) == r``: n is ``c*k + r`` for a new symbol k."""
     terms = difference.atoms(dims.mod)
     if len(terms) != 1:
@@ -126,7 +126,7 @@ def _residue(difference: sympy.Expr, sizes: Mapping[str, int]) -> dict[str, Dim]
     rest = sympy.expand(difference - term)
     if not (symbol.is_Symbol and divisor.is_Integer and rest.is_Integer):
         return None
-    name, count, left = symbol.name, int(divisor), -int(rest)  # type: ignore[attr-defined]
+    name, count, left = symbol.name, int(divisor), -int(rest)
     if sizes[name] < count + left:
         return {name: sizes[name]}
     return {name: dims.normalise(count * dims.symbol(f"{name}_per_{count}") + left)}

@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import sympy
@@ -56,7 +57,7 @@ class Constraint:
         """Whether it holds at all sizes, being about numbers only."""
         return not self.symbols and bool(self.holds({}))
 
-    def holds(self, sizes: Mapping[str, object]) -> object:
+    def holds(self, sizes: Mapping[str, Any]) -> Any:
         """Whether the constraint holds, elementwise where sizes are arrays."""
         left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
         return left >= right if self.op == ">=" else left == right
@@ -146,7 +147,7 @@ class Region:
 
 def _tighten(known: dict[str, list], constraint: Constraint) -> bool:
     """Moves a linear bound of one symbol into the ranges; False if it says something else."""
-    difference = sympy.sympify(constraint.left) - constraint.right
+    difference: Any = sympy.sympify(constraint.left) - constraint.right
     if len(constraint.symbols) != 1:
         return False
     (name,) = constraint.symbols
@@ -209,13 +210,13 @@ def _connected(names: frozenset[str], constraints: tuple[Constraint, ...]) -> fr
     return names
 
 
-def _interval(expr: sympy.Expr, region: Region) -> Interval:
+def _interval(expr: Any, region: Region) -> Interval:
     if expr.is_Integer:
         return Interval(int(expr), int(expr))
     if isinstance(expr, sympy.Symbol):
         return Interval(*region.range(expr.name))
     if expr.is_Pow:
-        return functools.reduce(_times, [_interval(expr.base, region)] * int(expr.exp))  # type: ignore[attr-defined]
+        return functools.reduce(_times, [_interval(expr.base, region)] * int(expr.exp))
     parts = [_interval(arg, region) for arg in expr.args]
     if expr.is_Add:
         return functools.reduce(_plus, parts)

@@ -94,6 +94,8 @@ def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
     """One spec per leaf from a pytree prefix of specs."""
     if spec is None or isinstance(spec, str):
         return [spec] * len(jax.tree.leaves(value))
+    if jax.tree_util.all_leaves([spec]):
+        raise SpecError(f"a spec is a string or None, but that of '{name}' has {spec!r}")
     children, tree = jax.tree.flatten(value, is_leaf=lambda x: x is not value)
     parts, spec_tree = jax.tree.flatten(spec, is_leaf=lambda x: x is not spec)
     if tree != spec_tree:
@@ -198,9 +200,9 @@ def _next_solvable(
 ) -> tuple[tuple[str, int, Dim, int], str] | None:
     """The shortest axis that is linear in its only unknown symbol, and that symbol."""
     for entry in sorted(axes, key=lambda entry: len(str(entry[2]))):
-        unknown = dims.symbols_of(entry[2]) - set(sizes)
-        if len(unknown) == 1 and _is_linear(entry[2], *unknown):
-            return entry, *unknown
+        unknown = sorted(dims.symbols_of(entry[2]) - set(sizes))
+        if len(unknown) == 1 and _is_linear(entry[2], unknown[0]):
+            return entry, unknown[0]
     return None
 
 

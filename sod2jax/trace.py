@@ -73,10 +73,12 @@ def trace(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
             "argument"
         )
+    with jax.ensure_compile_time_eval():
+        constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
     return Program(
         name=name,
         jaxpr=closed,
-        constants=tuple(_compat.constants(closed)),
+        constants=constants,
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
         region=region,
@@ -99,7 +101,7 @@ def _to_jax(shape: Sequence[dims.Dim], scope: Any) -> tuple[Any, ...]:
     if not any(map(dims.is_symbolic, shape)):
         return tuple(shape)
     text = ", ".join(dims.jax_text(d) for d in shape)
-    return export.symbolic_shape(f"({text},)", scope=scope)
+    return tuple(export.symbolic_shape(f"({text},)", scope=scope))
 
 
 def _explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception) -> str:
@@ -121,7 +123,7 @@ def _explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception
 
 def _source(error: Exception) -> str:
     """The innermost line of the user's code that an error came through."""
-    packages = tuple(os.path.dirname(file) + os.sep for file in (jax.__file__, __file__))
+    packages = tuple(os.path.dirname(str(file)) + os.sep for file in (jax.__file__, __file__))
     frames = traceback.extract_tb(error.__traceback__)
     users = [frame for frame in frames if not frame.filename.startswith(packages)]
     return f"{users[-1].filename}:{users[-1].lineno} ({users[-1].name})" if users else "its call"

@@ -1,4 +1,4 @@
-"""Random chains of operations on random shapes equal plain ``jax.jit``, whatever the padding holds."""
+"""Random chains of operations on random shapes equal plain ``jax.jit``."""
 
 from __future__ import annotations
 

@@ -100,7 +100,8 @@ def test_numbers_become_integers():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a +", "a / 2", "a.b", "1.5", "True", "f(a)", "a < b", "s^-1", "2^s", "a^b", "'a'", "[a]"],
+    ["", "a +", "a / 2", "a.b", "1.5", "True", "f(a)", "a < b", "s^-1", "2^s", "a^b", "'a'", "[a]"]
+    + ["max", "floordiv + 1", "_min", "mod(a, 0)", "floordiv(a, 0)", "a // 0", "lambda"],
 )
 def test_refuses_what_is_no_dimension(text):
     with pytest.raises(SpecError, match="is not a dimension expression"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.harnesses import Harness, all_harnesses, check
 
 

@@ -257,6 +257,30 @@ def test_transformations_inline_the_function():
     assert f.stats() == sod2jax.optimize(attention).stats()
 
 
+def test_concrete_arguments_inside_a_transformation():
+    table = normal(4, 2)
+    f = optimized(lambda x: x @ table, shapes=("s, 4",), buckets={"s": (4, 8)})
+    x = normal(3, 4)
+    total = (x @ table).sum()
+    assert jax.jit(lambda y: f(x).sum() * y)(1.0) == pytest.approx(total, rel=1e-5)
+    assert jax.grad(lambda y: f(x).sum() * y)(1.0) == pytest.approx(total, rel=1e-5)
+    np.testing.assert_allclose(f(x), x @ table, rtol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["jax_debug_nans", "jax_debug_infs", "jax_disable_jit"])
+def test_debugging_jax_sees_no_padding(setting):
+    f = optimized(lambda x: 1 / x, shapes=("s",), buckets={"s": (8,)})
+    x = 1 + normal(3) ** 2
+    jax.config.update(setting, True)
+    try:
+        np.testing.assert_allclose(f(x), 1 / x, rtol=1e-6)
+    finally:
+        jax.config.update(setting, False)
+    assert f.stats().exact_fallbacks == 1
+    f(x)
+    assert f.stats().exact_fallbacks == 1
+
+
 def test_closed_over_tracers_are_exact():
     x = normal(5)
 
@@ -358,6 +382,22 @@ def test_closed_over_arrays_are_shared_by_executables():
     for executable in made.executables.ready:
         assert not executable.jaxpr.consts
         assert executable.call.memory_analysis().generated_code_size_in_bytes < table.nbytes
+
+
+def test_closed_over_arrays_of_inner_functions_are_shared_too():
+    table = normal(1000, 4)
+
+    @jax.jit
+    def layer(x):
+        return x @ table.T
+
+    f = optimized(lambda x: layer(x) @ layer(x).T, shapes=("s, 4",), buckets={"s": (4, 8)})
+    x = normal(3, 4)
+    np.testing.assert_allclose(f.compile(x)(x), (x @ table.T) @ (x @ table.T).T, rtol=1e-4)
+    (made,) = f.planner.specialisations
+    (constant,) = made.analysis.program.constants
+    assert isinstance(constant, jax.Array)
+    assert not any(executable.jaxpr.consts for executable in made.executables.ready)
 
 
 def test_threads_share_executables():
@@ -619,6 +659,7 @@ def test_empty_arrays_run_exactly():
         ({"constraints": "s <= 8"}, "constraints must be a sequence of strings"),
         ({"constraints": ("s < 8",)}, "must be one comparison by <=, >= or =="),
         ({"constraints": ("s <= 8.5",)}, "'8.5' is not a dimension expression"),
+        ({"max_executables": 2.5}, "max_executables must be at least 1; got 2.5"),
         ({"buckets": (8, 16)}, "buckets must be a dictionary from symbols to sizes"),
         ({"buckets": {"s": ()}}, r"buckets\['s'\] must be positive integers"),
         ({"buckets": {"s": (0, 8)}}, r"buckets\['s'\] must be positive integers"),

@@ -90,6 +90,15 @@ def test_a_spec_of_another_tree_is_refused(value, spec):
         leaves_of({"x": value}, {"x": spec})
 
 
+@pytest.mark.parametrize("spec", [8, (8,), {"x": 2.0}, np.float32])
+def test_what_is_no_spec_is_refused(spec):
+    value = (
+        zeros(2) if not isinstance(spec, tuple | dict) else jax.tree.map(lambda _: zeros(2), spec)
+    )
+    with pytest.raises(SpecError, match="a spec is a string or None, but that of 'x' has"):
+        leaves_of({"x": value}, {"x": spec})
+
+
 @pytest.mark.parametrize("spec", ["b", "b, s, 3", "b, s, ..., t", "", "b, ..., s, t"])
 def test_another_rank_is_refused(spec):
     message = r"the spec '.*' of 'x\['ids'\]' has \d dimensions, but its shape \(2, 5\) has 2"

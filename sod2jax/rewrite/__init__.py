@@ -43,9 +43,10 @@ def padded_function(
 
     def run(sizes: Any, constants: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         true = {name: sizes[k] for k, name in enumerate(program.symbols)}
-        cx = Context(true, area, interpret, value_range)
+        shared = zip(map(id, _compat.all_constants(program.jaxpr)), constants, strict=True)
+        cx = Context(true, area, interpret, value_range, dict(shared))
         args = [Padded.prefix(x, shape) for x, shape in zip(inputs, program.in_shapes, strict=True)]
-        results = interpret(cx, program.jaxpr, constants, args)
+        results = cx.run(program.jaxpr, args)
         outputs = [cx.compact(result).array for result in results]
         record(cx.records)
         return [

@@ -57,6 +57,7 @@ class Context:
       area: the sizes that the executable must serve; it fixes every padded size.
       interpret: runs a jaxpr on padded values (the engine).
       value_range: (smallest, largest) true element of an operand, where the analysis knows it.
+      shared: arguments that stand for constants, by the constants' ids.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Context:
         area: region.Region,
         interpret: Callable[[Context, Any, Sequence[Any], Sequence[Padded]], list[Padded]],
         value_range: Callable[[Any], tuple[Dim, Dim] | None],
+        shared: Mapping[int, Any] | None = None,
     ):
         self.region = area
         self.value_range = value_range
@@ -72,6 +74,7 @@ class Context:
         self.eqns: tuple[Any, ...] = ()
         self._sizes = sizes
         self._interpret = interpret
+        self._shared = shared or {}
         self._cache: collections.ChainMap[Any, Any] = collections.ChainMap()
 
     @property
@@ -112,8 +115,9 @@ class Context:
             self._cache = outer
 
     def run(self, jaxpr: Any, args: Sequence[Padded]) -> list[Padded]:
-        """Rewrites a sub-jaxpr inline; a closed one brings its constants."""
-        return self._interpret(self, jaxpr, _compat.constants(jaxpr), args)
+        """Rewrites a jaxpr inline; a closed one brings its constants."""
+        constants = [self._shared.get(id(c), c) for c in _compat.constants(jaxpr)]
+        return self._interpret(self, jaxpr, constants, args)
 
     def _cached(self, key: Any, compute: Callable[[], Any], alive: Any = None) -> Any:
         """``compute()`` once per key and trace; ``alive`` keeps what the key has the id of."""

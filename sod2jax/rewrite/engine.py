@@ -12,7 +12,6 @@ from sod2jax.errors import InvariantError
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.padded import Padded
 
-
 # Computes the current equation on padded operands, ``rule(cx, eqn, *operands)``: exact in the true
 # lanes, anything in the pad lanes.
 PadRule = Callable[..., Sequence[Padded]]

@@ -11,7 +11,7 @@ import numpy as np
 
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.padded import Padded, RowReduction
+from sod2jax.rewrite.padded import ANYTHING, Padded, RowReduction
 
 
 def lowest(dtype: Any) -> Any:
@@ -83,8 +83,8 @@ def _kept_fills(operand: Padded, kept: list[int], monoid: str) -> dict[int, Any]
     same = {"sum": (0,), "max": None, "min": None}.get(monoid, ())
     fills = {}
     for to, axis in enumerate(kept):
-        fill = operand.fills.get(axis)
-        known = fill is not None and fill.value is not None and not fill.or_nan_row
+        fill = operand.fills.get(axis, ANYTHING)
+        known = fill.value is not None and not fill.or_nan_row
         if known and (same is None or fill.value in same):
             fills[to] = fill
     return fills
