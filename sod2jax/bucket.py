@@ -147,8 +147,7 @@ def _best(low: int, high: int, most: int) -> tuple[tuple[float, tuple[int, ...]]
     and each counts by its ratio of padded to true size. The largest size is always on the ladder.
     """
     edges = _candidates(low, high)
-    inverse = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(low, high + 1))])
-    upto = inverse[edges - low + 1]
+    upto = _harmonic(edges) - _harmonic(np.array([low - 1]))
     # cost[i, j]: sum of ratios of the sizes in (edges[i - 1], edges[j]] when padded to edges[j]
     start = np.concatenate([[0.0], upto])
     cost = edges[None, :] * (upto[None, :] - start[:, None])
@@ -165,6 +164,14 @@ def _best(low: int, high: int, most: int) -> tuple[tuple[float, tuple[int, ...]]
         best = np.minimum(best, improved)
         out.append((float(best[-1]) / (high - low + 1), _followed(edges, back)))
     return tuple(out)
+
+
+def _harmonic(sizes: np.ndarray) -> np.ndarray:
+    """1 + 1/2 + ... + 1/n of each size; by its asymptotic series (error < 1e-9) beyond 256."""
+    table = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, 257))])
+    n = np.maximum(sizes, 256).astype(np.float64)
+    series = np.log(n) + np.euler_gamma + 1 / (2 * n) - 1 / (12 * n**2)
+    return np.where(sizes <= 256, table[np.minimum(sizes, 256)], series)
 
 
 def _followed(edges: np.ndarray, back: Sequence[np.ndarray]) -> tuple[int, ...]:

@@ -60,6 +60,19 @@ class Decision:
         return f"{self.left} {self.op} {self.right} at {self.source}"
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Undecided:
+    """A trace that stopped where sizes of its region differ.
+
+    Attributes:
+      decision: what to decide before the next try.
+      error: what stopped the trace; final for sizes that the decision does not set apart.
+    """
+
+    decision: Decision
+    error: Exception
+
+
 @dataclasses.dataclass
 class Recorder:
     """Collects the decisions of one trace.
@@ -76,6 +89,12 @@ class Recorder:
     undecided: Decision | None = None
     extremum: Decision | None = None
     busy: bool = False
+
+    @property
+    def doubtful(self) -> Decision | None:
+        """The decision that most likely made a trace fail, if it made any."""
+        last = next(reversed(self.guards.values()), None)
+        return self.undecided or self.extremum or last
 
 
 _active = threading.local()

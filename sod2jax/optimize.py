@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,9 @@ class OptimizedFunction:
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
         return self.run(args, kwargs, self.options.poison)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], poison: bool) -> Any:
         """Runs a call with zeros, or with poison, in the padding of its inputs."""

@@ -10,7 +10,7 @@ from sod2jax import bucket, classify, rdp
 from sod2jax.bucket import Bucket, Ladders
 from sod2jax.classify import Summary
 from sod2jax.compile import Executable, compile_bucket
-from sod2jax.guards import Decision
+from sod2jax.guards import Undecided
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
@@ -54,11 +54,11 @@ def analyse(
     name: str,
     buckets: Mapping[str, tuple[int, ...]],
     max_executables: int,
-) -> Analysis | Decision:
+) -> Analysis | Undecided:
     """Traces a function once, classifies its operators, propagates dimensions and chooses buckets.
 
     Returns:
-      The analysis; or the decision that differs within the region and stopped the trace.
+      The analysis; or where the trace stopped, if some sizes of the region decide otherwise.
 
     Raises:
       TraceError: the function cannot be traced with symbolic dimensions.
@@ -66,7 +66,7 @@ def analyse(
     """
     ladders = bucket.choose(region, buckets, max_executables)
     program = trace(fun, arguments, leaves, region, name)
-    if isinstance(program, Decision):
+    if isinstance(program, Undecided):
         return program
     classes = classify.summarize(program.jaxpr)
     facts = rdp.analyse(program.jaxpr, region)

@@ -20,7 +20,7 @@ from sod2jax.errors import (
     UnsupportedPrimitiveError,
 )
 from sod2jax.executables import Executables
-from sod2jax.guards import Decision
+from sod2jax.guards import Undecided
 from sod2jax.learn import Learner
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
@@ -78,7 +78,7 @@ class Planner:
         self._lock = threading.RLock()
         self._plans: dict[Any, Plan | None] = {}
         # What became of the trace of a regime; None: it runs with exact shapes.
-        self._traced: dict[Any, Specialisation | Decision | None] = {}
+        self._traced: dict[Any, Specialisation | Undecided | None] = {}
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
@@ -113,7 +113,7 @@ class Planner:
     def _make_plan(self, call: Call) -> Plan | None:
         arguments, order, function = self._caller.named(call)
         leaves = self._leaves(call, arguments)
-        if any(0 in leaf.aval.shape for leaf in leaves):
+        if any(0 in leaf.aval.shape and leaf.is_symbolic for leaf in leaves):
             return None
         regime = self._base(leaves)
         _check_range(self._name, leaves, regime.region, regime.sizes)
@@ -171,7 +171,10 @@ class Planner:
             elif found is None:
                 return None, regime
             else:
-                decision = found
+                decision = found.decision
+                if decision.op == "==" and not decision.answer(regime.sizes):
+                    self._refused(found.error)
+                    return None, regime
             regime = regime.decided(decision)
         self._refused(
             TraceError(
@@ -183,7 +186,7 @@ class Planner:
 
     def _trace(
         self, key: Any, regime: Regime, arguments: Sequence[Any], function: Callable[..., Any]
-    ) -> Specialisation | Decision | None:
+    ) -> Specialisation | Undecided | None:
         options = self._options
         try:
             analysis = pipeline.analyse(
@@ -200,7 +203,7 @@ class Planner:
             return None
         finally:
             self._counters.add(traces=1)
-        if isinstance(analysis, Decision):
+        if isinstance(analysis, Undecided):
             return analysis
 
         def build(bucket: Bucket) -> Executable:

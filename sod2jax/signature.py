@@ -34,6 +34,11 @@ class Leaf:
     shape: tuple[Dim, ...]
 
     @property
+    def is_symbolic(self) -> bool:
+        """Whether some dimension varies."""
+        return any(map(dims.is_symbolic, self.shape))
+
+    @property
     def key(self) -> Any:
         """What a program is specialised on: everything but the sizes of symbols."""
         return (self.shape, self.aval.dtype, self.aval.weak_type)

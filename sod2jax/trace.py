@@ -12,7 +12,7 @@ from jax import export
 
 from sod2jax import _compat, dims, guards
 from sod2jax.errors import TraceError
-from sod2jax.guards import Decision
+from sod2jax.guards import Undecided
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
@@ -37,7 +37,7 @@ def trace(
     leaves: Sequence[Leaf],
     region: Region,
     name: str,
-) -> Program | Decision:
+) -> Program | Undecided:
     """Traces ``fun(*arguments)`` with the symbolic shapes of ``leaves``.
 
     Args:
@@ -48,7 +48,7 @@ def trace(
       name: what to call the program.
 
     Returns:
-      The program; or the decision that differs within the region and stopped the trace.
+      The program; or where it stopped, if some sizes of the region decide otherwise.
 
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
@@ -63,10 +63,10 @@ def trace(
         try:
             traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
         except _FAILURES as error:
-            decision = recorder.undecided or recorder.extremum
-            if decision is not None:
-                return decision
-            raise TraceError(_explain(name, region, leaves, error)) from error
+            failure = TraceError(_explain(name, region, leaves, error))
+            if recorder.doubtful is not None:
+                return Undecided(recorder.doubtful, failure)
+            raise failure from error
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
         raise TraceError(
@@ -111,6 +111,7 @@ def _explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception
     remedies = [
         f"bound the symbol: constraints=('{unbounded[0]} <= 512',)" if unbounded else "",
         "declare a divisibility in the spec, such as '4*k' for a size that is split by 4",
+        "compute with sizes by jnp, as in jnp.sqrt(x.shape[0]), and write x.shape[0] for len(x)",
         "give the axis a fixed size where the function needs a number",
     ]
     advice = "; or ".join(filter(None, remedies))

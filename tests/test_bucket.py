@@ -143,3 +143,11 @@ def test_a_bucket_is_a_mapping():
     assert not chosen.holds({"b": 3, "s": 3})
     assert str(chosen) == "b=2, s=8"
     assert repr(chosen) == "Bucket(b=2, s=8)"
+
+
+def test_a_huge_range_costs_no_more_than_a_small_one():
+    ladders = bucket.choose(Region.of(["n"], [Constraint.parse("n <= 1000000000")]), {}, 8)
+    ((_, ladder),) = ladders.sizes
+    assert ladder is not None
+    assert len(ladder) == 8
+    assert ladder[-1] == 1_000_000_000

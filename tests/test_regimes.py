@@ -158,3 +158,25 @@ def test_explain_lists_guards_and_regimes():
     assert "guard: not n == 1 at" in text
     assert "regime: n == 1 is True at" in text
     assert "test_regimes.py" in text
+
+
+def blocks_of_four(x):
+    assert x.shape[0] % 4 == 0, "the size must be a multiple of 4"
+    return x.reshape(-1, 4).sum(1)
+
+
+def test_an_assertion_on_a_size_makes_a_regime():
+    optimized = sod2jax.optimize(blocks_of_four, shapes=("n",), constraints=("n <= 32",))
+    for n in (4, 8, 24, 32):
+        x = np.arange(1.0, n + 1, dtype=np.float32)
+        np.testing.assert_allclose(optimized(x), jax.jit(blocks_of_four)(x), rtol=1e-6)
+    assert optimized.stats().exact_fallbacks == 0
+
+
+def test_sizes_that_fail_the_assertion_get_the_users_error():
+    optimized = sod2jax.optimize(blocks_of_four, shapes=("n",), constraints=("n <= 32",))
+    with (
+        pytest.warns(sod2jax.errors.ExactFallbackWarning, match="multiple of 4"),
+        pytest.raises(AssertionError, match="multiple of 4"),
+    ):
+        optimized(np.ones(6, np.float32))

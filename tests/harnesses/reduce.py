@@ -35,6 +35,10 @@ HARNESSES = [
         )
         for dtype in dtypes
     ),
+    *(
+        Harness(f"reduce_{name}_float8", fun, (Arg("b, s", jnp.float8_e4m3fn),))
+        for name, fun in (("max", lambda x: x.max(1)), ("min", lambda x: x.min(0)))
+    ),
     Harness("mean_var", lambda x: (x.mean(1), x.var(1), x.std()), (BS,)),
     Harness("softmax", lambda x: jax.nn.softmax(x, axis=1), (BS,)),
     Harness("softmax_first_axis", lambda x: jax.nn.softmax(x, axis=0), (BS,)),

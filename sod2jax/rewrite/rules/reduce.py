@@ -28,9 +28,15 @@ def _extreme(dtype: Any, sign: int) -> Any:
     if np.dtype(dtype).kind == "b":
         return sign > 0
     if jnp.issubdtype(dtype, np.inexact):
-        return sign * math.inf
+        return sign * (math.inf if _has_infinity(dtype) else float(jnp.finfo(dtype).max))
     info = jnp.iinfo(dtype)
     return int(info.max if sign > 0 else info.min)
+
+
+def _has_infinity(dtype: Any) -> bool:
+    """Some 8-bit floats have none: infinity becomes NaN, or the largest number."""
+    with np.errstate(all="ignore"):
+        return bool(np.isinf(np.asarray(math.inf).astype(dtype).astype(np.complex64)))
 
 
 def _ones(dtype: Any) -> Any:
