@@ -155,6 +155,11 @@ def rules() -> Mapping[str, Rule]:
     return dict(_RULES)
 
 
+def registered() -> frozenset[str]:
+    """Names of the primitives that have a rule of their own."""
+    return frozenset(_RULES)
+
+
 def rule_of(eqn: Any) -> Rule:
     """The rule of an equation's primitive."""
     return _RULES.get(eqn.primitive.name, DEFAULT_RULE)

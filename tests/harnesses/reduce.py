@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from tests.harnesses.base import Arg, Harness
 
@@ -18,6 +19,18 @@ def _attention(x: jax.Array, w: jax.Array) -> jax.Array:
     weights = jax.nn.softmax(jnp.einsum("bsd,btd->bst", q, k))
     return jnp.einsum("bst,btd->bsd", weights, v)
 
+
+def _sum_and_product(a: tuple, b: tuple) -> tuple:
+    return a[0] + b[0], a[1] * b[1]
+
+
+def _two_groups(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return np.array([1, 0])
+
+
+ONE = Arg((), make=lambda rng, shape: np.ones(shape))
+LOWEST = Arg((), make=lambda rng, shape: np.full(shape, -np.inf))
+GROUPS = Arg((2,), np.int32, lambda rng, shape: np.array([2, 4]))
 
 HARNESSES = [
     *(
@@ -38,6 +51,28 @@ HARNESSES = [
     *(
         Harness(f"reduce_{name}_float8", fun, (Arg("b, s", jnp.float8_e4m3fn),))
         for name, fun in (("max", lambda x: x.max(1)), ("min", lambda x: x.min(0)))
+    ),
+    # XLA takes the initial value for the identity; where it is no literal, JAX keeps the reducer.
+    Harness("reduce_by_product", lambda x, one: lax.reduce(x, one, lax.mul, (0, 1)), (BS, ONE)),
+    Harness("reduce_by_max", lambda x, low: lax.reduce(x, low, lax.max, (1,)), (BS, LOWEST)),
+    Harness(
+        "reduce_pairs_along_fixed_axis",
+        lambda x: lax.reduce((x, x), (0.0, 1.0), _sum_and_product, (1,)),
+        (Arg("s, 3"),),
+    ),
+    Harness(
+        "reduce_pairs_refused",
+        lambda x: lax.reduce((x, x), (0.0, 1.0), _sum_and_product, (0,)),
+        (Arg("s, 3"),),
+        exact="reduce",
+    ),
+    *(
+        Harness(f"ragged_dot_{name}", lax.ragged_dot, args)
+        for name, args in (
+            ("rows", (Arg("s, 4"), Arg((2, 4, 3)), Arg((2,), np.int32, _two_groups))),
+            ("contracted", (Arg("6, s"), Arg("2, s, 3"), GROUPS)),
+            ("columns", (Arg((6, 4)), Arg("2, 4, s"), GROUPS)),
+        )
     ),
     Harness("mean_var", lambda x: (x.mean(1), x.var(1), x.std()), (BS,)),
     Harness("softmax", lambda x: jax.nn.softmax(x, axis=1), (BS,)),

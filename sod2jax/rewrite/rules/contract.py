@@ -51,3 +51,18 @@ def mask_contracted(
 
 def _zero_unless_implied(cx: Context, value: Padded, axis: int) -> Padded:
     return cx.mask(value, (axis,), 0, _REASON)
+
+
+@register_pad_rule("ragged_dot_general")
+def _ragged_dot_general(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """Zeroes every pad lane of the matrices, and the sizes of pad groups.
+
+    Groups may be multiplied as one dense product with zeros between them, where 0 * NaN would show.
+    """
+    lhs, rhs, sizes = (cx.compact(p) for p in operands)
+    lhs, rhs = (
+        cx.mask(p, range(p.rank), 0, "groups are multiplied side by side") for p in (lhs, rhs)
+    )
+    sizes = cx.mask(sizes, range(sizes.rank), 0, "pad groups would claim rows")
+    (out,) = cx.bind(lhs.array, rhs.array, sizes.array)
+    return [Padded.prefix(out, cx.out_shape())]

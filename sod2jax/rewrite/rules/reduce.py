@@ -11,7 +11,7 @@ import numpy as np
 
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.padded import ANYTHING, Padded, RowReduction
+from sod2jax.rewrite.padded import ANYTHING, Padded, RowReduction, is_padded
 
 
 def lowest(dtype: Any) -> Any:
@@ -94,3 +94,38 @@ def _kept_fills(operand: Padded, kept: list[int], monoid: str) -> dict[int, Any]
         if known and (same is None or fill.value in same):
             fills[to] = fill
     return fills
+
+
+_MONOIDS = {"add": "sum", "mul": "prod"} | {
+    name: name for name in ("max", "min", "and", "or", "xor")
+}
+
+
+def monoid_of(jaxpr: Any) -> str | None:
+    """The monoid of a reducer that is one primitive applied to its two arguments."""
+    if len(jaxpr.eqns) != 1 or list(jaxpr.outvars) != list(jaxpr.eqns[0].outvars):
+        return None
+    (eqn,) = jaxpr.eqns
+    own = len(set(jaxpr.invars)) == 2 and set(eqn.invars) == set(jaxpr.invars)
+    return _MONOIDS.get(eqn.primitive.name) if own else None
+
+
+@register_pad_rule("reduce")
+def _reduce_by_jaxpr(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+    """The same for a reducer given as a jaxpr, if its identity is known or not needed."""
+    axes, half = eqn.params["dimensions"], len(operands) // 2
+    values, initial = list(operands[:half]), operands[half:]
+    for axis in range(values[0].rank):
+        values = cx.unify([(value, axis) for value in values])
+    if any(is_padded(values[0].extents[axis]) for axis in axes):
+        monoid = monoid_of(eqn.params["jaxpr"]) if half == 1 else None
+        if monoid is None:
+            raise cx.refuse(
+                "no number is known that the reducer ignores; reduce by sum, max, min, prod, "
+                "and, or or xor, or along axes of fixed size"
+            )
+        fill = IDENTITY[monoid](values[0].array.dtype)
+        values = [cx.mask(values[0], axes, fill, f"the {monoid} would count them")]
+    arrays = cx.bind(*(p.array for p in (*values, *initial)))
+    kept = tuple(e for k, e in enumerate(values[0].extents) if k not in axes)
+    return [Padded(array, kept) for array in arrays]

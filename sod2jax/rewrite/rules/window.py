@@ -11,7 +11,7 @@ from jax import lax
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules.reduce import IDENTITY
+from sod2jax.rewrite.rules.reduce import IDENTITY, monoid_of
 from sod2jax.rewrite.rules.sliding import (
     Windows,
     combine,
@@ -33,9 +33,6 @@ _OPERATORS: dict[str | None, Any] = {
     "or": lax.bitwise_or,
     "xor": lax.bitwise_xor,
 }
-_MONOIDS = {"add": "sum", "mul": "prod"} | {
-    name: name for name in ("max", "min", "and", "or", "xor")
-}
 
 
 @register_pad_rule("reduce_window_sum", "reduce_window_max", "reduce_window_min")
@@ -52,22 +49,13 @@ def _reduce_window(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
 def _generic_reduce_window(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     """The same for a reducer given as a jaxpr, if its identity is known or nothing is filled."""
     half = len(operands) // 2
-    monoid = _monoid(eqn.params["jaxpr"]) if half == 1 else None
+    monoid = monoid_of(eqn.params["jaxpr"]) if half == 1 else None
     windows = windows_of(eqn, cx.out_shape())
     values = unify_trivial(cx, operands[:half], windows)
     arrays, lefts = zip(*(_prepare(cx, value, windows, monoid) for value in values), strict=True)
     initial = (p.array for p in operands[half:])
     outs = cx.bind(*arrays, *initial, **parameters(lefts[0]))
     return [Padded(out, extents_after(values[0], windows)) for out in outs]
-
-
-def _monoid(jaxpr: Any) -> str | None:
-    """The monoid of a reducer that is one primitive applied to its two arguments."""
-    if len(jaxpr.eqns) != 1 or list(jaxpr.outvars) != list(jaxpr.eqns[0].outvars):
-        return None
-    (eqn,) = jaxpr.eqns
-    own = len(set(jaxpr.invars)) == 2 and set(eqn.invars) == set(jaxpr.invars)
-    return _MONOIDS.get(eqn.primitive.name) if own else None
 
 
 def _prepare(
