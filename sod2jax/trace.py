@@ -64,6 +64,7 @@ def trace(
             traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
         except _FAILURES as error:
             failure = TraceError(_explain(name, region, leaves, error))
+            failure.__cause__ = error
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure)
             raise failure from error

@@ -9,7 +9,7 @@ import pytest
 
 from sod2jax import dims
 from sod2jax.errors import TraceError
-from sod2jax.guards import Decision
+from sod2jax.guards import Undecided
 from sod2jax.program import Program
 from sod2jax.region import Constraint, Region
 from sod2jax.signature import leaves_of
@@ -89,14 +89,23 @@ def test_a_comparison_that_differs_within_the_region_is_returned():
         return x * 2 if x.shape[0] > 4 else x
 
     found = program(pick, zeros(8), specs=("s",), constraints=("s <= 64",))
-    assert isinstance(found, Decision)
-    assert "test_trace.py" in found.source
+    assert isinstance(found, Undecided)
+    assert (found.decision.left, found.decision.op) == (4, ">=")
+    assert "test_trace.py" in found.decision.source
     assert isinstance(program(pick, zeros(8), specs=("s",), constraints=("s >= 5",)), Program)
 
 
-def refuse(x):
-    assert x.shape[0] % 4 == 0
-    return x
+def test_an_assertion_that_some_sizes_pass_is_returned_with_its_error():
+    def refuse(x):
+        assert x.shape[0] % 4 == 0
+        return x
+
+    found = program(refuse, zeros(3), specs=("s",))
+    assert isinstance(found, Undecided)
+    assert (found.decision.left, found.decision.right) == (dims.parse("mod(s, 4)"), 0)
+    assert isinstance(found.error, TraceError)
+    assert isinstance(found.error.__cause__, AssertionError)
+    assert "cannot be traced with the symbolic shapes x0: (s)" in str(found.error)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +115,9 @@ def refuse(x):
         lambda x: x * float(x.shape[0]),
         lambda x: x + zeros(3),
         lambda x: {3: x}[x.shape[0]],
-        refuse,
         lambda x: x if x.sum() > 0 else -x,
     ],
-    ids=["range", "float", "fixed", "dictionary", "assertion", "value"],
+    ids=["range", "float", "fixed", "dictionary", "value"],
 )
 def test_what_needs_numbers_is_refused_with_advice(fun):
     with pytest.raises(TraceError) as caught:
