@@ -169,13 +169,17 @@ class Context:
         """Broadcasts a vector so that it runs along one axis of ``shape``."""
         return lax.broadcast_in_dim(vector, tuple(shape), (axis,))
 
-    def mask(self, value: Padded, axes: Iterable[int], fill: Any, reason: str) -> Padded:
+    def mask(
+        self, value: Padded, axes: Iterable[int], fill: Any, reason: str, *, strict: bool = False
+    ) -> Padded:
         """``value`` with ``fill`` in the pad lanes of ``axes``, unless it is known to be there.
 
-        Rows of NaN (see ``Fill.or_nan_row``) pass: ask only where they are harmless.
+        Rows of NaN (see ``Fill.or_nan_row``) pass unless ``strict``: say so where they do harm.
         """
         axes = tuple(k for k in axes if padded.is_padded(value.extents[k]))
-        missing = tuple(k for k in axes if not value.fill(k).is_known(fill))
+        known = [k for k in axes if value.fill(k).is_known(fill)]
+        settled = [k for k in known if not (strict and value.fill(k).or_nan_row)]
+        missing = tuple(k for k in axes if k not in settled)
         for group, emitted in (
             (missing, True),
             (tuple(k for k in axes if k not in missing), False),

@@ -166,15 +166,3 @@ def lowest_value(cx: Context, dim: Dim) -> int:
     if low is None:
         raise cx.refuse(f"'{dim}' has no lower bound; constrain its symbols")
     return low
-
-
-def fill_strictly(
-    cx: Context, value: Padded, axes: Sequence[int], fill: Any, reason: str
-) -> Padded:
-    """``cx.mask`` for consumers that a row of NaN in the pad lanes would harm."""
-    loose: Mapping[int, Fill] = {
-        k: ANYTHING if f.or_nan_row and k in axes else f for k, f in value.fills.items()
-    }
-    if loose != value.fills:
-        value = value.replace(fills=loose)
-    return cx.mask(value, axes, fill, reason)

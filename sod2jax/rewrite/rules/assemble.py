@@ -141,7 +141,7 @@ def _with_value(cx: Context, operand: Padded, value: Padded, axis: int) -> Padde
     """The padding value in the pad lanes of an axis; it may be known only at run time."""
     if value.constant is not None:
         reason = "padding after the true lanes would uncover them"
-        return along.fill_strictly(cx, operand, (axis,), value.constant, reason)
+        return cx.mask(operand, (axis,), value.constant, reason, strict=True)
     shape = operand.array.shape
     valid = cx.valid(operand.extents, (axis,))
     array = lax.select(valid, operand.array, lax.broadcast(value.array, shape))

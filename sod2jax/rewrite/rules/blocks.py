@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -35,14 +35,6 @@ class Withheld:
         raise self.error
 
 
-def strictly_masked(
-    cx: Context, value: Padded, axes: Iterable[int], fill: Any, reason: str
-) -> Padded:
-    """``cx.mask`` for consumers that cannot let rows of NaN pass: all pad lanes hold the fill."""
-    strict = {axis: known for axis, known in value.fills.items() if not known.or_nan_row}
-    return cx.mask(value.replace(fills=strict), axes, fill, reason)
-
-
 def aligned(cx: Context, operands: Sequence[Padded], ranks: Sequence[int]) -> list[Padded]:
     """Operands with core axes (the last ``ranks``) in prefix layout and equal batch layouts."""
     values = [
@@ -60,7 +52,7 @@ def core_is_padded(value: Padded, rank: int) -> bool:
 
 def zeroed(cx: Context, value: Padded) -> Padded:
     """Zeros in all pad lanes, those of batch axes too: a solver must not meet what they hold."""
-    return strictly_masked(cx, value, value.padded_axes, 0, "the solver would read them")
+    return cx.mask(value, value.padded_axes, 0, "the solver would read them", strict=True)
 
 
 def with_diagonal(cx: Context, value: Padded, diagonal: Any) -> Padded:

@@ -93,7 +93,7 @@ def _filled(cx: Context, lhs: Padded, axes: Sequence[int], windows: Sequence[Win
         for axis, along_axis in zip(axes, windows, strict=True)
         if not (along_axis.is_trivial or along_axis.is_plain(lhs, axis))
     ]
-    return along.fill_strictly(cx, cx.compact(lhs, moving), moving, 0, _SPATIAL)
+    return cx.mask(cx.compact(lhs, moving), moving, 0, _SPATIAL, strict=True)
 
 
 def _fix(
@@ -142,8 +142,8 @@ def _grouped(
     lhs = _arranged(cx, lhs, axis, (groups, member))
     rhs = _arranged(cx, rhs, out, (groups, _per_group(cx, rhs.shape[out], groups)))
     rhs = cx.compact(rhs, (channel,))
-    lhs = along.fill_strictly(cx, lhs, (axis,), 0, _GROUP)
-    return lhs, along.fill_strictly(cx, rhs, (out, channel), 0, _GROUP)
+    lhs = cx.mask(lhs, (axis,), 0, _GROUP, strict=True)
+    return lhs, cx.mask(rhs, (out, channel), 0, _GROUP, strict=True)
 
 
 def _per_group(cx: Context, count: Dim, groups: Dim) -> Dim:

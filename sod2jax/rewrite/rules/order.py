@@ -12,7 +12,6 @@ from jax import lax
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_padded
-from sod2jax.rewrite.rules.blocks import strictly_masked
 from sod2jax.rewrite.rules.elementwise import align
 from sod2jax.rewrite.rules.reduce import highest, lowest
 
@@ -23,7 +22,7 @@ def _arg_extremum(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     (axis,) = eqn.params["axes"]
     worst = lowest if eqn.primitive.name == "argmax" else highest
     operand, fill = cx.compact(operand, (axis,)), worst(operand.array.dtype)
-    operand = strictly_masked(cx, operand, (axis,), fill, "their index could win")
+    operand = cx.mask(operand, (axis,), fill, "their index could win", strict=True)
     (out,) = cx.bind(operand.array)
     return [Padded(out, (*operand.extents[:axis], *operand.extents[axis + 1 :]))]
 

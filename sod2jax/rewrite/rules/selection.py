@@ -45,7 +45,7 @@ def _select_and_scatter_add(cx: Context, eqn: Any, source: Padded, operand: Padd
     operand = with_fill(cx, operand, moving, worst)
     source = cx.compact(source, moving)
     reason = "windows past the true ones would add them"
-    source = along.fill_strictly(cx, source, list(moving), 0, reason)
+    source = cx.mask(source, list(moving), 0, reason, strict=True)
     array, indices = operand.array, {}
     for axis, along_axis in moving.items():
         array, left[axis], indices[axis] = _select_positions(cx, array, axis, along_axis, worst)

@@ -155,7 +155,7 @@ def with_fill(cx: Context, value: Padded, moving: Mapping[int, Windows], fill: A
     """Prefix axes, with ``fill`` in the pad lanes that windows past the true lanes see."""
     seen = [axis for axis, windows in moving.items() if cx.size(windows.high) > 0]
     reason = "windows that pass the end of the true lanes would see them"
-    return along.fill_strictly(cx, cx.compact(value, moving), seen, fill, reason)
+    return cx.mask(cx.compact(value, moving), seen, fill, reason, strict=True)
 
 
 def unfold(cx: Context, array: Any, axis: int, windows: Windows) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from jax import lax
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_padded
-from sod2jax.rewrite.rules.blocks import aligned, results, strictly_masked, with_diagonal, zeroed
+from sod2jax.rewrite.rules.blocks import aligned, results, with_diagonal, zeroed
 
 
 @register_pad_rule("triangular_solve")
@@ -25,7 +25,7 @@ def _triangular_solve(cx: Context, eqn: Any, matrix: Padded, rhs: Padded) -> lis
 def _tridiagonal_solve(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     """Pad rows say x = 0; the upper entry of the last true row, unread without padding, is 0."""
     lower, main, upper, rhs = aligned(cx, operands, (1, 1, 1, 2))
-    main = strictly_masked(cx, main, main.padded_axes, 1, "the solver would read them")
+    main = cx.mask(main, main.padded_axes, 1, "the solver would read them", strict=True)
     upper = zeroed(cx, upper)
     array = _without_last(cx, upper)
     out = cx.bind(zeroed(cx, lower).array, main.array, array, zeroed(cx, rhs).array)
