@@ -7,26 +7,34 @@ Supported: jax 0.10 to 0.12. Since 0.11 ``Jaxpr`` and ``ClosedJaxpr`` are one cl
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax._src import config, source_info_util
+from jax._src import config, core, dtypes, source_info_util
 from jax._src.export import shape_poly
 from jax._src.interpreters import pxla
+from jax._src.lax import convolution
 from jax._src.lax import lax as lax_internal
+from jax._src.lax.control_flow import loops
+from jax._src.numpy import hijax, indexing, lax_numpy
+from jax._src.random import core as random_core
 from jax.extend.core import InconclusiveDimensionOperation, Literal
 
 __all__ = [
     "InconclusiveDimensionOperation",
+    "WANT_NUMBERS",
     "all_constants",
     "bind",
     "constants",
+    "converted",
     "dim_text",
+    "dimensions",
     "expanded",
     "hook_dimensions",
+    "hook_method",
     "host_to_device",
     "is_jaxpr",
     "is_key_array",
@@ -36,12 +44,40 @@ __all__ = [
     "key_bits",
     "listen_for_compiles",
     "literal_array",
+    "register_host_array",
     "scan_counts",
+    "searchsorted",
+    "sorts_before",
+    "sorts_before_or_equal",
     "source_line",
     "sub_jaxprs",
     "trace_context",
     "with_weak_type",
 ]
+
+_VIA_EXPAND = hasattr(hijax, "searchsorted_via_expand")  # before jax 0.12
+# JAX's functions that want sizes as numbers: (module, name) wherever they are looked up.
+WANT_NUMBERS: dict[str, tuple[tuple[Any, str], ...]] = {
+    "associative_scan": ((jax.lax, "associative_scan"), (loops, "associative_scan")),
+    "bisect": ((hijax, "_searchsorted_scan_impl"),),
+    "concrete_or_error": ((core, "concrete_or_error"),),
+    "constant": ((lax_internal, "_const"),),
+    "convolve": ((jax.lax, "conv_general_dilated"), (convolution, "conv_general_dilated")),
+    "index": ((indexing, "eliminate_deprecated_list_indexing"),),
+    "len": ((lax_numpy, "len"), (hijax, "len")),
+    "pad_wrap": ((lax_numpy, "_pad_wrap"),),
+    "reduce_jvp": ((lax_internal, "_reduce_jvp"),),
+    "scan_length": ((loops, "_infer_scan_length"),),
+    "searchsorted": (
+        (hijax, "searchsorted_via_expand" if _VIA_EXPAND else "searchsorted"),
+    ),
+    "shuffle": ((random_core, "_shuffle"),),
+    "squeeze": ((lax_numpy, "_squeeze"),),
+}
+
+searchsorted = hijax._searchsorted_impl
+sorts_before = lax_internal._sort_lt_comparator
+sorts_before_or_equal = lax_internal._sort_le_comparator
 
 Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr: see the module's docstring
 JaxprEqn = Any
@@ -75,8 +111,12 @@ def constants(jaxpr: Jaxpr) -> Sequence[Any]:
 
 
 def all_constants(jaxpr: Jaxpr) -> list[Any]:
-    """Values of the constvars of a jaxpr and of its sub-jaxprs, each object once."""
-    found = {id(value): value for value in constants(jaxpr)}
+    """Values of the constvars of a jaxpr and of its sub-jaxprs, each object once.
+
+    Without those that could not be passed as arguments: 64-bit ones where 64 bits are disabled.
+    """
+    every = config.enable_x64.value
+    found = {id(v): v for v in constants(jaxpr) if every or not _is_wide_dtype(v.dtype)}
     for eqn in jaxpr.eqns:
         for _, body in sub_jaxprs(eqn):
             found.update((id(value), value) for value in all_constants(body))
@@ -127,9 +167,27 @@ def hook_dimensions(
         setattr(expression, name, watched(getattr(expression, name)))
 
 
+def register_host_array(cls: type) -> None:
+    """Lets JAX take instances of a class as what their ``__jax_array__()`` gives."""
+    core.pytype_aval_mappings[cls] = lambda x: x.__jax_array__().aval
+    dtypes.register_canonicalize_value_handler(cls, lambda x: x.__jax_array__())
+
+
+def hook_method(name: str, wrap: Callable[[Any], Any]) -> None:
+    """Replaces a method of symbolic dimensions by ``wrap(original)``; None if there was none."""
+    expression: Any = shape_poly._DimExpr
+    setattr(expression, name, wrap(getattr(expression, name, None)))
+
+
 def dim_text(dim: object) -> str:
     """A dimension in the documented grammar of ``jax.export.symbolic_shape``."""
     return str(dim)
+
+
+def dimensions(texts: Iterable[str], like: Any) -> list[Any]:
+    """JAX dimensions from their text, in the scope of another one."""
+    joined = ", ".join(texts)
+    return list(jax.export.symbolic_shape(f"({joined},)", scope=like.scope)) if joined else []
 
 
 def is_literal(atom: object) -> bool:
@@ -158,8 +216,20 @@ def source_line(*eqns: JaxprEqn) -> str:
 @contextlib.contextmanager
 def equation_scope(eqn: JaxprEqn) -> Iterator[None]:
     """Re-enters the configuration and the source line that an equation was traced under."""
-    with source_info_util.user_context(eqn.source_info.traceback), eqn.ctx.manager:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(source_info_util.user_context(eqn.source_info.traceback))
+        stack.enter_context(eqn.ctx.manager)
+        if not config.enable_x64.value and any(map(_is_wide, (*eqn.invars, *eqn.outvars))):
+            stack.enter_context(jax.enable_x64(True))
         yield
+
+
+def _is_wide(atom: Any) -> bool:
+    return _is_wide_dtype(atom.aval.dtype)
+
+
+def _is_wide_dtype(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.name in ("int64", "uint64", "float64", "complex128")
 
 
 def bind(eqn: JaxprEqn, *args: Any, **changed: Any) -> list[Any]:
@@ -167,6 +237,11 @@ def bind(eqn: JaxprEqn, *args: Any, **changed: Any) -> list[Any]:
     params = eqn.primitive.get_bind_params({**eqn.params, **changed})
     out = eqn.primitive.bind(*args, **params)
     return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def converted(array: Any, dtype: Any, weak_type: bool) -> Any:
+    """The array in a dtype, weak or not."""
+    return lax_internal._convert_element_type(array, dtype, weak_type=weak_type)
 
 
 def with_weak_type(array: Any, aval: Any) -> Any:

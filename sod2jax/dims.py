@@ -161,6 +161,19 @@ def normalise(expr: sympy.Expr | int) -> Dim:
     return int(expanded) if expanded.is_Integer else expanded
 
 
+@functools.lru_cache(maxsize=8192)
+def folded(dim: Dim) -> Dim:
+    """The dimension with ``mod(a, b)`` for ``a - b*floordiv(a, b)``, where that is shorter."""
+    if isinstance(dim, int):
+        return dim
+    for quotient in dim.atoms(floordiv):
+        a, b = quotient.args
+        shorter = sympy.expand(dim - a + b * quotient)
+        if len(sympy.Add.make_args(shorter + mod(a, b))) < len(sympy.Add.make_args(dim)):
+            return folded(normalise(shorter + mod(a, b)))
+    return dim
+
+
 @functools.lru_cache(maxsize=65536)
 def _product(dims: tuple[Dim, ...]) -> Dim:
     return normalise(sympy.Mul(*dims))

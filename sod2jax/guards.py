@@ -11,9 +11,12 @@ The hooks act only inside ``recording``, and only on its own thread.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
+import dis
 import functools
+import linecache
 import os
 import sys
 import threading
@@ -24,16 +27,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat, dims, region
+from sod2jax import _compat, dims, hooks, numeric, polyfill, region
 from sod2jax.dims import Dim
 from sod2jax.region import Region
 
 # Parts of JAX whose Python code decides by size, as users' code does.
 _LIBRARY = tuple(
     os.sep + os.path.join("jax", "_src", part)
-    for part in ("numpy", "scipy", "nn", "image", "random.py", "ops")
+    for part in ("numpy", "scipy", "nn", "image", "random", "ops")
 )
 _JAX = os.path.dirname(jax.__file__) + os.sep
+
+# Packages that ask for the class or the hash of a size for reasons of their own.
+_OTHERS = frozenset(
+    "abc collections copy copyreg dataclasses functools jax jaxlib numpy pickle reprlib sod2jax "
+    "typing weakref".split()
+)
+_LOOKUPS = frozenset(
+    "BINARY_SUBSCR BINARY_OP STORE_SUBSCR DELETE_SUBSCR CONTAINS_OP BUILD_MAP BUILD_CONST_KEY_MAP "
+    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE add discard get index pop remove setdefault".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +85,10 @@ class Undecided:
     decision: Decision
     error: Exception
 
+    def is_final(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the decision leaves the trace as it was at these sizes."""
+        return self.decision.op == "==" and not self.decision.answer(sizes)
+
 
 @dataclasses.dataclass
 class Recorder:
@@ -107,7 +124,8 @@ def recording(area: Region) -> Iterator[Recorder]:
     outer = getattr(_active, "recorder", None)
     recorder = _active.recorder = Recorder(area)
     try:
-        yield recorder
+        with hooks.placed((*numeric.HOOKS, *polyfill.HOOKS), area):
+            yield recorder
     finally:
         _active.recorder = outer
 
@@ -129,6 +147,87 @@ def _busy(recorder: Recorder) -> Iterator[None]:
 @functools.cache
 def _install() -> None:
     _compat.hook_dimensions(_equal, _truth, _at_least, _extremum)
+    for name, operator in numeric.OPERATORS.items():
+        _compat.hook_method(name, functools.partial(_while_recording, operator))
+    for name, method in numeric.UFUNC_METHODS.items():
+        _compat.hook_method(name, functools.partial(_new_while_recording, name, method))
+    _compat.hook_method("__mod__", functools.partial(_while_recording, _remainder))
+    _compat.hook_method("__hash__", _watched_hash)
+    _compat.hook_method("__getattribute__", _watched_class)
+
+
+def _while_recording(method: Callable[..., Any], original: Callable[..., Any]) -> Any:
+    def call(dim: Any, other: Any) -> Any:
+        return original(dim, other) if _recorder() is None else method(original, dim, other)
+
+    return call
+
+
+def _new_while_recording(name: str, method: Callable[[Any], Any], _: Any) -> Any:
+    def call(dim: Any) -> Any:
+        if _recorder() is None:
+            raise TypeError(f"a symbolic dimension has no '{name}'")
+        return method(dim)
+
+    return call
+
+
+def _remainder(original: Callable[..., Any], dim: Any, divisor: Any) -> Any:
+    """Written by the quotient, ``n + -n % 8`` is a multiple of 8 term by term."""
+    result = original(dim, divisor)
+    if isinstance(divisor, int) and divisor > 1 and _compat.is_symbolic(result):
+        return dim - divisor * (dim // divisor)
+    return result
+
+
+def _watched_class(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """What ``isinstance(n, int)`` sees: in the user's code a size is an integer."""
+
+    def read(dim: Any, name: str) -> Any:
+        if name == "__class__" and _recorder() is not None and _is_users(sys._getframe(1)):
+            return int
+        return original(dim, name)
+
+    return read
+
+
+def _watched_hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Refuses what a dictionary or a set would answer wrongly: sizes are equal to no other key."""
+
+    def call(dim: Any) -> int:
+        if _recorder() is not None and _looks_up(sys._getframe(1)):
+            raise TypeError(f"the size '{dim}' is looked up in a dictionary or a set")
+        return original(dim)
+
+    return call
+
+
+def _is_users(frame: Any) -> bool:
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    return package not in _OTHERS
+
+
+def _looks_up(frame: Any) -> bool:
+    """Whether the frame is the user's and hashes for a dictionary or a set."""
+    return _is_users(frame) and _operation(frame.f_code, frame.f_lasti) in _LOOKUPS
+
+
+@functools.lru_cache(maxsize=4096)
+def _operation(code: Any, offset: int) -> str:
+    """Name of an instruction; that of the method where it calls one."""
+    step = next((s for s in dis.get_instructions(code) if s.offset == offset), None)
+    if step is None or step.opname != "CALL" or step.positions is None:
+        return "" if step is None else step.opname
+    first, last, start, end = step.positions
+    if first is None or first != last:
+        return ""
+    text = linecache.getline(code.co_filename, first).encode()[start:end].decode()
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        return ""
+    method = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+    return call.func.attr if method else ""  # type: ignore[attr-defined]
 
 
 def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
@@ -156,7 +255,7 @@ def _guard(recorder: Recorder, a: Any, b: Any) -> None:
     source = _asking_line()
     if source is None:
         return
-    left, right = dims.from_jax(a), dims.from_jax(b)
+    left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
     if 0 in region.bounds(dims.normalise(left - right), recorder.area):
         recorder.guards.setdefault((left, right), Decision(left, "==", right, source))
 

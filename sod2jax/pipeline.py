@@ -15,6 +15,7 @@ from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
 from sod2jax.trace import trace
+from sod2jax.unify import unify
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,8 +55,11 @@ def analyse(
     name: str,
     buckets: Mapping[str, tuple[int, ...]],
     max_executables: int,
+    numbers: bool = False,
 ) -> Analysis | Undecided:
     """Traces a function once, classifies its operators, propagates dimensions and chooses buckets.
+
+    With ``numbers`` the trace is one unified from traces at concrete sizes.
 
     Returns:
       The analysis; or where the trace stopped, if some sizes of the region decide otherwise.
@@ -65,7 +69,8 @@ def analyse(
       SpecError: the buckets asked for do not fit the specs.
     """
     ladders = bucket.choose(region, buckets, max_executables)
-    program = trace(fun, arguments, leaves, region, name)
+    tracer = unify if numbers else trace
+    program = tracer(fun, arguments, leaves, region, name)
     if isinstance(program, Undecided):
         return program
     classes = classify.summarize(program.jaxpr)

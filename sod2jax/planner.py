@@ -24,12 +24,15 @@ from sod2jax.guards import Undecided
 from sod2jax.learn import Learner
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
+from sod2jax.program import Program
 from sod2jax.regimes import Regime
 from sod2jax.region import Constraint, Region
 from sod2jax.signature import Leaf, leaves_of, spec_of
 from sod2jax.stats import Counters
 
 _MOST_REGIMES = 8  # programs that one tree of arguments may split into
+_UNPLANNED = object()
+_MOST_CHECKED = 512  # sizes that `compile` checks ahead of time in programs that need that
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,9 +79,9 @@ class Planner:
         self._caller = Caller(fun, options)
         self._learner = Learner()
         self._lock = threading.RLock()
-        self._plans: dict[Any, Plan | None] = {}
+        self._plans: dict[Any, Any] = {}  # a Plan, or None for exact shapes
         # What became of the trace of a regime; None: it runs with exact shapes.
-        self._traced: dict[Any, Specialisation | Undecided | None] = {}
+        self._traced: dict[Any, Specialisation | Undecided | TraceError | None] = {}
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
@@ -90,54 +93,88 @@ class Planner:
         Raises:
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
           SpecError: the specs do not fit the arguments.
+          TypeError: a static argument has no hash.
         """
-        try:
-            return self._plans[call.key]
-        except KeyError:
+        self._caller.check_hashable(call)
+        plan = self._plans.get(call.key, _UNPLANNED)
+        if plan is _UNPLANNED:
             plan = self._plans[call.key] = self._make_plan(call)
-            return plan
+        return plan
 
     def give_up(self, specialisation: Specialisation, error: UnsupportedPrimitiveError) -> None:
         """From now on, runs the calls of a program with exact shapes."""
         self._refused(error)
         with self._lock:
-            self._traced[specialisation.key] = None
+            for key, found in self._traced.items():
+                if found is specialisation:
+                    self._traced[key] = None
             self._plans.clear()
 
     @property
     def specialisations(self) -> list[Specialisation]:
         """The programs traced so far."""
         with self._lock:
-            return [s for s in self._traced.values() if isinstance(s, Specialisation)]
+            found = dict.fromkeys(self._traced.values())
+            return [s for s in found if isinstance(s, Specialisation)]
 
     def _make_plan(self, call: Call) -> Plan | None:
         arguments, order, function = self._caller.named(call)
         leaves = self._leaves(call, arguments)
-        if any(0 in leaf.aval.shape and leaf.is_symbolic for leaf in leaves):
+        if any(leaf.is_empty for leaf in leaves):
             return None
         regime = self._base(leaves)
         _check_range(self._name, leaves, regime.region, regime.sizes)
         with self._lock:
-            found, regime = self._find(call, regime, list(arguments.values()), function)
+            found, regime = self._search(call, regime, list(arguments.values()), function)
         if found is None:
             return None
         program, sizes = found.analysis.program, regime.sizes
+        constants = self._constants(program, sizes)
+        if constants is None:
+            return None
         bucket = found.analysis.ladders.bucket(sizes)
         if bucket is None:
             raise InvariantError(f"no bucket of {found.analysis.ladders} holds {sizes}")
         shapes = rewrite.padded_shapes(program, program.region.below(bucket))
-        return dispatch.plan_call(program, bucket, sizes, order, shapes), found
+        return dispatch.plan_call(program, bucket, sizes, order, shapes, constants), found
+
+    def check_sizes(self, specialisation: Specialisation) -> None:
+        """Checks all sizes of a program that was unified from concrete traces, if they are few."""
+        program = specialisation.analysis.program
+        if program.numbers is not None:
+            for sizes in program.region.points(_MOST_CHECKED) or ():
+                self._constants(program, sizes)
+
+    def _constants(self, program: Program, sizes: Mapping[str, int]) -> tuple[Any, ...] | None:
+        """The constants that vary with the sizes; None where the program is wrong."""
+        if program.numbers is None:
+            return ()
+        before = program.numbers.traces
+        found = program.numbers.at(sizes)
+        self._counters.add(traces=program.numbers.traces - before)
+        if found is None:
+            self._refused(
+                TraceError(
+                    f"{self._name} was traced at concrete sizes, because it needs sizes as "
+                    "numbers, and some sizes make it take another course than others; those run "
+                    "with exact shapes"
+                )
+            )
+        return found
 
     def base(self, call: Call) -> tuple[Regime, tuple[int, ...]]:
         """What the specs alone say of a call, and the place of each leaf in ``call.leaves``."""
         arguments, order, _ = self._caller.named(call)
-        return self._base(self._leaves(call, arguments)), order
+        regime = self._base(self._leaves(call, arguments))
+        if self._options.shapes is None:
+            known = next(self._learner.guesses(call.key[:2], regime.leaves))
+            regime = regime.substitute(known)
+        return regime, order
 
     def _leaves(self, call: Call, arguments: Mapping[str, Any]) -> list[Leaf]:
         specs = self._options.shapes
         if specs is None:
-            tree, static, _ = call.key
-            return self._learner.specs((tree, static), leaves_of(arguments, {}))
+            return self._learner.specs(call.key[:2], leaves_of(arguments, {}))
         return leaves_of(arguments, spec_of(arguments, self._fun, specs))
 
     def _base(self, leaves: Sequence[Leaf]) -> Regime:
@@ -154,38 +191,103 @@ class Planner:
         bounds = [Constraint.parse(f"{n} <= {ladder[-1]}") for n, ladder in options.buckets.items()]
         return regimes.base(leaves, (*options.constraints, *bounds))
 
-    def _find(
+    def _search(
         self, call: Call, regime: Regime, arguments: Sequence[Any], function: Callable[..., Any]
     ) -> tuple[Specialisation | None, Regime]:
-        """The program for a call, and the call's regime: what earlier traces decided narrows it."""
+        """The program for a call; where sizes were learned, with the relations that it needs."""
+        if self._options.shapes is None:
+            for relations in self._learner.guesses(call.key[:2], regime.leaves):
+                guess, before = regime.substitute(relations), len(self._traced)
+                try:
+                    found = self._find(call, guess, arguments, function, numbers=False)
+                except TraceError:
+                    if len(self._traced) > before:
+                        self._learner.failed(call.key[:2], regime.leaves, relations)
+                    continue
+                self._learner.succeeded(call.key[:2], regime.leaves, relations)
+                return found
+        return self._find(call, regime, arguments, function, numbers=True)
+
+    def _find(
+        self,
+        call: Call,
+        regime: Regime,
+        arguments: Sequence[Any],
+        function: Callable[..., Any],
+        numbers: bool,
+    ) -> tuple[Specialisation | None, Regime]:
+        """The program for a call, and the call's regime: what earlier traces decided narrows it.
+
+        With ``numbers``, what has no symbolic trace is unified from concrete ones.
+
+        Raises:
+          TraceError: there is no symbolic trace, and ``numbers`` is false.
+        """
         tree, static, _ = call.key
+        start = regime
         for _ in range(_MOST_REGIMES):
             key = (tree, static, regime.key)
-            if key not in self._traced:
-                self._traced[key] = self._trace(key, regime, arguments, function)
-            found = self._traced[key]
+            found = self._trace(key, regime, arguments, function)
+            if isinstance(found, Undecided) and found.is_final(regime.sizes):
+                found = found.error
+            if isinstance(found, Exception):
+                if not numbers:
+                    raise found
+                found = self._unify(key, regime, arguments, function, found)
+            if found is None:
+                return None, regime
             if isinstance(found, Specialisation):
                 decision = regimes.violated(found.analysis.program.guards, regime.sizes)
                 if decision is None:
                     return found, regime
-            elif found is None:
-                return None, regime
             else:
                 decision = found.decision
-                if decision.op == "==" and not decision.answer(regime.sizes):
-                    self._refused(found.error)
-                    return None, regime
             regime = regime.decided(decision)
-        self._refused(
-            TraceError(
-                f"{self._name} decides by size in more than {_MOST_REGIMES} ways: "
-                f"{'; '.join(regime.reasons)}. Narrow the constraints, or decide by jnp.where"
-            )
+        many = TraceError(
+            f"{self._name} decides by size in more than {_MOST_REGIMES} ways: "
+            f"{'; '.join(regime.reasons)}. Narrow the constraints, or decide by jnp.where"
         )
-        return None, regime
+        if not numbers:
+            raise many
+        found = self._unify((tree, static, start.key), start, arguments, function, many)
+        return (found, start) if isinstance(found, Specialisation) else (None, start)
 
     def _trace(
         self, key: Any, regime: Regime, arguments: Sequence[Any], function: Callable[..., Any]
+    ) -> Specialisation | Undecided | TraceError | None:
+        """What becomes of the symbolic trace of a regime."""
+        if key not in self._traced:
+            try:
+                self._traced[key] = self._analyse(key, regime, arguments, function, numbers=False)
+            except TraceError as error:
+                self._traced[key] = error
+        return self._traced[key]
+
+    def _unify(
+        self,
+        key: Any,
+        regime: Regime,
+        arguments: Sequence[Any],
+        function: Callable[..., Any],
+        cause: Exception,
+    ) -> Specialisation | Undecided | None:
+        """What becomes of a regime that has no symbolic trace; ``cause`` says why."""
+        key = (*key, "unified")
+        if key not in self._traced:
+            try:
+                self._traced[key] = self._analyse(key, regime, arguments, function, numbers=True)
+            except TraceError as error:
+                self._refused(TraceError(f"{cause} Unifying concrete traces failed too: {error}."))
+                self._traced[key] = None
+        return self._traced[key]
+
+    def _analyse(
+        self,
+        key: Any,
+        regime: Regime,
+        arguments: Sequence[Any],
+        function: Callable[..., Any],
+        numbers: bool,
     ) -> Specialisation | Undecided | None:
         options = self._options
         try:
@@ -197,8 +299,9 @@ class Planner:
                 name=self._name,
                 buckets=options.buckets,
                 max_executables=options.max_executables,
+                numbers=numbers,
             )
-        except (TraceError, UnsupportedPrimitiveError) as error:
+        except UnsupportedPrimitiveError as error:
             self._refused(error)
             return None
         finally:

@@ -24,6 +24,8 @@ class Program:
       out_tree: structure of the result.
       region: the sizes that the symbols may take.
       guards: equalities of sizes that the trace took for false.
+      numbers: where it was unified from concrete traces, gives the constants that vary with the
+        sizes (see ``unify.Numbers``); they are its last inputs.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Program:
     out_tree: Any
     region: Region
     guards: tuple[Decision, ...] = ()
+    numbers: Any = None
 
     @property
     def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -56,7 +59,8 @@ class Program:
         ]
         head = f"program {self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
         guards = [f"  guard: not {guard}" for guard in self.guards]
-        return "\n".join([head, *_shortened(inputs), *guards])
+        checked = [] if self.numbers is None else [f"  {self.numbers}"]
+        return "\n".join([head, *_shortened(inputs), *guards, *checked])
 
 
 def _shape(atom: Any) -> tuple[Dim, ...]:

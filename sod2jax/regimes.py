@@ -61,7 +61,7 @@ class Regime:
         answer = decision.answer(sizes)
         reason = f"{decision.left} {decision.op} {decision.right} is {answer} at {decision.source}"
         if decision.op == "==":
-            narrowed = self._substitute(_solution(decision, sizes))
+            narrowed = self.substitute(_solution(decision, sizes))
         elif answer:
             narrowed = self._constrain(Constraint.of(decision.left, ">=", decision.right))
         else:
@@ -71,9 +71,9 @@ class Regime:
     def _constrain(self, constraint: Constraint) -> Regime:
         narrowed = dataclasses.replace(self, constraints=(*self.constraints, constraint))
         pinned = {n: low for n, low, high in narrowed.region.ranges if low == high}
-        return narrowed._substitute(pinned)
+        return narrowed.substitute(pinned)
 
-    def _substitute(self, values: Mapping[str, Dim]) -> Regime:
+    def substitute(self, values: Mapping[str, Dim]) -> Regime:
         """Replaces symbols in shapes and constraints; bounds of a symbol bind what replaces it."""
         if not values:
             return self
@@ -82,7 +82,8 @@ class Regime:
             dataclasses.replace(leaf, shape=tuple(_replace(d, pairs) for d in leaf.shape))
             for leaf in self.leaves
         )
-        positive = [Constraint.of(value, ">=", 1) for value in values.values()]
+        derived = [value for value in values.values() if not isinstance(value, sympy.Symbol)]
+        positive = [Constraint.of(value, ">=", 1) for value in derived]
         constraints = [
             Constraint.of(_replace(c.left, pairs), c.op, _replace(c.right, pairs))
             for c in self.constraints

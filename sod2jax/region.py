@@ -140,6 +140,15 @@ class Region:
         inside = all(lo <= sizes[n] and (hi is None or sizes[n] <= hi) for n, lo, hi in self.ranges)
         return inside and all(c.holds(sizes) for c in self.constraints)
 
+    def points(self, most: int) -> list[dict[str, int]] | None:
+        """Every point, in order; None where there may be more than ``most``."""
+        spans = [range(lo, hi + 1) if hi is not None else None for _, lo, hi in self.ranges]
+        if None in spans or math.prod(map(len, spans)) > most:  # type: ignore[arg-type]
+            return None
+        grid = itertools.product(*spans)  # type: ignore[arg-type]
+        points = [dict(zip(self.names, point, strict=True)) for point in grid]
+        return [point for point in points if self.contains(point)]
+
     def __str__(self) -> str:
         shown = [f"{lo} <= {n}" + ("" if hi is None else f" <= {hi}") for n, lo, hi in self.ranges]
         return ", ".join([*shown, *map(str, self.constraints)]) or "no symbols"
@@ -177,7 +186,7 @@ def bounds(dim: Dim, region: Region) -> Interval:
 def _bounds(dim: sympy.Expr, region: Region) -> Interval:
     if isinstance(dim, sympy.Symbol) and not region.constraints:
         return Interval(*region.range(dim.name))
-    return _enumerated(dim, region) or _interval(dim, region)
+    return _enumerated(dim, region) or _interval(sympy.sympify(dims.folded(dim)), region)
 
 
 def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax import export
 
-from sod2jax import _compat, dims, guards
+from sod2jax import _compat, dims, guards, numeric
 from sod2jax.errors import TraceError
 from sod2jax.guards import Undecided
 from sod2jax.program import Program
@@ -19,7 +19,7 @@ from sod2jax.signature import Leaf
 
 # What is raised where a program wants a number or its shapes do not fit: by JAX, or by the user's
 # code, to which ``n % 4 == 0`` is false.
-_FAILURES = (
+FAILURES = (
     _compat.InconclusiveDimensionOperation,
     jax.errors.JAXTypeError,
     ArithmeticError,
@@ -37,6 +37,7 @@ def trace(
     leaves: Sequence[Leaf],
     region: Region,
     name: str,
+    numbers: Any = None,
 ) -> Program | Undecided:
     """Traces ``fun(*arguments)`` with the symbolic shapes of ``leaves``.
 
@@ -46,6 +47,7 @@ def trace(
       leaves: the arrays with their symbolic shapes.
       region: the ranges and constraints of the symbols; tracing may rely on them.
       name: what to call the program.
+      numbers: gives the constants that vary with the sizes, which the last leaves stand for.
 
     Returns:
       The program; or where it stopped, if some sizes of the region decide otherwise.
@@ -61,8 +63,10 @@ def trace(
     tree = jax.tree.structure(tuple(arguments))
     with guards.recording(region) as recorder:
         try:
-            traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-        except _FAILURES as error:
+            traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
+                *jax.tree.unflatten(tree, specs)
+            )
+        except FAILURES as error:
             failure = TraceError(_explain(name, region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
@@ -84,6 +88,7 @@ def trace(
         out_tree=jax.tree.structure(traced.out_info),
         region=region,
         guards=tuple(recorder.guards.values()),
+        numbers=numbers,
     )
 
 
