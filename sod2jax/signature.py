@@ -12,7 +12,7 @@ import jax
 import sympy
 
 from sod2jax import dims
-from sod2jax.calls import abstract
+from sod2jax.calls import abstract_argument
 from sod2jax.dims import Dim
 from sod2jax.errors import ShapeError, SpecError
 
@@ -37,6 +37,12 @@ class Leaf:
     def is_symbolic(self) -> bool:
         """Whether some dimension varies."""
         return any(map(dims.is_symbolic, self.shape))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a dimension that varies is 0: sizes of symbols begin at 1."""
+        sizes = zip(self.shape, self.aval.shape, strict=True)
+        return any(size == 0 and dims.is_symbolic(d) for d, size in sizes)
 
     @property
     def key(self) -> Any:
@@ -83,6 +89,7 @@ def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Le
 
     Raises:
       SpecError: a spec does not fit the tree or the rank of its argument.
+      TypeError: a leaf is no array.
     """
     out: list[Leaf] = []
     for name, value in arguments.items():
@@ -90,7 +97,7 @@ def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Le
         matched = _broadcast_spec(specs.get(name), value, name)
         for (path, leaf), spec in zip(paths, matched, strict=True):
             label = name + jax.tree_util.keystr(path)
-            aval = abstract(leaf)
+            aval = abstract_argument(leaf, label)
             out.append(Leaf(label, aval, _read_spec(spec, aval.shape, label)))
     return out
 
@@ -101,17 +108,21 @@ def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
         return [spec] * len(jax.tree.leaves(value))
     if jax.tree_util.all_leaves([spec]):
         raise SpecError(f"a spec is a string or None, but that of '{name}' has {spec!r}")
-    children, tree = jax.tree.flatten(value, is_leaf=lambda x: x is not value)
-    parts, spec_tree = jax.tree.flatten(spec, is_leaf=lambda x: x is not spec)
-    if tree != spec_tree:
+    children, parts = _children(value), _children(spec)
+    if type(value) is not type(spec) or [key for key, _ in children] != [key for key, _ in parts]:
         raise SpecError(
             f"the spec of '{name}' is {spec!r}, which is no prefix of the argument's tree "
             f"{jax.tree.structure(value)}"
         )
     out: list[str | None] = []
-    for child, part in zip(children, parts, strict=True):
+    for (_, child), (_, part) in zip(children, parts, strict=True):
         out += _broadcast_spec(part, child, name)
     return out
+
+
+def _children(node: Any) -> list[tuple[Any, Any]]:
+    """(key path, child) of each child of a pytree node; static fields of the node do not matter."""
+    return jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
 
 
 def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, ...]:

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -265,8 +266,9 @@ class Context:
         layouts = value.extents[start:stop]
         target = tuple((d,) for d in shape)
         source = self._position(self.flat_index(target), layouts)
-        merged = value.array.shape[:start] + (-1,) + value.array.shape[stop:]
-        moved = jnp.take(value.array.reshape(merged), source, axis=start, mode="clip")
+        lanes = math.prod(value.array.shape[start:stop])
+        merged = (*value.array.shape[:start], lanes, *value.array.shape[stop:])
+        moved = padded.pick(lax.reshape(value.array, merged), source, start)
         shift = len(target) - (stop - start)
         fills = {
             k if k < start else k + shift: f
@@ -295,7 +297,7 @@ class Context:
         Indices of pad lanes may be anything.
         """
         value = self.compact(value, (axis,))
-        moved = jnp.take(value.array, index, axis=axis, mode="clip")
+        moved = padded.pick(value.array, index, axis)
         extents = (*value.extents[:axis], (dim,), *value.extents[axis + 1 :])
         fills = {k: f for k, f in value.fills.items() if k != axis}
         return Padded(moved, extents, fills, constant=value.constant, nonnegative=value.nonnegative)

@@ -54,6 +54,14 @@ def is_prefix(layout: Extent) -> bool:
     return len(layout) == 1
 
 
+def pick(array: Any, index: Any, axis: int) -> Any:
+    """Lanes ``index`` (int32, any shape) of an axis, clamped into it; zeros if it has none."""
+    if array.shape[axis] > 0:
+        return jnp.take(array, index, axis=axis, mode="clip")
+    shape = (*array.shape[:axis], *np.shape(index), *array.shape[axis + 1 :])
+    return jnp.zeros(shape, array.dtype)
+
+
 @dataclasses.dataclass(frozen=True)
 class Fill:
     """What the pad lanes along one axis hold, whatever the positions on the other axes.

@@ -221,6 +221,12 @@ TOP_K = [
         (Arg("b, 9"),),
     ),
     Harness("approx_top_k_refused", lambda x: lax.approx_max_k(x, 1), (BS,), exact="approx_top_k"),
+    Harness(
+        "approx_top_k_symbolic_k",
+        lambda x, y: lax.approx_max_k(x, y.shape[0]),
+        (Arg("b, 9"), Arg("s")),
+        exact="approx_top_k",
+    ),
 ]
 
 HARNESSES = [*CUMULATIVE, *ARG_EXTREMUM, *SORT, *TOP_K]

@@ -55,6 +55,14 @@ HARNESSES = [
     # XLA takes the initial value for the identity; where it is no literal, JAX keeps the reducer.
     Harness("reduce_by_product", lambda x, one: lax.reduce(x, one, lax.mul, (0, 1)), (BS, ONE)),
     Harness("reduce_by_max", lambda x, low: lax.reduce(x, low, lax.max, (1,)), (BS, LOWEST)),
+    # XLA leaves an initial value out where only one lane is reduced.
+    Harness("reduce_from_one", lambda x, one: lax.reduce(x, one, lax.add, (1,)), (BS, ONE)),
+    Harness("reduce_all_from_one", lambda x, one: lax.reduce(x, one, lax.max, (0, 1)), (BS, ONE)),
+    Harness(
+        "reduce_merged_from_one",
+        lambda x, one: lax.reduce(x.reshape(-1), one, lax.max, (0,)),
+        (BS, ONE),
+    ),
     Harness(
         "reduce_pairs_along_fixed_axis",
         lambda x: lax.reduce((x, x), (0.0, 1.0), _sum_and_product, (1,)),

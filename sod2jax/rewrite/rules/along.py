@@ -151,7 +151,7 @@ def _spread_by_index(
     step = jnp.full_like(lane, cx.true(gap) + 1)
     source = lax.div(lane, step)
     inside = (lax.rem(lane, step) == 0) & (lane >= 0) & (source < array.shape[axis])
-    taken = jnp.take(array, source, axis=axis, mode="clip")
+    taken = padded.pick(array, source, axis)
     return lax.select(cx.along(inside, axis, taken.shape), taken, lax.broadcast(fill, taken.shape))
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from jax import lax
 from jax.extend.random import threefry2x32_p
 
+from sod2jax.rewrite.padded import pick
+
 LARGEST = 1 << 32  # elements that 32-bit positions can number
 
 
@@ -93,4 +95,4 @@ def generator_bits(key: Any, position: Any, limit: int, dtype: Any) -> Any:
     does not depend on how much comes after.
     """
     stream = lax.rng_bit_generator(key, (limit,), dtype)[1]
-    return jnp.take(stream, position, mode="clip")
+    return pick(stream, position, 0)

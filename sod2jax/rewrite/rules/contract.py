@@ -6,7 +6,7 @@ from typing import Any
 
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.padded import Padded, is_padded
+from sod2jax.rewrite.padded import Padded
 
 _REASON = "the contraction would add them up"
 
@@ -39,18 +39,14 @@ def mask_contracted(
 
     A side whose pad lanes are zero suffices where the other side's are finite.
     """
+    on_lhs, on_rhs = [], []
     for i, j in zip(lhs_axes, rhs_axes, strict=True):
-        if not is_padded(lhs.extents[i]):
-            continue
-        if not (rhs.fill(j).finite and lhs.fill(i).is_known(0)):
-            rhs = _zero_unless_implied(cx, rhs, j)
-        if not lhs.fill(i).finite or not rhs.fill(j).is_known(0):
-            lhs = _zero_unless_implied(cx, lhs, i)
-    return lhs, rhs
-
-
-def _zero_unless_implied(cx: Context, value: Padded, axis: int) -> Padded:
-    return cx.mask(value, (axis,), 0, _REASON)
+        zero_rhs = not (rhs.fill(j).finite and lhs.fill(i).is_known(0))
+        if zero_rhs:
+            on_rhs.append(j)
+        if not lhs.fill(i).finite or not (zero_rhs or rhs.fill(j).is_known(0)):
+            on_lhs.append(i)
+    return cx.mask(lhs, on_lhs, 0, _REASON), cx.mask(rhs, on_rhs, 0, _REASON)
 
 
 @register_pad_rule("ragged_dot_general")

@@ -161,7 +161,8 @@ def _arranged(cx: Context, value: Padded, axis: int, factors: tuple[Dim, Dim]) -
     if value.extents[axis] == layout:
         return value
     moved = cx.relayout(value, axis, axis + 1, factors)
-    sizes = (*moved.array.shape[:axis], -1, *moved.array.shape[axis + 2 :])
+    lanes = cx.extent_size(layout)
+    sizes = (*moved.array.shape[:axis], lanes, *moved.array.shape[axis + 2 :])
     extents = (*moved.extents[:axis], layout, *moved.extents[axis + 2 :])
     fills = {k - (k > axis): f for k, f in moved.fills.items() if k not in (axis, axis + 1)}
     return Padded(moved.array.reshape(sizes), extents, fills, moved.constant)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sod2jax import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_padded
@@ -86,12 +87,12 @@ def _with_last_number(cx: Context, operand: Padded, axis: int) -> Padded:
 
 @register_pad_rule("approx_top_k")
 def _approx_top_k(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
-    """Rows do not see each other; within a row, the choice depends on the size of the array."""
+    """Rows do not see each other; within a row, the choice depends on its size and on k."""
     axis = eqn.params["reduction_dimension"] % operand.rank
-    if is_padded(operand.extents[axis]):
+    if is_padded(operand.extents[axis]) or dims.is_symbolic(dims.from_jax(eqn.params["k"])):
         raise cx.refuse(
-            "which of two equal elements it finds depends on the size of the array; use "
-            "jax.lax.top_k, which is exact"
+            "which elements it finds, and which of two equal ones, depends on the size of the "
+            "array and on k; use jax.lax.top_k, which is exact"
         )
     values, indices = cx.bind(operand.array)
     extents = (*operand.extents[:axis], values.shape[axis : axis + 1], *operand.extents[axis + 1 :])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
+from sod2jax import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import ANYTHING, Padded, RowReduction, is_padded
@@ -63,6 +65,15 @@ IDENTITY: dict[str, Callable[[Any], Any]] = {
     "and": _ones,
     "or": _zero,
     "xor": _zero,
+}
+OPERATORS: dict[str | None, Callable[[Any, Any], Any]] = {
+    "sum": lax.add,
+    "prod": lax.mul,
+    "max": lax.max,
+    "min": lax.min,
+    "and": lax.bitwise_and,
+    "or": lax.bitwise_or,
+    "xor": lax.bitwise_xor,
 }
 _REDUCERS = {f"reduce_{monoid}": monoid for monoid in IDENTITY}
 
@@ -124,8 +135,20 @@ def _reduce_by_jaxpr(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
                 "no number is known that the reducer ignores; reduce by sum, max, min, prod, "
                 "and, or or xor, or along axes of fixed size"
             )
-        fill = IDENTITY[monoid](values[0].array.dtype)
-        values = [cx.mask(values[0], axes, fill, f"the {monoid} would count them")]
-    arrays = cx.bind(*(p.array for p in (*values, *initial)))
+        arrays = [_from_initial(cx, values[0], initial[0].array, axes, monoid)]
+    else:
+        arrays = cx.bind(*(p.array for p in (*values, *initial)))
     kept = tuple(e for k, e in enumerate(values[0].extents) if k not in axes)
     return [Padded(array, kept) for array in arrays]
+
+
+def _from_initial(
+    cx: Context, value: Padded, initial: Any, axes: Sequence[int], monoid: str
+) -> Any:
+    """Reduces the true lanes and ``initial``, which XLA leaves out where there is one lane."""
+    fill = IDENTITY[monoid](value.array.dtype)
+    value = cx.mask(value, axes, fill, f"the {monoid} would count them")
+    (out,) = cx.bind(value.array, lax.full((), fill, value.array.dtype))
+    count = cx.true(dims.product(value.shape[axis] for axis in axes))
+    started = OPERATORS[monoid](out, lax.broadcast(initial, out.shape))
+    return lax.select(lax.eq(jnp.int32(count), np.int32(1)), out, started)

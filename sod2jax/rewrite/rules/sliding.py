@@ -13,7 +13,7 @@ from jax import lax
 from sod2jax import dims
 from sod2jax.dims import Dim
 from sod2jax.rewrite.context import Context
-from sod2jax.rewrite.padded import Extent, Padded, is_padded
+from sod2jax.rewrite.padded import Extent, Padded, is_padded, pick
 from sod2jax.rewrite.rules import along
 
 
@@ -172,8 +172,8 @@ def unfold(cx: Context, array: Any, axis: int, windows: Windows) -> tuple[Any, A
     own = lax.max(_ramp(size) - surplus, jnp.zeros(size, np.int32))
     at = own * jnp.int32(cx.true(windows.dilation))
     first = _ramp(count) * jnp.int32(cx.true(windows.stride))
-    index = (first[:, None] + at[None, :]).reshape(-1)
-    return jnp.take(array, index, axis=axis, mode="clip"), index
+    index = (first[:, None] + at[None, :]).reshape(count * size)
+    return pick(array, index, axis), index
 
 
 def fold(array: Any, axis: int, index: Any, size: int) -> Any:
@@ -220,7 +220,7 @@ def combine(
     if isinstance(windows.stride, int):
         return lax.slice_in_dim(total, 0, room, windows.stride, axis)
     index = _ramp(count) * jnp.int32(cx.true(windows.stride))
-    return jnp.take(total, index, axis=axis, mode="clip")
+    return pick(total, index, axis)
 
 
 def _ramp(size: int) -> Any:

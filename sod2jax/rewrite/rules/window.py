@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules.reduce import IDENTITY, monoid_of
+from sod2jax.rewrite.rules.reduce import IDENTITY, OPERATORS, monoid_of
 from sod2jax.rewrite.rules.sliding import (
     Windows,
     combine,
@@ -23,16 +22,6 @@ from sod2jax.rewrite.rules.sliding import (
     windows_of,
     with_fill,
 )
-
-_OPERATORS: dict[str | None, Any] = {
-    "sum": lax.add,
-    "prod": lax.mul,
-    "max": lax.max,
-    "min": lax.min,
-    "and": lax.bitwise_and,
-    "or": lax.bitwise_or,
-    "xor": lax.bitwise_xor,
-}
 
 
 @register_pad_rule("reduce_window_sum", "reduce_window_max", "reduce_window_min")
@@ -85,4 +74,4 @@ def _fix(
     array = windows.positions(cx, array, axis, jnp.asarray(identity, array.dtype))
     if windows.has_fixed_steps:
         return array, fixed(size, stride, dilation=dilation)
-    return combine(cx, array, axis, windows, _OPERATORS[monoid], identity), fixed(1, 1)
+    return combine(cx, array, axis, windows, OPERATORS[monoid], identity), fixed(1, 1)
