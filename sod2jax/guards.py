@@ -40,12 +40,13 @@ _JAX = os.path.dirname(jax.__file__) + os.sep
 
 # Packages that ask for the class or the hash of a size for reasons of their own.
 _OTHERS = frozenset(
-    "abc collections copy copyreg dataclasses functools jax jaxlib numpy pickle reprlib sod2jax "
+    "abc copy copyreg dataclasses functools jax jaxlib numpy pickle reprlib sod2jax "
     "typing weakref".split()
 )
 _LOOKUPS = frozenset(
     "BINARY_SUBSCR BINARY_OP STORE_SUBSCR DELETE_SUBSCR CONTAINS_OP BUILD_MAP BUILD_CONST_KEY_MAP "
-    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE add discard get index pop remove setdefault".split()
+    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE _count_elements add dict discard frozenset fromkeys get "
+    "pop remove set setdefault".split()
 )
 
 
@@ -214,20 +215,22 @@ def _looks_up(frame: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _operation(code: Any, offset: int) -> str:
-    """Name of an instruction; that of the method where it calls one."""
+    """Name of an instruction; that of the function or method where it calls one."""
     step = next((s for s in dis.get_instructions(code) if s.offset == offset), None)
-    if step is None or step.opname != "CALL" or step.positions is None:
+    if step is None or "CALL" not in step.opname or step.positions is None:  # PRECALL in 3.11
         return "" if step is None else step.opname
     first, last, start, end = step.positions
-    if first is None or first != last:
+    if first is None:
         return ""
-    text = linecache.getline(code.co_filename, first).encode()[start:end].decode()
+    lines = [line.encode() for line in linecache.getlines(code.co_filename)[first - 1 : last]]
+    lines[-1:] = [line[:end] for line in lines[-1:]]
+    lines[:1] = [line[start:] for line in lines[:1]]
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        call = ast.parse(b"".join(lines).decode(), mode="eval").body
     except SyntaxError:
         return ""
-    method = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
-    return call.func.attr if method else ""  # type: ignore[attr-defined]
+    function = getattr(call, "func", None)
+    return getattr(function, "attr", getattr(function, "id", ""))
 
 
 def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
@@ -237,6 +240,8 @@ def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
     with _busy(recorder):
         if isinstance(b, jax.Array | np.ndarray) and not isinstance(b, np.integer):
             return jnp.equal(jnp.asarray(a), b)
+        if isinstance(b, float) and b.is_integer():  # np.float64 is a float
+            b = int(b)
         answer = original(a, b)
         if not answer and _is_dimension(b):
             _guard(recorder, a, b)
@@ -313,8 +318,8 @@ def _user_line() -> str:
 
 
 def _is_machinery(filename: str) -> bool:
-    here = filename in (__file__, _compat.__file__, contextlib.__file__)
-    return here or filename == "<string>" or filename.endswith("shape_poly.py")
+    ours = (__file__, _compat.__file__, contextlib.__file__, hooks.__file__, polyfill.__file__)
+    return filename in ours or filename == "<string>" or filename.endswith("shape_poly.py")
 
 
 def _line(frame: Any) -> str:

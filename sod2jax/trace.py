@@ -17,20 +17,6 @@ from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
 
-# What is raised where a program wants a number or its shapes do not fit: by JAX, or by the user's
-# code, to which ``n % 4 == 0`` is false.
-FAILURES = (
-    _compat.InconclusiveDimensionOperation,
-    jax.errors.JAXTypeError,
-    ArithmeticError,
-    AssertionError,
-    LookupError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
-
-
 def trace(
     fun: Callable[..., Any],
     arguments: Sequence[Any],
@@ -66,7 +52,7 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
-        except FAILURES as error:
+        except Exception as error:  # the user's code may raise anything, given symbolic sizes
             failure = TraceError(_explain(name, region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
