@@ -5,5 +5,7 @@ from sod2jax.check import CheckReport as CheckReport
 from sod2jax.check import check as check
 from sod2jax.optimize import OptimizedFunction as OptimizedFunction
 from sod2jax.optimize import optimize as optimize
+from sod2jax.ragged import Ragged as Ragged
+from sod2jax.ragged import ragged_vmap as ragged_vmap
 
 __version__ = "0.1.0"

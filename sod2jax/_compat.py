@@ -16,16 +16,17 @@ import numpy as np
 from jax._src import config, core, dtypes, source_info_util
 from jax._src.export import shape_poly
 from jax._src.interpreters import pxla
-from jax._src.lax import convolution
 from jax._src.lax import lax as lax_internal
+from jax._src.lax import utils as lax_utils
 from jax._src.lax.control_flow import loops
-from jax._src.numpy import hijax, indexing, lax_numpy
+from jax._src.numpy import hijax, indexing, lax_numpy, ufuncs
 from jax._src.random import core as random_core
 from jax.extend.core import InconclusiveDimensionOperation, Literal
 
 __all__ = [
-    "InconclusiveDimensionOperation",
+    "TELL_SIZES_APART",
     "WANT_NUMBERS",
+    "InconclusiveDimensionOperation",
     "all_constants",
     "bind",
     "constants",
@@ -55,26 +56,26 @@ __all__ = [
     "with_weak_type",
 ]
 
+# Modules that ask ``operator.index`` whether a value is a size or a number.
+TELL_SIZES_APART = (core.__name__, ufuncs.__name__)
 _VIA_EXPAND = hasattr(hijax, "searchsorted_via_expand")  # before jax 0.12
-# JAX's functions that want sizes as numbers: (module, name) wherever they are looked up.
-WANT_NUMBERS: dict[str, tuple[tuple[Any, str], ...]] = {
-    "associative_scan": ((jax.lax, "associative_scan"), (loops, "associative_scan")),
-    "bisect": ((hijax, "_searchsorted_scan_impl"),),
-    "concrete_or_error": ((core, "concrete_or_error"),),
-    "constant": ((lax_internal, "_const"),),
-    "convolve": ((jax.lax, "conv_general_dilated"), (convolution, "conv_general_dilated")),
-    "index": ((indexing, "eliminate_deprecated_list_indexing"),),
-    "len": ((lax_numpy, "len"), (hijax, "len")),
-    "pad_wrap": ((lax_numpy, "_pad_wrap"),),
-    "reduce_jvp": ((lax_internal, "_reduce_jvp"),),
-    "scan_length": ((loops, "_infer_scan_length"),),
-    "searchsorted": (
-        (hijax, "searchsorted_via_expand" if _VIA_EXPAND else "searchsorted"),
-    ),
-    "shuffle": ((random_core, "_shuffle"),),
-    "squeeze": ((lax_numpy, "_squeeze"),),
+# JAX's functions that want sizes as numbers: (module, name).
+WANT_NUMBERS = {
+    "associative_scan": (loops, "associative_scan"),
+    "bisect": (hijax, "_searchsorted_scan_impl"),
+    "concrete_or_error": (core, "concrete_or_error"),
+    "constant": (lax_internal, "_const"),
+    "dtype_for_dim": (lax_utils, "int_dtype_for_dim"),
+    "dtype_for_shape": (lax_utils, "int_dtype_for_shape"),
+    "index": (indexing, "eliminate_deprecated_list_indexing"),
+    "pad_mirrored": (lax_numpy, "_pad_symmetric_or_reflect"),
+    "pad_wrap": (lax_numpy, "_pad_wrap"),
+    "reduce_jvp": (lax_internal, "_reduce_jvp"),
+    "scan_length": (loops, "_infer_scan_length"),
+    "searchsorted": (hijax, "searchsorted_via_expand" if _VIA_EXPAND else "searchsorted"),
+    "shuffle": (random_core, "_shuffle"),
+    "squeeze": (lax_numpy, "_squeeze"),
 }
-
 searchsorted = hijax._searchsorted_impl
 sorts_before = lax_internal._sort_lt_comparator
 sorts_before_or_equal = lax_internal._sort_le_comparator

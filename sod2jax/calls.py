@@ -17,6 +17,7 @@ from sod2jax.options import Options
 
 # Kinds of parameters that a position may name.
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_LONGEST = 80  # characters of a value that an error shows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ class Caller:
 
     def __init__(self, fun: Callable[..., Any], options: Options):
         self.fun = fun
+        self._name = getattr(fun, "__name__", type(fun).__name__)
         try:
             self.signature = inspect.signature(fun)
         except (TypeError, ValueError):
@@ -72,7 +74,11 @@ class Caller:
         }
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """Splits the arguments of a call and computes its signature."""
+        """Splits the arguments of a call and computes its signature.
+
+        Raises:
+          TypeError: an argument that is not static is no array.
+        """
         static: list[tuple[Any, Any]] = []
         if self._nums or self._names:
             static = [(k, args[k]) for k in sorted(self._nums) if k < len(args)]
@@ -83,8 +89,35 @@ class Caller:
         # 1, 1.0 and True are equal, but programs differ by them.
         known = tuple((where, type(value), value) for where, value in static)
         fixed = (known, _compat.trace_context())
-        key = (tree, fixed, tuple(map(_signature, leaves)))
-        return Call(args, dict(kwargs), tuple(static), leaves, key)
+        try:
+            signatures = tuple(map(_signature, leaves))
+        except TypeError:
+            self._name_what_is_no_array(args, kwargs, static)
+            raise
+        return Call(args, dict(kwargs), tuple(static), leaves, (tree, fixed, signatures))
+
+    def _name_what_is_no_array(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], static: Sequence[tuple[Any, Any]]
+    ) -> None:
+        call = Call(tuple(args), dict(kwargs), tuple(static), [], None)
+        for name, argument in self._bind(call, args, kwargs).arguments.items():
+            for path, leaf in jax.tree_util.tree_flatten_with_path(argument)[0]:
+                abstract_argument(leaf, name + jax.tree_util.keystr(path))
+
+    def check_hashable(self, call: Call) -> None:
+        """Raises where a static value cannot be part of a key.
+
+        Raises:
+          TypeError: it has no hash; the message names the argument.
+        """
+        for where, value in call.static:
+            try:
+                hash(value)
+            except TypeError as error:
+                raise TypeError(
+                    f"static argument {where!r} of {self._name} is {value!r}, which has no hash: a "
+                    "program is made for each static value, so these must be hashable"
+                ) from error
 
     def named(self, call: Call) -> tuple[dict[str, Any], tuple[int, ...], Callable[..., Any]]:
         """The dynamic arguments by parameter name.
@@ -144,6 +177,30 @@ def _signature(leaf: Any) -> Any:
     if isinstance(leaf, np.ndarray):
         return leaf.shape, leaf.dtype
     return abstract(leaf)
+
+
+def abstract_argument(leaf: Any, name: str) -> Any:
+    """``abstract``, with a name for the error.
+
+    Raises:
+      TypeError: the leaf is no array of a dtype that JAX has.
+    """
+    try:
+        return abstract(leaf)
+    except TypeError as error:
+        raise TypeError(
+            f"'{name}' is {_described(leaf)}, which is not a valid JAX type: make the argument "
+            "static (static_argnums, static_argnames), or keep what is no array apart from its "
+            "arrays, as equinox.partition and flax.nnx.split do"
+        ) from error
+
+
+def _described(leaf: Any) -> str:
+    if isinstance(leaf, np.ndarray):
+        return f"a NumPy array of dtype {leaf.dtype!r}"
+    text = repr(leaf)
+    short = text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+    return f"{short} of type {type(leaf).__name__}"
 
 
 def abstract(leaf: Any) -> Any:

@@ -19,6 +19,10 @@ class TraceError(Sod2jaxError, TypeError):
     """The function cannot be traced with symbolic dimensions."""
 
 
+class StateError(Sod2jaxError, RuntimeError):
+    """A function changes an argument in a way that cannot come back to the caller."""
+
+
 class UnsupportedPrimitiveError(Sod2jaxError, NotImplementedError):
     """A primitive has no exact padded form.
 

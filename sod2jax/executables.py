@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,9 +15,12 @@ from sod2jax.compile import Executable
 class Executables:
     """Builds executables on demand and keeps the most recently used ones.
 
+    Buckets that grow on demand may come to more than are kept. Then a call runs in a larger bucket
+    that is there, or one is built that holds all calls so far: compiling comes to an end.
+
     Args:
       build: compiles a bucket.
-      limit: how many to keep; only buckets that grow on demand can exceed it.
+      limit: how many to keep.
     """
 
     def __init__(self, build: Callable[[Bucket], Executable], limit: int):
@@ -27,7 +31,7 @@ class Executables:
         )
 
     def get(self, bucket: Bucket) -> Executable:
-        """The executable of a bucket, compiled if this is the first request for it.
+        """The executable of a bucket or a larger one, compiled if there is none yet.
 
         A failed build is not kept: the next request tries again.
 
@@ -35,6 +39,7 @@ class Executables:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
         with self._lock:
+            bucket = self._chosen(bucket)
             future = self._futures.get(bucket)
             mine = future is None
             if future is None:
@@ -45,6 +50,16 @@ class Executables:
         if mine:
             self._fulfil(bucket, future)
         return future.result()
+
+    def _chosen(self, bucket: Bucket) -> Bucket:
+        """The bucket to run in: once the limit is reached, no more small ones are added."""
+        if bucket in self._futures or len(self._futures) < self._limit:
+            return bucket
+        larger = [other for other in self._futures if other.holds(bucket)]
+        if larger:
+            return min(larger, key=lambda other: math.prod(other.values()))
+        kept = (bucket, *self._futures)
+        return Bucket.of({name: max(other[name] for other in kept) for name in bucket})
 
     def _fulfil(self, bucket: Bucket, future: Future[Executable]) -> None:
         try:

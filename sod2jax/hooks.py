@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import dataclasses
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ class Hook:
     """What stands in for a function.
 
     Attributes:
-      owner: the module in which the function is looked up.
-      name: its name there; that of a builtin where the module has none.
+      owner: the module that it belongs to; it is replaced in all that imported it, too.
+      name: its name there.
       call: ``call(original, *args, **kwargs)``.
     """
 
@@ -32,7 +32,6 @@ _tracing = threading.local()
 _lock = threading.Lock()
 _inside = 0
 _replaced: list[tuple[Any, str, Any]] = []
-_ABSENT = object()
 
 
 def area() -> Region | None:
@@ -59,25 +58,37 @@ def _count(change: int, hooks: Sequence[Hook]) -> None:
     with _lock:
         before, _inside = _inside, _inside + change
         if not before:
-            for hook in hooks:
-                _replaced.append((hook.owner, hook.name, vars(hook.owner).get(hook.name, _ABSENT)))
-                setattr(hook.owner, hook.name, _hooked(hook))
-        if not _inside:
-            while _replaced:
-                owner, name, original = _replaced.pop()
-                if original is _ABSENT:
-                    delattr(owner, name)
-                else:
-                    setattr(owner, name, original)
+            _place(hooks)
+        while _replaced and not _inside:
+            setattr(*_replaced.pop())
 
 
-def _hooked(hook: Hook) -> Callable[..., Any]:
-    original = getattr(hook.owner, hook.name, None) or getattr(builtins, hook.name)
+def _place(hooks: Sequence[Hook]) -> None:
+    for module, name, hook in _places(tuple(hooks), len(sys.modules)):
+        original = getattr(module, name)
+        _replaced.append((module, name, original))
+        setattr(module, name, _gated(original, hook.call))
 
+
+@functools.lru_cache(maxsize=1)
+def _places(hooks: tuple[Hook, ...], modules: int) -> list[tuple[Any, str, Hook]]:
+    """Where the functions are looked up; searched again when there are more modules."""
+    by_id = {id(getattr(hook.owner, hook.name)): hook for hook in hooks}
+    return [
+        (module, name, by_id[id(value)])
+        for module in list(sys.modules.values())
+        # NumPy's own parts want numbers.
+        if not getattr(module, "__name__", "").startswith("numpy.")
+        for name, value in list(getattr(module, "__dict__", {}).items())
+        if id(value) in by_id
+    ]
+
+
+def _gated(original: Callable[..., Any], hook: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         if area() is None:
             return original(*args, **kwargs)
-        return hook.call(original, *args, **kwargs)
+        return hook(original, *args, **kwargs)
 
     return call

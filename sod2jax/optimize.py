@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import tqdm
 
-from sod2jax import memory, report
+from sod2jax import memory, report, variables
 from sod2jax.bucket import Bucket
 from sod2jax.errors import ExactFallbackWarning, SpecError, TraceError, UnsupportedPrimitiveError
 from sod2jax.options import Options, Specs
@@ -37,10 +37,11 @@ class OptimizedFunction:
         self._fun, self.options = fun, options
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._counters = Counters()
-        self.planner = Planner(fun, self._name, options, self._counters, self._fall_back)
+        traced = variables.returning_updates(fun)
+        self.planner = Planner(traced, self._name, options, self._counters, self._fall_back)
         self._fallback_reasons: list[str] = []
         self._exact = jax.jit(
-            fun,
+            traced,
             static_argnums=options.static_argnums or None,
             static_argnames=options.static_argnames or None,
         )
@@ -50,24 +51,30 @@ class OptimizedFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function; the result equals that of ``jax.jit(fun)`` on the same arguments.
 
-        Inside ``jit``, ``grad`` or ``vmap`` the function is inlined.
+        Inside ``jit``, ``grad`` or ``vmap`` the function is inlined. What it writes to variables of
+        ``flax.nnx`` modules among its arguments comes back, as with ``nnx.jit``.
 
         Raises:
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
           SpecError: the specs do not fit the arguments.
+          StateError: the function changes more of a module than values of variables.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        return self.run(args, kwargs, self.options.poison)
+        return variables.write_back(self.run(args, kwargs, self.options.poison), (args, kwargs))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], poison: bool) -> Any:
-        """Runs a call with zeros, or with poison, in the padding of its inputs."""
+        """Runs a call with zeros, or with poison, in the padding of its inputs.
+
+        Returns:
+          The result; a ``variables.Updated`` if the function writes to variables.
+        """
         call = self.planner.read(args, kwargs)
         if call.is_traced:
             return self._fun(*args, **kwargs)
-        found = None if _debugs() else self.planner.plan(call)
+        found = None if debugs() else self.planner.plan(call)
         if found is None:
             return self._run_exact(args, kwargs)
         plan, specialisation = found
@@ -76,7 +83,7 @@ class OptimizedFunction:
         except UnsupportedPrimitiveError as error:
             self.planner.give_up(specialisation, error)
             return self._run_exact(args, kwargs)
-        self._counters.hit(plan.bucket, plan.waste)
+        self._counters.hit(executable.bucket, plan.waste_in(executable))
         return plan(call.leaves, executable, poison)
 
     def _run_exact(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -94,7 +101,7 @@ class OptimizedFunction:
         warnings.warn(
             f"{self._name} runs through exact-shape executables, one compile per shape: {reason}",
             ExactFallbackWarning,
-            stacklevel=_callers_level(),
+            stacklevel=callers_level(),
         )
 
     # Ahead of time
@@ -125,6 +132,7 @@ class OptimizedFunction:
         if found is None:
             return self
         plan, specialisation = found
+        self.planner.check_sizes(specialisation)
         buckets = specialisation.analysis.ladders.buckets or (plan.bucket,)
         bar = tqdm.tqdm(
             total=len(buckets), desc=f"compile {self._name}", unit="bucket", disable=None
@@ -183,13 +191,13 @@ class OptimizedFunction:
         return report.document(self._name, parts, self._fallback_reasons, self.stats())
 
 
-def _debugs() -> bool:
+def debugs() -> bool:
     """Whether JAX was told to compile nothing, or to stop at what pad lanes may hold."""
     config: Any = jax.config
     return config.jax_disable_jit or config.jax_debug_nans or config.jax_debug_infs
 
 
-def _callers_level() -> int:
+def callers_level() -> int:
     """The ``stacklevel`` at which a warning points to the code that called this package."""
     package = __name__.partition(".")[0] + "."
     frame, level = sys._getframe(1), 1

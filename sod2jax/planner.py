@@ -279,7 +279,8 @@ class Planner:
             except TraceError as error:
                 self._refused(TraceError(f"{cause} Unifying concrete traces failed too: {error}."))
                 self._traced[key] = None
-        return self._traced[key]
+        found = self._traced[key]
+        return None if isinstance(found, TraceError) else found
 
     def _analyse(
         self,

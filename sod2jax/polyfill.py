@@ -1,17 +1,18 @@
 """Functions of JAX that want sizes as numbers, for symbolic ones.
 
-Each gives what JAX's own gives at concrete sizes, in values, dtypes and weak types, and leaves to it
-all calls without symbolic sizes. Where a size decides the course, it is compared: the guards split
-the region there.
+Each gives what JAX's own gives at concrete sizes, in values, dtypes and weak types, and leaves all
+calls without symbolic sizes to it. Where a size decides the course, it is compared: the guards
+split the region there.
 """
 
 from __future__ import annotations
 
 import bisect
+import builtins
 import functools
-import inspect
 import math
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import max_dim
 
 from sod2jax import _compat, dims, hooks, region
 from sod2jax.hooks import Hook
@@ -42,24 +44,47 @@ def _capped(dim: Any) -> int | None:
     return most if most is not None else next((cap for cap in _CAPS if dim <= cap), None)
 
 
+def _integer(original: Original, value: Any) -> Any:
+    """Arguments that must be integers may be sizes, but for where JAX tells the two apart."""
+    try:
+        return original(value)
+    except TypeError:
+        caller = sys._getframe(2).f_globals.get("__name__")
+        if _compat.is_symbolic(value) and caller not in _compat.TELL_SIZES_APART:
+            return value
+        raise
+
+
 def _concrete_or_error(original: Original, force: Any, value: Any, context: str = "") -> Any:
-    """Arguments that must be integers may be sizes."""
     if _compat.is_symbolic(value) and force in (int, operator.index):
         return value
     return original(force, value, context)
 
 
 def _length(original: Original, array: Any) -> Any:
-    """``len`` of an array, which Python demands to be an ``int``."""
-    shape = getattr(array, "shape", ())
-    return shape[0] if shape and _compat.is_symbolic(shape[0]) else original(array)
+    """``len`` of an array; Python itself demands an ``int``."""
+    try:
+        return original(array)
+    except (TypeError, _compat.InconclusiveDimensionOperation):
+        size = next(iter(getattr(array, "shape", ())), None)
+        if _compat.is_symbolic(size):
+            return size
+        raise
 
 
 def _constant(original: Original, example: Any, value: Any) -> Any:
-    """A size in the dtype of an array."""
+    """A size in the dtype of an array, or as a Python number of that kind."""
     if not _compat.is_symbolic(value):
         return original(example, value)
-    return lax.convert_element_type(jnp.asarray(value), original(example, 0).dtype)
+    like = original(example, 0)
+    weak = not hasattr(like, "dtype")
+    return _compat.converted(jnp.asarray(value), jnp.result_type(like), weak_type=weak)
+
+
+def _index_dtype(original: Original, sizes: Any, *, signed: bool) -> Any:
+    """That for sizes below 2**31, as all of ours are, also with 64 bits."""
+    known = jax.tree.map(lambda size: 0 if _compat.is_symbolic(size) else size, sizes)
+    return original(known, signed=signed)
 
 
 def _index(original: Original, index: Any) -> tuple[Any, ...]:
@@ -77,21 +102,43 @@ def _scan_length(original: Original, xs: Sequence[Any], avals: Any, length: Any)
 
 def _squeeze(original: Original, array: Any, axis: Any) -> Any:
     """With ``axis=None``, the axes whose sizes are known to be 1."""
-    if axis is None:
+    if axis is None and any(map(_compat.is_symbolic, array.shape)):
         axis = tuple(k for k, size in enumerate(array.shape) if size == 1)
     return original(array, axis)
 
 
+def _alone(array: Any, axis: int, widths: Any) -> list[Any]:
+    """Widths of a padding of one axis."""
+    return [widths if k == axis else (0, 0) for k in range(array.ndim)]
+
+
 def _pad_wrap(original: Original, array: Any, widths: Any) -> Any:
+    """By slices where these are parts of the axis, else by a gather."""
     for axis, (before, after) in enumerate(widths):
         size = array.shape[axis]
-        if not any(map(_compat.is_symbolic, (size, before, after))):
-            widths_here = [(0, 0)] * array.ndim
-            widths_here[axis] = (before, after)
-            array = original(array, widths_here)
+        if not any(map(_compat.is_symbolic, (before, size, after))):
+            array = original(array, _alone(array, axis, (before, after)))
+        elif before <= size and after <= size:
+            part = functools.partial(lax.slice_in_dim, array, axis=axis)
+            array = lax.concatenate([part(size - before, size), array, part(0, after)], axis)
+        else:
+            place = lax.iota(np.int32, before + size + after) - before
+            array = jnp.take(array, place, axis, mode="wrap")
+    return array
+
+
+def _pad_mirrored(original: Original, array: Any, widths: Any, mode: str, kind: str) -> Any:
+    """JAX's own where the padding is smaller than the axis, else by a gather."""
+    for axis, (before, after) in enumerate(widths):
+        size = array.shape[axis]
+        known = kind == "odd" or not any(map(_compat.is_symbolic, (before, size, after)))
+        if known or (size > before and size > after):
+            array = original(array, _alone(array, axis, (before, after)), mode, kind)
             continue
-        index = lax.iota(np.int32, before + size + after) - before
-        array = jnp.take(array, index, axis, mode="wrap")
+        last = 2 * size - (1 if mode == "symmetric" else 2)
+        period = 2 * size if mode == "symmetric" else max_dim(last, 1)
+        place = (lax.iota(np.int32, before + size + after) - before) % period
+        array = jnp.take(array, jnp.minimum(place, last - place), axis, mode="clip")
     return array
 
 
@@ -116,33 +163,22 @@ def _shuffle(original: Original, key: Any, x: Any, axis: int) -> Any:
 
 
 def _searchsorted(
-    original: Original,
-    table: Any,
-    query: Any,
-    /,
-    *,
-    side: str = "left",
-    dimension: int = 0,
-    batch_dims: int = 0,
-    method: str = "scan",
-    dtype: Any = "int32",
+    original: Original, table: Any, query: Any, /, *, dimension: int = 0, dtype: Any, **kwargs: Any
 ) -> Any:
     """Without the check that the size fits the dtype."""
-    where = {"side": side, "dimension": dimension, "batch_dims": batch_dims, "dtype": np.dtype(dtype)}
-    search = original
-    if _compat.is_symbolic(table.shape[dimension]):
-        search = _compat.searchsorted
-    return search(table, query, method=method, **where)
+    kwargs = {"batch_dims": 0, **kwargs, "dimension": dimension, "dtype": np.dtype(dtype)}
+    known = not _compat.is_symbolic(table.shape[dimension])
+    return (original if known else _compat.searchsorted)(table, query, **kwargs)
 
 
 def _bisect(
     original: Original, table: Any, query: Any, side: str, dtype: Any, unrolled: bool
 ) -> Any:
-    """As many steps as the largest table needs; those too many change nothing."""
+    """As many steps as the largest table needs: more than are needed change nothing."""
     (size,) = table.shape
     if not _compat.is_symbolic(size):
         return original(table, query, side=side, dtype=dtype, unrolled=unrolled)
-    goes_left = _compat.sorts_before_or_equal if side == "left" else _compat.sorts_before
+    goes_left: Any = _compat.sorts_before_or_equal if side == "left" else _compat.sorts_before
 
     def step(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
         low, high = ends
@@ -154,26 +190,6 @@ def _bisect(
     high = jnp.broadcast_to(jnp.asarray(size).astype(np.uint32), query.shape)
     steps = (_most(size) or 0x7FFFFFFF).bit_length()
     return lax.fori_loop(0, steps, step, (low, high), unroll=unrolled or None)[1].astype(dtype)
-
-
-def _convolve(original: Original, image: Any, kernel: Any, strides: Any, padding: Any, *args: Any, **kwargs: Any) -> Any:
-    """Symbolic paddings, as those of gradients, are made around the image beforehand."""
-    bound = inspect.signature(original).bind(image, kernel, strides, padding, *args, **kwargs)
-    if isinstance(padding, str) or not any(map(_compat.is_symbolic, sum(map(tuple, padding), ()))):
-        return original(*bound.args, **bound.kwargs)
-    numbers = lax.conv_dimension_numbers(
-        image.shape, kernel.shape, bound.arguments.get("dimension_numbers")
-    )
-    dilation = bound.arguments.get("lhs_dilation") or (1,) * len(padding)
-    widths = [(0, 0, 0)] * image.ndim
-    for axis, (low, high), step in zip(numbers.lhs_spec[2:], padding, dilation, strict=True):
-        widths[axis] = (low, high, step - 1)
-    bound.arguments |= {
-        "lhs": lax.pad(image, jnp.zeros((), image.dtype), widths),
-        "padding": [(0, 0)] * len(padding),
-        "lhs_dilation": None,
-    }
-    return original(*bound.args, **bound.kwargs)
 
 
 def _reduce_jvp(
@@ -188,21 +204,22 @@ def _reduce_jvp(
     new_shape = (count, *(shape[k] for k in rest))
     reducer = functools.reduce(lambda f, _: jax.vmap(f), new_shape, reducer)
 
-    def pad_to(size: Any, x: Any, value: Any) -> Any:
-        return lax.pad(x, value, [(0, size - x.shape[0], 0)] + [(0, 0, 0)] * len(rest))
-
     def reduce(*xs: Any) -> Any:
         size = count
         for k in range((most - 1).bit_length()):
             half = (count + (2 << k) - 1) // (2 << k)  # half of the last one, rounded up
             first = [lax.slice_in_dim(x, 0, half) for x in xs]
             second = [lax.slice_in_dim(x, half, size) for x in xs]
-            xs = reducer(*first, *(pad_to(half, x, i) for x, i in zip(second, init, strict=True)))
+            xs = reducer(
+                *first, *(_grown(x, 0, half, i) for x, i in zip(second, init, strict=True))
+            )
             size = half
         return tuple(lax.index_in_dim(x, 0, keepdims=False) for x in xs)
 
-    flat = [[lax.reshape(x, new_shape, (*axes, *rest)) for x in xs] for xs in (primals, tangents)]
-    return jax.jvp(reduce, *flat)
+    def flat(xs: Any) -> list[Any]:
+        return [lax.reshape(x, new_shape, (*axes, *rest)) for x in xs]
+
+    return jax.jvp(reduce, flat(primals), flat(tangents))
 
 
 def _associative_scan(
@@ -228,7 +245,7 @@ def _associative_scan(
         # The sizes that this depth does not reach are 0 from here on.
         count, pairs = size // step, size // (2 * step)
         evens = count - pairs
-        later = jax.core.max_dim(evens - 1, 0)
+        later = max_dim(evens - 1, 0)
         even, odd = zip(*(_dealt(x, axis, evens) for x in xs), strict=True)
         odd = scan(combine(part(even, 0, pairs), part(odd, 0, pairs)), 2 * step)
         rest = combine(part(odd, 0, later), part(even, evens - later, evens))
@@ -240,9 +257,9 @@ def _associative_scan(
     return jax.tree.unflatten(tree, flipped(scan(flipped(leaves), 1)))
 
 
-def _grown(x: Any, axis: int, size: Any) -> Any:
+def _grown(x: Any, axis: int, size: Any, value: Any = 0) -> Any:
     widths = [(0, size - x.shape[axis] if k == axis else 0, 0) for k in range(x.ndim)]
-    return lax.pad(x, jnp.zeros((), x.dtype), widths)
+    return lax.pad(x, jnp.asarray(value, x.dtype), widths)
 
 
 def _dealt(x: Any, axis: int, evens: Any) -> tuple[Any, Any]:
@@ -265,9 +282,10 @@ _OURS = {
     "bisect": _bisect,
     "concrete_or_error": _concrete_or_error,
     "constant": _constant,
-    "convolve": _convolve,
+    "dtype_for_dim": _index_dtype,
+    "dtype_for_shape": _index_dtype,
     "index": _index,
-    "len": _length,
+    "pad_mirrored": _pad_mirrored,
     "pad_wrap": _pad_wrap,
     "reduce_jvp": _reduce_jvp,
     "scan_length": _scan_length,
@@ -275,8 +293,8 @@ _OURS = {
     "shuffle": _shuffle,
     "squeeze": _squeeze,
 }
-HOOKS = tuple(
-    Hook(owner, name, call)
-    for key, call in _OURS.items()
-    for owner, name in _compat.WANT_NUMBERS[key]
+HOOKS = (
+    Hook(builtins, "len", _length),
+    Hook(operator, "index", _integer),
+    *(Hook(*_compat.WANT_NUMBERS[key], call) for key, call in _OURS.items()),
 )

@@ -199,6 +199,8 @@ def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
             axes.append((name, low, high))
     if math.prod(high - low + 1 for _, low, high in axes) > _ENUMERATE:
         return None
+    if any(abs(number) >= 1 << 31 for number in dim.atoms(sympy.Integer)):
+        return None  # NumPy's integers would overflow
     grid = np.meshgrid(*(np.arange(lo, hi + 1) for _, lo, hi in axes), indexing="ij")
     sizes = {name: points.ravel() for (name, _, _), points in zip(axes, grid, strict=True)}
     values = np.broadcast_to(dims.evaluate(dim, sizes), next(iter(sizes.values())).shape)

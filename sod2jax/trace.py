@@ -11,7 +11,7 @@ import jax
 from jax import export
 
 from sod2jax import _compat, dims, guards, numeric
-from sod2jax.errors import TraceError
+from sod2jax.errors import StateError, TraceError
 from sod2jax.guards import Undecided
 from sod2jax.program import Program
 from sod2jax.region import Region
@@ -40,6 +40,7 @@ def trace(
 
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
+      Exception: whatever the function raises, if there are no symbols.
     """
     shapes = _jax_shapes(leaves, region)
     specs = [
@@ -52,7 +53,11 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
+        except StateError:
+            raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
+            if not region.names:
+                raise  # as it would from jax.jit
             failure = TraceError(_explain(name, region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:

@@ -100,8 +100,38 @@ def test_the_least_recently_used_one_is_dropped():
     assert [e.bucket["s"] for e in table.ready] == [8, 32]
     table.get(of(8))
     assert build.built == [8, 16, 32]
-    table.get(of(16))
-    assert build.built == [8, 16, 32, 16]
+    table.get(of(64))
+    assert build.built == [8, 16, 32, 64]
+    assert [e.bucket["s"] for e in table.ready] == [8, 64]
+
+
+def test_at_the_limit_a_larger_bucket_serves():
+    build = Builder()
+    table = Executables(build, limit=2)
+    for size in (64, 8):
+        table.get(of(size))
+    assert table.get(of(16)).bucket == of(64)
+    assert table.get(of(8)).bucket == of(8)
+    assert build.built == [64, 8]
+
+
+def test_compiling_comes_to_an_end():
+    built = []
+
+    def build(bucket):
+        built.append(bucket)
+        return SimpleNamespace(bucket=bucket)
+
+    table = Executables(build, limit=3)
+    grid = [Bucket.of({"b": b, "s": s}) for b in (16, 32, 64) for s in (16, 32, 64, 128)]
+    for _ in range(2):
+        for bucket in grid:
+            assert table.get(bucket).bucket.holds(bucket)
+    first = len(built)
+    for bucket in grid * 3:
+        assert table.get(bucket).bucket.holds(bucket)
+    assert len(built) == first <= 8
+    assert len(table.ready) == 3
 
 
 def test_only_finished_executables_are_ready():

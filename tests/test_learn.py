@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sod2jax
-from sod2jax.dims import parse
+from sod2jax import regimes
+from sod2jax.dims import evaluate, parse
 from sod2jax.learn import Learner
 from sod2jax.signature import Leaf
 
+KEY = ("tree", "mode")
 
-def leaf(*shape: int) -> Leaf:
-    return Leaf("x", jax.core.ShapedArray(shape, np.dtype(np.float32)), shape)
+
+def leaf(*shape: int, dtype=np.float32) -> Leaf:
+    return Leaf("x", jax.core.ShapedArray(shape, np.dtype(dtype)), shape)
 
 
 def learned(calls: list[tuple[tuple[int, ...], ...]]) -> list[tuple]:
     learner = Learner()
     for shapes in calls:
-        found = learner.specs("key", [leaf(*shape) for shape in shapes])
+        found = learner.specs(KEY, [leaf(*shape) for shape in shapes])
     return [entry.shape for entry in found]
 
 
@@ -51,6 +58,90 @@ def test_equal_numbers_may_part():
     a, b = learned([((4, 4), (4,)), ((4, 5), (4,))])
     assert (a[0], b[0]) == (4, 4)
     assert not isinstance(a[1], int)
+
+
+def guessed(calls):
+    """The relations to try after some calls, each written as {symbol: dimension}."""
+    learner = Learner()
+    for shapes in calls:
+        found = learner.specs(KEY, [leaf(*shape) for shape in shapes])
+    return [{k: str(v) for k, v in guess.items()} for guess in learner.guesses(KEY, found)]
+
+
+def test_separate_symbols_are_tried_before_relations():
+    assert guessed([((3,), (2,)), ((5,), (4,))]) == [
+        {},
+        {"n0": "n1 + 1"},
+        {"n0": "n1 + 1"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "relation"),
+    [
+        ([(4, 4), (7, 7), (5, 6), (9, 9)], "n0"),
+        ([(3, 4), (9, 10)], "n0 + 1"),
+        ([(3, 6), (5, 10)], "2*n0"),
+        ([(3, 7), (5, 11), (4, 9)], "2*n0 + 1"),
+        ([(3, 30), (4, 40), (9, 90)], "10*n0"),
+    ],
+)
+def test_relations_are_derived_from_sizes(pairs, relation):
+    _, derived, _ = guessed([((a,), (b,)) for a, b in pairs])
+    assert derived == {"n1": relation}
+
+
+def test_what_few_sizes_bear_out_is_no_relation():
+    assert guessed([((3,), (7,)), ((5,), (11,))])[1] == {}
+    assert guessed([((3,), (9,)), ((5,), (4,)), ((8,), (1,)), ((2,), (8,))])[1] == {}
+
+
+def test_a_call_that_broadcasts_is_guessed_from_that_call_alone():
+    calls = [((4, 8), (4,)), ((5, 8), (5,)), ((9, 8), (1,))]
+    assert guessed(calls)[-1] == {"n2": "1"}
+    assert guessed([*calls, ((8, 8), (8,))])[-1] == {"n0": "8", "n2": "8"}
+
+
+def test_proved_relations_come_first_and_failures_end_the_guesses():
+    learner = Learner()
+    for a, b in [(3, 2), (5, 4)]:
+        found = learner.specs(KEY, [leaf(a), leaf(b)])
+    relation = {"n0": parse("n1 + 1")}
+    learner.succeeded(KEY, found, relation)
+    assert next(learner.guesses(KEY, found)) == relation
+    other = learner.specs(KEY, [leaf(9), leaf(9)])
+    assert next(learner.guesses(KEY, other)) == {}
+    for _ in range(8):
+        learner.failed(KEY, other, {"n0": parse("n1")})
+    assert list(learner.guesses(KEY, other)) == [{}]
+
+
+def test_another_dtype_or_mode_knows_what_varies_but_not_the_sizes():
+    learner = Learner()
+    for n in (3, 5):
+        learner.specs(KEY, [leaf(n, 8)])
+    for key, dtype, size in [(KEY, np.int32, 8), (("tree", "eval"), np.float32, 16)]:
+        (found,) = learner.specs(key, [leaf(7, size, dtype=dtype)])
+        assert found.shape == (parse("n0"), size)
+    (other,) = learner.specs(("other tree", "mode"), [leaf(7, 8)])
+    assert other.shape == (7, 8)
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 4)] * 4), min_size=1, max_size=12))
+def test_specs_fit_every_call(calls):
+    learner = Learner()
+    seen = []
+    for a, b, c, d in calls:
+        exact = [leaf(a, b), leaf(c), leaf(d)]
+        found = learner.specs(KEY, exact)
+        for guess in learner.guesses(KEY, found):
+            regime = regimes.base(found, ()).substitute(guess)
+            sizes = regime.sizes
+            for entry, shape in zip(regime.leaves, exact, strict=True):
+                assert tuple(evaluate(dim, sizes) for dim in entry.shape) == shape.shape
+        seen.append(tuple(entry.key for entry in found))
+    # each program is asked for by a run of calls: no guess comes back once it was disproved
+    assert len([k for k, _ in itertools.groupby(seen)]) == len(set(seen)) <= 2 * 4
 
 
 @sod2jax.optimize

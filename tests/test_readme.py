@@ -1,4 +1,4 @@
-"""The README's example prints what the README says."""
+"""The README's examples print what the README says."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import io
 import re
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def test_the_example_prints_its_output():
-    text = README.read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    (expected,) = re.findall(r"```text\n(.*?)```", text, flags=re.DOTALL)
+TEXT = README.read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```.*?```text\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_every_example_shows_its_output():
+    assert len(EXAMPLES) == TEXT.count("```python") == TEXT.count("```text")
+
+
+@pytest.mark.parametrize(("code", "expected"), EXAMPLES, ids=["optimize", "ragged_vmap"])
+def test_the_example_prints_its_output(code, expected):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, str(README), "exec"), {"__name__": "readme"})

@@ -101,6 +101,12 @@ def test_products_of_floordivs_with_a_negative_factor():
     assert low is None or low <= 0
 
 
+def test_large_integers_do_not_wrap():
+    small = Region.of(["n"], [Constraint.parse("n <= 7")])
+    found = region.bounds(dims.parse("4611686018427387904 * n"), small)
+    assert found == Interval(1 << 62, 7 << 62)
+
+
 def test_non_monotone_dimensions_are_bounded_by_their_maximum_not_their_end():
     small = area("a <= 8", names=["a"])
     assert region.upper(dims.parse("mod(a, 5)"), small) == 4

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from sod2jax.bench.methods import METHODS, REFERENCE
+from sod2jax.bench.methods import METHODS, PADDED_BY_HAND, REFERENCE
 from sod2jax.bench.suite import SuiteFile
 from sod2jax.bench.worker import load_suite_file
 
@@ -129,7 +129,7 @@ def _settings(parser: _Parser, args: argparse.Namespace) -> Settings:
         model=model,
         size=size,
         batches=_batches(parser, args.batch or ["1", "4"]),
-        methods=_methods(parser, args.methods or list(METHODS)),
+        methods=_methods(parser, args.methods, model, suite),
         requests=args.requests or (QUICK_REQUESTS if args.quick else REQUESTS),
         passes=args.passes or (QUICK_PASSES if args.quick else PASSES),
         seed=args.seed,
@@ -152,13 +152,18 @@ def _load(parser: _Parser, path: Path | None) -> SuiteFile:
         parser.error(f"cannot load the suite {path}: {e}")
 
 
-def _methods(parser: _Parser, words: Sequence[str]) -> tuple[str, ...]:
+def _methods(
+    parser: _Parser, words: Sequence[str] | None, model: str, suite: SuiteFile
+) -> tuple[str, ...]:
     """The methods named, in the order of the table: the reference must run first."""
-    names = _split(words)
+    left_out = () if suite.pads_by_hand else PADDED_BY_HAND
+    names = [name for name in METHODS if name not in left_out] if words is None else _split(words)
     if not names:
         parser.error("argument --methods: expected at least one")
     for name in names:
         _require_one_of(parser, "method", name, METHODS)
+        if name in left_out:
+            parser.error(f"{name}: {model} cannot be padded by hand without being rewritten")
     return tuple(name for name in METHODS if name in names)
 
 

@@ -13,6 +13,7 @@ from sod2jax.bench.suite import Inputs, Suite
 from sod2jax.memory import XlaMemory
 
 REFERENCE = "jit-exact"
+PADDED_BY_HAND = ("jit-pad-max", "jit-pow2")
 SMALLEST_BUCKET = 16
 
 
@@ -57,6 +58,9 @@ def _jit_pow2(suite: Suite) -> Method:
 
 
 def _padded(suite: Suite, bucket: Callable[[Mapping[str, int]], dict[str, int]]) -> Method:
+    pad, trim = suite.pad, suite.trim
+    if pad is None or trim is None:
+        raise ValueError(f"the suite {suite.name} is not padded by hand")
     jitted = jax.jit(suite.fun)
 
     def sizes(inputs: Inputs) -> dict[str, int]:
@@ -64,11 +68,10 @@ def _padded(suite: Suite, bucket: Callable[[Mapping[str, int]], dict[str, int]])
 
     def call(inputs: Inputs) -> Any:
         dims = suite.dims(inputs)
-        output = jitted(suite.params, *suite.pad(inputs, bucket(dims)))
-        return suite.trim(output, dims)
+        return trim(jitted(suite.params, *pad(inputs, bucket(dims))), dims)
 
     def peak_bytes(inputs: Inputs) -> int | None:
-        return _jit_peak(jitted, suite.params, suite.pad(inputs, sizes(inputs)))
+        return _jit_peak(jitted, suite.params, pad(inputs, sizes(inputs)))
 
     return Method(call, sizes, peak_bytes)
 

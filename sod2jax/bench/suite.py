@@ -28,8 +28,9 @@ class Suite:
       constraints: constraints on the symbols of `shapes`.
       maximum: largest size of every varying dimension.
       dims: inputs -> true size of every varying dimension.
-      pad: (inputs, padded sizes) -> inputs with masks, as one pads by hand.
-      trim: (output, true sizes) -> output on the host without its padding.
+      pad: (inputs, padded sizes) -> inputs with masks, as one pads by hand; None where the model
+        would have to be rewritten for that.
+      trim: (output, true sizes) -> output on the host without its padding; None with `pad`.
     """
 
     name: str
@@ -40,8 +41,8 @@ class Suite:
     constraints: tuple[str, ...]
     maximum: Mapping[str, int]
     dims: Callable[[Inputs], dict[str, int]]
-    pad: Callable[[Inputs, Mapping[str, int]], Inputs]
-    trim: Callable[[Any, Mapping[str, int]], Any]
+    pad: Callable[[Inputs, Mapping[str, int]], Inputs] | None = None
+    trim: Callable[[Any, Mapping[str, int]], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class SuiteFile:
       quick_size: size of a ``--quick`` run.
       takes_weights: whether ``--weights`` means something here.
       build: ``build(size, batch=, requests=, seed=, weights=)`` -> Suite.
+      pads_by_hand: whether suites have `pad` and `trim`; without them the methods that pad by
+        hand do not run.
     """
 
     about: str
@@ -63,6 +66,7 @@ class SuiteFile:
     quick_size: str
     takes_weights: bool
     build: Callable[..., Suite]
+    pads_by_hand: bool = True
 
 
 def load_file(path: Path) -> ModuleType:

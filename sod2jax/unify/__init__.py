@@ -60,7 +60,7 @@ class Sampler:
         self.traces += 1
         try:
             traced = jax.jit(self._fun).trace(*jax.tree.unflatten(self._tree, specs))
-        except trace.FAILURES:
+        except Exception:  # the exact-shape run of that size raises it again
             return None
         return traced.jaxpr, form_of(traced.jaxpr), jax.tree.structure(traced.out_info)
 
@@ -155,7 +155,8 @@ def unify(
         seen = sorted({f.ints[ints.index(None)] for f in forms})
         raise TraceError(f"{name} has a size of {seen} at other sizes, which fits no dimension")
     varying = [
-        k for k, column in enumerate(zip(*(f.values for f in forms), strict=True))
+        k
+        for k, column in enumerate(zip(*(f.values for f in forms), strict=True))
         if not all(same_value(column[0], value) for value in column[1:])
     ]
     extra = [_leaf(form, k, ints) for k in varying]

@@ -65,7 +65,9 @@ class Harness:
       bucket: padded size of each symbol; ``DEFAULT_BUCKET`` where missing.
       constraints: relations between the symbols, besides the bucket's bounds.
       rtol: relative to the largest magnitude of each output array.
+      atol: added to it, for outputs that may be differences of nearly equal numbers.
       exact: the primitive that sends it to exact-shape executables; None if it runs padded.
+      slow: whether only `make test-all` runs it.
     """
 
     name: str
@@ -74,7 +76,9 @@ class Harness:
     bucket: Mapping[str, int] = dataclasses.field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     rtol: float = 1e-5
+    atol: float = 0.0
     exact: str | None = None
+    slow: bool = False
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -121,6 +125,29 @@ class Harness:
         )
 
 
+def table(
+    prefix: str,
+    args: Arg | tuple[Arg, ...],
+    rows: Mapping[str, Callable[..., Any]],
+    slow: str = "",
+    **options: Any,
+) -> list[Harness]:
+    """Harnesses of functions of the same arguments, by the rest of their names.
+
+    Args:
+      prefix: of all names.
+      args: what the functions take.
+      rows: the functions.
+      slow: which of them are slow, with spaces between.
+      options: other attributes of all harnesses.
+    """
+    args = args if isinstance(args, tuple) else (args,)
+    return [
+        Harness(f"{prefix}_{name}", fun, args, slow=name in slow.split(), **options)
+        for name, fun in rows.items()
+    ]
+
+
 def check(harness: Harness) -> None:
     """Runs a harness at all its sizes; asserts that it is exact and blind to padding."""
     if harness.exact is not None:
@@ -133,7 +160,7 @@ def check(harness: Harness) -> None:
         inputs = [arg.values(rng, sizes) for arg in harness.args]
         want = jax.tree.leaves(plain(*inputs))
         for seen in run_both(optimized, inputs):
-            assert_same(seen, want, harness.rtol, f"{harness.name} at {sizes}")
+            assert_same(seen, want, harness.rtol, f"{harness.name} at {sizes}", harness.atol)
 
 
 def check_refused(harness: Harness) -> None:
@@ -169,7 +196,9 @@ def bits(array: Any) -> bytes:
     return np.asarray(array).tobytes()
 
 
-def assert_same(seen: list[Any], want: list[Any], rtol: float, where: str) -> None:
+def assert_same(
+    seen: list[Any], want: list[Any], rtol: float, where: str, atol: float = 0.0
+) -> None:
     """Shapes, dtypes and integers equal; floats equal relative to the largest magnitude."""
     assert len(seen) == len(want)
     for k, (a, b) in enumerate(zip(seen, want, strict=True)):
@@ -184,5 +213,5 @@ def assert_same(seen: list[Any], want: list[Any], rtol: float, where: str) -> No
         finite = np.abs(y[np.isfinite(y)])
         scale = float(finite.max()) if finite.size else 0.0
         np.testing.assert_allclose(
-            x, y, rtol=rtol, atol=rtol * scale, err_msg=place, equal_nan=True
+            x, y, rtol=rtol, atol=rtol * scale + atol, err_msg=place, equal_nan=True
         )

@@ -124,9 +124,7 @@ def test_structure_that_depends_on_size_is_refused_with_the_first_reason():
     with pytest.warns(ExactFallbackWarning, match=r"(?s)_DimExpr.*another course") as caught:
         np.testing.assert_allclose(optimized(x), jax.jit(unrolled)(x), rtol=1e-6)
     assert len(caught) == 1
-    strict = sod2jax.optimize(
-        unrolled, shapes=("n",), buckets={"n": (16,)}, on_unsupported="error"
-    )
+    strict = sod2jax.optimize(unrolled, shapes=("n",), buckets={"n": (16,)}, on_unsupported="error")
     with pytest.raises(sod2jax.errors.TraceError):
         strict(x)
 

@@ -10,9 +10,9 @@ from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Extent, Padded
 
 UNARY = (
-    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e bitcast_convert_type cbrt ceil clz "
-    "conj convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 floor "
-    "imag integer_pow is_finite lgamma log log1p log2 logistic neg not one_minus_square "
+    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil clz conj "
+    "convert_element_type copy copy_p cos cosh digamma erf erf_inv erfc exp exp2 expm1 floor imag "
+    "integer_pow is_finite lgamma log log1p log2 logistic neg not one_minus_square "
     "population_count real reduce_precision round rsqrt sign sin sinh sqrt square stop_gradient "
     "tan tanh"
 ).split()
@@ -32,6 +32,15 @@ def _elementwise(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     (out,) = cx.bind(*(p.array for p in operands))
     known = fills.elementwise(eqn.primitive.name, operands, extents, out.dtype)
     return [Padded(out, extents, **known)]
+
+
+@register_pad_rule("bitcast_convert_type")
+def _bitcast_convert_type(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+    """Binds the primitive as it is; a change of width adds or drops a last axis without pad lanes."""
+    (out,) = cx.bind(operand.array)
+    kept = min(operand.rank, out.ndim)
+    added = [(size,) for size in out.shape[kept:]]
+    return [Padded(out, (*operand.extents[:kept], *added))]
 
 
 def align(cx: Context, operands: tuple[Padded, ...]) -> tuple[Padded, ...]:

@@ -1,0 +1,194 @@
+"""Calls with padded arguments: their sizes, and results stacked in the same form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat, dims
+from sod2jax.bucket import Bucket
+from sod2jax.dims import Dim
+from sod2jax.errors import ShapeError, TraceError, UnsupportedPrimitiveError
+from sod2jax.optimize import debugs
+from sod2jax.planner import Specialisation
+from sod2jax.program import Program
+from sod2jax.ragged import arrays, sizes
+from sod2jax.ragged.batch import Argument, Batch, Ragged
+from sod2jax.ragged.batched import Layout
+from sod2jax.ragged.rows import Rows
+from sod2jax.region import Region, upper
+
+
+def run_stacked(
+    rows: Rows, name: str, arguments: Sequence[Argument], batch: Batch, region: Region
+) -> Any:
+    """Runs a call with padded arguments; ``region`` is the range of the symbols.
+
+    Returns:
+      The results stacked: [B, ...], or ``Ragged`` where sizes vary.
+
+    Raises:
+      SpecError, ShapeError: sizes are missing, disagree or are out of range.
+      TraceError, UnsupportedPrimitiveError: sizes are traced, and no one program serves them.
+    """
+    by_symbol, agree = _sizes(name, arguments, batch)
+    most = sizes.most(batch.leaves, region)
+    if arrays.is_traced(agree, *by_symbol.values()):
+        return _run_traced(rows, batch, by_symbol, agree, most)
+    at = [{n: int(v[row]) for n, v in by_symbol.items()} for row in range(batch.count)]
+    return _run_known(rows, name, dataclasses.replace(batch, sizes=at), most)
+
+
+def _sizes(name: str, arguments: Sequence[Argument], batch: Batch) -> tuple[dict[str, Any], Any]:
+    """int32[B] for each symbol, and whether the sizes of each row agree: bool[B]."""
+    known: list[sizes.Known] = []
+    start = 0
+    for argument in arguments:
+        for places, given in argument.sizes:
+            leaves = [batch.leaves[start + place] for place in places]
+            known += sizes.named_sizes(argument.name, leaves, given, batch.count)
+        start += len(argument.columns)
+    for leaf in batch.leaves:
+        if any(type(size) is not int for size in leaf.aval.shape):
+            raise TraceError(
+                f"{name} needs padded arrays of fixed shape, but '{leaf.name}' has the symbolic "
+                f"shape {leaf.aval.shape}"
+            )
+    varying = [
+        (leaf, rows)
+        for leaf, rows in zip(batch.leaves, batch.mapped, strict=True)
+        if leaf.is_symbolic
+    ]
+    known += [
+        sizes.Known(d, np.full(batch.count, size, np.int32), f"the shape of '{leaf.name}'")
+        for leaf, rows in varying
+        for d, size in zip(leaf.shape, leaf.aval.shape, strict=True)
+        if dims.is_symbolic(d) and not rows
+    ]
+    by_symbol = sizes.solve(known, [leaf for leaf, _ in varying])
+    padded = [leaf for leaf, rows in varying if rows]
+    agree, problem = sizes.consistent(by_symbol, known, padded, batch.count)
+    if problem is not None:
+        raise ShapeError(problem)
+    return by_symbol, agree
+
+
+def _run_traced(
+    rows: Rows, batch: Batch, by_symbol: Mapping[str, Any], agree: Any, most: Mapping[str, int]
+) -> Any:
+    """The results where a transformation traces the sizes: one program must serve all rows."""
+    batch = dataclasses.replace(batch, traced=by_symbol)
+    program = (found := rows.covering(batch, most)).analysis.program
+    true = jnp.stack([jnp.where(agree, by_symbol[name], 0) for name in program.symbols], axis=1)
+    outputs = _at(rows, batch, found, most, true, checked=True)
+    return _assembled(
+        program, outputs, lambda k, axis: dims.evaluate(program.out_shapes[k][axis], by_symbol)
+    )
+
+
+def _run_known(rows: Rows, name: str, batch: Batch, most: Mapping[str, int]) -> Any:
+    """The results where the sizes are known, in the form that the program for ``most`` gives."""
+    found = rows.reference(batch, most)
+    program = found.analysis.program
+    shapes = _padded_out(program, most)
+    if rows.only(batch) is found and shapes is not None and not debugs():
+        try:
+            outputs = _one_program(rows, batch, found, most, shapes)
+        except UnsupportedPrimitiveError:
+            pass  # row by row
+        else:
+            true = [plan[0].out_shapes for plan in rows.plans(batch) if plan]
+            return _assembled(program, outputs, lambda k, axis: _column(true, k, axis))
+    results = rows.over_rows(batch, exact=debugs())
+    _check_alike(name, program, results)
+    columns = [[leaves[k] for _, leaves in results] for k in range(len(program.out_shapes))]
+    outputs = [
+        _stacked(column, np.shape(column[0]) if shapes is None else shapes[k])
+        for k, column in enumerate(columns)
+    ]
+    true = [[np.shape(y) for y in leaves] for _, leaves in results]
+    return _assembled(program, outputs, lambda k, axis: _column(true, k, axis))
+
+
+def _padded_out(program: Program, most: Mapping[str, int]) -> list[arrays.Shape] | None:
+    """The padded shapes of the outputs; None if a decision replaced symbols of the specs."""
+    if set(program.symbols) != set(most):
+        return None
+    area = program.region.below(most)
+    return [tuple(upper(d, area) for d in shape) for shape in program.out_shapes]
+
+
+def _one_program(
+    rows: Rows,
+    batch: Batch,
+    found: Specialisation,
+    most: Mapping[str, int],
+    shapes: Sequence[arrays.Shape],
+) -> list[Any]:
+    if not batch.is_traced:
+        return rows.padded(batch, found, shapes)
+    true = np.stack([plan[0].sizes for plan in rows.plans(batch) if plan])
+    return _at(rows, batch, found, most, true, checked=False)
+
+
+def _at(
+    rows: Rows,
+    batch: Batch,
+    found: Specialisation,
+    most: Mapping[str, int],
+    true: Any,
+    *,
+    checked: bool,
+) -> list[Any]:
+    """The outputs of all rows, with the padded sizes of the arguments for a bucket."""
+    layout = Layout(batch.mapped, (False,) * len(found.analysis.program.out_shapes), checked)
+    return rows.stacked(
+        batch, found, Bucket.of(most), layout, range(batch.count), batch.count, true, None
+    )
+
+
+def _check_alike(name: str, program: Program, results: Sequence[tuple[Any, list[Any]]]) -> None:
+    """Raises where results of rows that ran apart differ in more than sizes."""
+    expected = [(atom.aval.dtype, atom.aval.ndim) for atom in program.jaxpr.outvars]
+    for tree, leaves in results:
+        alike = tree == program.out_tree and expected == [(y.dtype, y.ndim) for y in leaves]
+        if not alike or any(
+            isinstance(d, int) and d != size
+            for y, shape in zip(leaves, program.out_shapes, strict=True)
+            for d, size in zip(shape, y.shape, strict=True)
+        ):
+            raise ShapeError(
+                f"rows of {name} give results that differ in more than their sizes, which cannot "
+                "be stacked: pass a list of examples"
+            )
+
+
+def _stacked(column: Sequence[Any], shape: arrays.Shape) -> Any:
+    """[B, ...]: outputs of rows, padded to ``shape`` or more."""
+    wide = tuple(np.max([shape, *map(np.shape, column)], axis=0, initial=0).tolist())
+    out = arrays.stack(column, column[0].dtype, wide, len(column))
+    return out if isinstance(out, jax.Array) else _compat.host_to_device(out, column[0])
+
+
+def _column(true: Sequence[Sequence[arrays.Shape]], k: int, axis: int) -> Any:
+    return jax.device_put(np.array([shapes[k][axis] for shapes in true], np.int32))
+
+
+def _assembled(program: Program, outputs: Sequence[Any], true: Callable[[int, int], Any]) -> Any:
+    """The user's tree of stacked results; ``true(k, axis)`` gives int32[B] sizes of an output."""
+    leaves = []
+    for k, (array, shape) in enumerate(zip(outputs, program.out_shapes, strict=True)):
+        named: dict[Dim, Any] = {}
+        for axis, dim in enumerate(shape):
+            if dims.is_symbolic(dim) and dim not in named:
+                named[dim] = true(k, axis)
+        if len(named) > 1:
+            leaves.append(Ragged(array, {str(dim): values for dim, values in named.items()}))
+        else:
+            leaves.append(Ragged(array, *named.values()) if named else array)
+    return jax.tree.unflatten(program.out_tree, leaves)
