@@ -55,11 +55,11 @@ def analyse(
     name: str,
     buckets: Mapping[str, tuple[int, ...]],
     max_executables: int,
-    numbers: bool = False,
+    cause: Exception | None = None,
 ) -> Analysis | Undecided:
     """Traces a function once, classifies its operators, propagates dimensions and chooses buckets.
 
-    With ``numbers`` the trace is one unified from traces at concrete sizes.
+    With a ``cause`` why there is no symbolic trace, it is unified from traces at concrete sizes.
 
     Returns:
       The analysis; or where the trace stopped, if some sizes of the region decide otherwise.
@@ -69,8 +69,10 @@ def analyse(
       SpecError: the buckets asked for do not fit the specs.
     """
     ladders = bucket.choose(region, buckets, max_executables)
-    tracer = unify if numbers else trace
-    program = tracer(fun, arguments, leaves, region, name)
+    if cause is None:
+        program = trace(fun, arguments, leaves, region, name)
+    else:
+        program = unify(fun, arguments, leaves, region, name, cause)
     if isinstance(program, Undecided):
         return program
     classes = classify.summarize(program.jaxpr)

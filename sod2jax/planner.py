@@ -155,9 +155,8 @@ class Planner:
         if found is None:
             self._refused(
                 TraceError(
-                    f"{self._name} was traced at concrete sizes, because it needs sizes as "
-                    "numbers, and some sizes make it take another course than others; those run "
-                    "with exact shapes"
+                    f"{program.numbers.cause} It was traced at concrete sizes instead, and some "
+                    "sizes make it take another course than others; those run with exact shapes"
                 )
             )
         return found
@@ -258,7 +257,7 @@ class Planner:
         """What becomes of the symbolic trace of a regime."""
         if key not in self._traced:
             try:
-                self._traced[key] = self._analyse(key, regime, arguments, function, numbers=False)
+                self._traced[key] = self._analyse(key, regime, arguments, function, None)
             except TraceError as error:
                 self._traced[key] = error
         return self._traced[key]
@@ -275,9 +274,10 @@ class Planner:
         key = (*key, "unified")
         if key not in self._traced:
             try:
-                self._traced[key] = self._analyse(key, regime, arguments, function, numbers=True)
+                self._traced[key] = self._analyse(key, regime, arguments, function, cause)
             except TraceError as error:
-                self._refused(TraceError(f"{cause} Unifying concrete traces failed too: {error}."))
+                why = str(error.__cause__ or error).splitlines()[0]
+                self._refused(TraceError(f"{cause} Unifying concrete traces failed too: {why}"))
                 self._traced[key] = None
         found = self._traced[key]
         return None if isinstance(found, TraceError) else found
@@ -288,7 +288,7 @@ class Planner:
         regime: Regime,
         arguments: Sequence[Any],
         function: Callable[..., Any],
-        numbers: bool,
+        cause: Exception | None,
     ) -> Specialisation | Undecided | None:
         options = self._options
         try:
@@ -300,7 +300,7 @@ class Planner:
                 name=self._name,
                 buckets=options.buckets,
                 max_executables=options.max_executables,
-                numbers=numbers,
+                cause=cause,
             )
         except UnsupportedPrimitiveError as error:
             self._refused(error)

@@ -5,6 +5,7 @@ Run `python -m tests.coverage_page` from the root of the repository.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sod2jax import rdp, rewrite
@@ -22,11 +23,35 @@ test keeps it true.
 - *class*: the operator class of SoD² (see `sod2jax/classify.py`).
 - *analysis*: "own" if Rank and Dimension Propagation has a transfer rule, "default" if it takes the
   shapes from JAX and assumes nothing else.
-- *on padded arrays*: what the rewrite rule does. "exact shapes" means that there is none: a program
-  that gives the primitive a symbolic dimension runs through exact-shape executables, and warns.
+- *on padded arrays*: what the rewrite rule does. "exact shapes" means that there is none, and why: a
+  program that gives the primitive a symbolic dimension runs through exact-shape executables, and warns.
   Operands without a symbolic dimension never need a rule.
 - *refused*: forms that are refused although there is a rule, each shown by a harness of this name.
 """
+
+
+# Why primitives have no rule, by subject; a primitive of its own comes first.
+_REASONS = {
+    "shapes as data": "bound when a module is exported, after tracing",
+    "constructors": "makes tokens, references or constants of a backend, without a symbolic shape",
+    "place in the machine": "belongs to a mesh or a platform, not to an array",
+    "dtype": "the inner form of an extended dtype is its own",
+    "identity": "orders effects or marks code; carries no symbolic shape under jit",
+    "layout": "an inner step of JAX's, replaced before a trace ends",
+    "contractions": "its scales go with blocks of the contracted axis, which padding would shift",
+    "attention and recurrence kernels": "opaque kernels of one backend, with layouts of their own",
+    "random": "bits depend on the whole shape, or keys are marked as consumed",
+    "sparse": "indices of stored elements would have pad lanes, which no rule can tell from others",
+    "placement": "places shards; padding has to keep them divisible",
+    "collectives": "shards pad apart; the true size of the whole is no multiple of the devices",
+    "mutable references": "a reference keeps its shape outside the program's values",
+    "thunks": "steps of a backend",
+    "control flow": "steps of a backend",
+    "opaque calls": "nothing is known of what is behind it; it must not see padding",
+    "wrappers of sub-jaxprs": "runs its body elsewhere: on a mesh, on a device, in a fused kernel",
+    "zeros_like": "replaced by a broadcast before a trace ends",
+    "global_array_to_host_local_array": "moves arrays between processes",
+}
 
 
 def page() -> str:
@@ -40,7 +65,7 @@ def page() -> str:
     parts = [_HEAD]
     for subject, (operator_class, names) in GROUPS.items():
         rows = [
-            f"| `{name}` | {_analysis(name)} | {_rule(table.get(name))} "
+            f"| `{name}` | {_analysis(name)} | {_rule(name, subject, table)} "
             f"| {', '.join(refused.get(name, []))} |"
             for name in sorted(names.split())
         ]
@@ -57,9 +82,10 @@ def _analysis(name: str) -> str:
     return "own" if name in registered() else "default"
 
 
-def _rule(rule: object) -> str:
+def _rule(name: str, subject: str, table: Mapping[str, object]) -> str:
+    rule = table.get(name)
     if rule is None:
-        return "exact shapes"
+        return f"exact shapes: {_REASONS.get(name) or _REASONS[subject]}"
     return (rule.__doc__ or "").strip().splitlines()[0]
 
 

@@ -74,6 +74,7 @@ class Numbers:
       ints: the dimension of each of its integers.
       out_tree: structure of the result.
       varying: which of its constants vary.
+      cause: why there is no symbolic trace.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Numbers:
         ints: Sequence[Dim],
         out_tree: Any,
         varying: Sequence[int],
+        cause: Exception,
     ):
+        self.cause = cause
         self._sampler, self._form, self._ints = sampler, form, tuple(ints)
         self._out_tree, self._varying = out_tree, tuple(varying)
         self._lock = threading.Lock()
@@ -123,7 +126,8 @@ class Numbers:
             other = len(self._known) - right
         return (
             f"checked, not proved: unified from traces at concrete sizes; {len(self._varying)} "
-            f"constants vary with the sizes; {right} sizes checked, {other} run with exact shapes"
+            f"constants vary with the sizes; {right} sizes checked, {other} run with exact shapes. "
+            f"The reason: {self.cause}"
         )
 
 
@@ -133,10 +137,12 @@ def unify(
     leaves: Sequence[Leaf],
     region: Region,
     name: str,
+    cause: Exception,
 ) -> Program | Undecided:
     """Traces a function at concrete sizes of a region and makes one symbolic program of it.
 
-    Args and returns are those of ``trace.trace``; the program has ``numbers``.
+    Args and returns are those of ``trace.trace``; ``cause`` says why that failed. The program has
+    ``numbers``.
 
     Raises:
       TraceError: the traces differ in structure, or in integers that no known dimension gives.
@@ -160,7 +166,7 @@ def unify(
         if not all(same_value(column[0], value) for value in column[1:])
     ]
     extra = [_leaf(form, k, ints) for k in varying]
-    numbers = Numbers(sampler, form, ints, out_tree, varying)
+    numbers = Numbers(sampler, form, ints, out_tree, varying, cause)
 
     def rebuilt(own: Any, constants: list[Any]) -> Any:
         own = jax.tree.leaves(own)

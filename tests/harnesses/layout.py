@@ -10,6 +10,10 @@ from tests.harnesses.base import Arg, Harness
 BS4 = Arg("b, s, 4")
 
 HARNESSES = [
+    # What jnp.empty holds means nothing; jax 0.12 has a primitive for it.
+    Harness("empty_overwritten", lambda x: jnp.empty(x.shape).at[:].set(x), (Arg("b, s"),)),
+    Harness("empty_unseen", lambda x: jnp.where(True, x, jnp.empty_like(x)), (Arg("b, s"),)),
+    Harness("empty_shape", lambda x: jnp.empty((x.shape[1], 2)).shape[0] * x, (Arg("b, s"),)),
     Harness("reshape_merge", lambda x: x.reshape(-1, 4), (BS4,)),
     Harness("reshape_merge_all", lambda x: x.reshape(-1), (BS4,)),
     Harness("reshape_merge_split", lambda x: (x.reshape(-1, 4) * 2).reshape(x.shape), (BS4,)),

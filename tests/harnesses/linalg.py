@@ -196,4 +196,22 @@ SPECTRUM = [
     Harness("hessenberg_exact", lambda x: jax.vmap(jsl.hessenberg)(x), (MATRICES,)),
 ]
 
-HARNESSES = [*CHOLESKY, *SOLVE, *LU, *QR, *SPECTRUM]
+def _updated(x: jax.Array, y: jax.Array) -> jax.Array:
+    return lax.linalg.cholesky_update(jnp.linalg.cholesky(_positive(x)).T, y)
+
+
+def _gram(x: jax.Array, **options: Any) -> jax.Array:
+    addend = _positive(jnp.swapaxes(x, -1, -2))
+    return lax.linalg.symmetric_product(x, addend, symmetrize_output=True, **options)
+
+
+RANK = [
+    Harness("cholesky_update", _updated, (SS, Arg("s"))),
+    Harness("cholesky_update_of_zero", lambda x: _updated(x, x[0] * 0), (SS,)),
+    Harness("cholesky_update_loop", lambda x: _updated(_updated(x, x[0]), x[-1]), (SS,)),
+    Harness("symmetric_product", _gram, (ST,)),
+    Harness("symmetric_product_scaled", lambda x: _gram(x, alpha=0.5, beta=2.0), (ST,)),
+    Harness("symmetric_product_batch", lambda x: _gram(x, beta=1.0), (Arg("b, s, t"),)),
+]
+
+HARNESSES = [*RANK, *CHOLESKY, *SOLVE, *LU, *QR, *SPECTRUM]

@@ -29,13 +29,13 @@ def scan_with_numbers(x):
 
 
 def embed(x):
-    table = np.stack([np.sin(np.arange(len(x)) / 10.0**k) for k in range(3)], 1)
-    return x[:, None] - table if len(x) == 2 else x[:, None] * table
+    size = int(x.shape[0])
+    table = np.stack([np.sin(np.arange(size) / 10.0**k) for k in range(3)], 1)
+    return x[:, None] - table if size == 2 else x[:, None] * table
 
 
 PROGRAMS = {
     "float_of_size": (lambda x: x / float(x.shape[0]), "n"),
-    "length": (lambda x: x.sum() / len(x), "n"),
     "numpy_scalar": (lambda x: x / np.float32(x.shape[0]), "n"),
     "window": (windowed, "n"),
     "ceil": (lambda x: x[: math.ceil(x.shape[0] / 2)], "n"),

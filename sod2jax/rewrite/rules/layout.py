@@ -215,6 +215,14 @@ def _dim_as_value(cx: Context, eqn: Any) -> list[Padded]:
     return [Padded.exact(lax.convert_element_type(value, eqn.outvars[0].aval.dtype))]
 
 
+@register_pad_rule("empty")
+def _empty(cx: Context, eqn: Any) -> list[Padded]:
+    """Makes the padded array: true lanes hold anything, too."""
+    shape = cx.out_shape()
+    (array,) = cx.bind(shape=cx.sizes(shape))
+    return [Padded.prefix(array, shape)]
+
+
 @register_pad_rule("iota")
 def _iota(cx: Context, eqn: Any) -> list[Padded]:
     """Counts along a prefix axis: pad lanes count on."""

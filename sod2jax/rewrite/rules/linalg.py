@@ -42,6 +42,22 @@ def _cholesky(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     return results(cx, cx.bind(matrix.array), matrix.extents[:-2])
 
 
+@register_pad_rule("cholesky_update")
+def _cholesky_update(cx: Context, eqn: Any, factor: Padded, vector: Padded) -> list[Padded]:
+    """A rotation that adds 0 to a 1 of the diagonal is the identity."""
+    factor, vector = aligned(cx, [factor, vector], (2, 1))
+    out = cx.bind(with_diagonal(cx, factor, 1).array, zeroed(cx, vector).array)
+    return results(cx, out, factor.extents[:-2])
+
+
+@register_pad_rule("symmetric_product")
+def _symmetric_product(cx: Context, eqn: Any, matrix: Padded, addend: Padded) -> list[Padded]:
+    """Columns of zeros add nothing to A A^T; rows in pad lanes stay there."""
+    matrix, addend = aligned(cx, [matrix, addend], (2, 2))
+    out = cx.bind(zeroed(cx, matrix).array, addend.array)
+    return results(cx, out, matrix.extents[:-2])
+
+
 @register_pad_rule("lu", "geqrf", "qr")
 def _eliminate(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     """Rows of zeros are no pivot and lengthen no column; columns of zeros need no step.
