@@ -7,6 +7,7 @@ Supported: jax 0.10 to 0.12. Since 0.11 ``Jaxpr`` and ``ClosedJaxpr`` are one cl
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from jax._src.interpreters import pxla
 from jax._src.lax import lax as lax_internal
 from jax._src.lax import utils as lax_utils
 from jax._src.lax.control_flow import loops
-from jax._src.numpy import hijax, indexing, lax_numpy, ufuncs
+from jax._src.numpy import hijax, indexing, lax_numpy, linalg, ufuncs
 from jax._src.random import core as random_core
 from jax.extend.core import InconclusiveDimensionOperation, Literal
 
@@ -56,8 +57,8 @@ __all__ = [
     "with_weak_type",
 ]
 
-# Modules that ask ``operator.index`` whether a value is a size or a number.
-TELL_SIZES_APART = (core.__name__, ufuncs.__name__)
+# Modules that ask ``operator.index`` whether a value is a number, or loop by its bits.
+TELL_SIZES_APART = (core.__name__, ufuncs.__name__, linalg.__name__)
 _VIA_EXPAND = hasattr(hijax, "searchsorted_via_expand")  # before jax 0.12
 # JAX's functions that want sizes as numbers: (module, name).
 WANT_NUMBERS = {
@@ -79,6 +80,9 @@ WANT_NUMBERS = {
 searchsorted = hijax._searchsorted_impl
 sorts_before = lax_internal._sort_lt_comparator
 sorts_before_or_equal = lax_internal._sort_le_comparator
+
+# A line of the user's is never one of this package, whose hooks stand between the two.
+source_info_util.register_exclusion(os.path.dirname(__file__) + os.sep)
 
 Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr: see the module's docstring
 JaxprEqn = Any
@@ -230,7 +234,8 @@ def _is_wide(atom: Any) -> bool:
 
 
 def _is_wide_dtype(dtype: Any) -> bool:
-    return isinstance(dtype, np.dtype) and dtype.name in ("int64", "uint64", "float64", "complex128")
+    wide = ("int64", "uint64", "float64", "complex128")
+    return isinstance(dtype, np.dtype) and dtype.name in wide
 
 
 def bind(eqn: JaxprEqn, *args: Any, **changed: Any) -> list[Any]:

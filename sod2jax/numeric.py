@@ -1,9 +1,9 @@
 """What Python and NumPy compute from symbolic sizes, as values of the program.
 
-``n ** -0.5``, ``math.sqrt(n)``, ``np.log(n)`` and ``np.arange(n)`` want a number where a trace has a
-symbolic dimension. A ``Numeric`` stands for the result: it computes with the program's own sizes in
-NumPy's dtypes (64 bits), and becomes what JAX makes of a Python number or a NumPy array as soon as
-it meets one of JAX's: the same dtype, the same weak type.
+``n ** -0.5``, ``math.sqrt(n)``, ``np.log(n)`` and ``np.arange(n)`` want a number where a trace has
+a symbolic dimension. A ``Numeric`` stands for the result: it computes with the program's own sizes
+in NumPy's dtypes (64 bits), and becomes what JAX makes of a Python number or a NumPy array as soon
+as it meets one of JAX's: the same dtype, the same weak type.
 """
 
 from __future__ import annotations

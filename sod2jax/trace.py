@@ -17,6 +17,7 @@ from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
 
+
 def trace(
     fun: Callable[..., Any],
     arguments: Sequence[Any],

@@ -23,9 +23,9 @@ test keeps it true.
 - *class*: the operator class of SoD² (see `sod2jax/classify.py`).
 - *analysis*: "own" if Rank and Dimension Propagation has a transfer rule, "default" if it takes the
   shapes from JAX and assumes nothing else.
-- *on padded arrays*: what the rewrite rule does. "exact shapes" means that there is none, and why: a
-  program that gives the primitive a symbolic dimension runs through exact-shape executables, and warns.
-  Operands without a symbolic dimension never need a rule.
+- *on padded arrays*: what the rewrite rule does. "exact shapes" means that there is none, and why:
+  a program that gives the primitive a symbolic dimension runs through exact-shape executables, and
+  warns. Operands without a symbolic dimension never need a rule.
 - *refused*: forms that are refused although there is a rule, each shown by a harness of this name.
 """
 

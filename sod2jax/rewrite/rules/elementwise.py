@@ -36,7 +36,7 @@ def _elementwise(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
 
 @register_pad_rule("bitcast_convert_type")
 def _bitcast_convert_type(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
-    """Binds the primitive as it is; a change of width adds or drops a last axis without pad lanes."""
+    """Binds the primitive; a change of width adds or drops a last axis without pad lanes."""
     (out,) = cx.bind(operand.array)
     kept = min(operand.rank, out.ndim)
     added = [(size,) for size in out.shape[kept:]]
