@@ -5,8 +5,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST := JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} $(BIN)/python -m pytest
 ARGS ?=
 
-# The extra `oracle` (torch, transformers): 1 installs it, 0 does not, auto does where pip finds a
-# CPU wheel of torch: on macOS in the registry, elsewhere in its find-links (PIP_FIND_LINKS).
+# The extra `oracle` (torch, transformers, diffusers): 1 installs it, 0 does not, auto does where pip
+# finds a CPU wheel of torch: on macOS in the registry, elsewhere in its find-links (PIP_FIND_LINKS).
 ORACLE ?= auto
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
 

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from models.base import Model as Model
 
-NAMES = ("codebert",)
+NAMES = (
+    "blockdrop",
+    "codebert",
+    "convnet_aig",
+    "sd_text_encoder",
+    "sd_vae_encoder",
+    "skipnet",
+)
 
 
 def load(
-    name: str, size: str = "tiny", *, weights: str | Path | None = None, seed: int = 0
+    name: str,
+    size: str = "tiny",
+    *,
+    weights: str | Path | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Model:
     """Builds a model; only the module of this one model is imported.
 
@@ -21,6 +34,7 @@ def load(
       weights: a checkpoint (.safetensors, or a torch .bin or .pt file), or a directory that
         holds one; without it the parameters are random.
       seed: of the random parameters.
+      **options: what this model's `build` takes besides, such as `gating` of a gated model.
 
     Raises:
       ValueError: for a name or a size that does not exist, and for a checkpoint whose tensors
@@ -32,4 +46,4 @@ def load(
     if size not in module.SIZES:
         sizes = ", ".join(module.SIZES)
         raise ValueError(f"{name} has no size {size!r}; its sizes are: {sizes}")
-    return module.build(size, weights=weights, seed=seed)
+    return module.build(size, weights=weights, seed=seed, **options)

@@ -7,7 +7,6 @@ where one is given, hides them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from models import source_code
+from models.attention import SelfAttention
 from models.base import Model, random_params
-from models.checkpoint import read_state_dict
+from models.checkpoint import fit, read_state_dict, torch_kind
 
 PAD_ID = source_code.PAD_ID
 
@@ -55,25 +54,6 @@ def _layer_norm(name: str) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=1e-5, name=name)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head attention of `x` [b, s, d] to itself; `bias` [b, 1, 1, s] adds to the scores."""
-
-    config: CodeBertConfig
-
-    @nn.compact
-    def __call__(self, x: jax.Array, bias: jax.Array | None) -> jax.Array:
-        heads = self.config.heads
-        head_dim = self.config.features // heads
-        query = nn.DenseGeneral((heads, head_dim), name="query")(x)
-        key = nn.DenseGeneral((heads, head_dim), name="key")(x)
-        value = nn.DenseGeneral((heads, head_dim), name="value")(x)
-        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) / math.sqrt(head_dim)
-        if bias is not None:
-            scores = scores + bias
-        context = jnp.einsum("bhqk,bkhd->bqhd", nn.softmax(scores), value)
-        return nn.DenseGeneral(self.config.features, axis=(-2, -1), name="output")(context)
-
-
 class Layer(nn.Module):
     """Post-norm transformer layer on [b, s, d]."""
 
@@ -81,7 +61,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, bias: jax.Array | None) -> jax.Array:
-        attended = SelfAttention(self.config, name="attention")(x, bias)
+        attended = SelfAttention(self.config.heads, name="attention")(x, bias)
         x = _layer_norm("attention_norm")(x + attended)
         hidden = nn.gelu(nn.Dense(self.config.ffn, name="intermediate")(x), approximate=False)
         return _layer_norm("output_norm")(x + nn.Dense(self.config.features, name="output")(hidden))
@@ -204,23 +184,7 @@ def from_state_dict(state: Mapping[str, np.ndarray], config: CodeBertConfig) -> 
     tensors = _encoder_tensors(state)
     if not config.pooler:
         tensors = {name: t for name, t in tensors.items() if not name.startswith("pooler.")}
-    leaves: dict[Any, Any] = traverse_util.flatten_dict(param_shapes(config))
-    names = {path: _torch_name(path) for path in leaves}
-
-    problems = [f"missing: {name}" for name in names.values() if name not in tensors]
-    problems += [f"not in the configuration: {name}" for name in tensors.keys() - names.values()]
-    for path, leaf in leaves.items():
-        expected = _torch_shape(path, leaf.shape)
-        found = tensors.get(names[path])
-        if found is not None and found.shape != expected:
-            problems.append(f"{names[path]}: expected shape {expected}, found {found.shape}")
-    if problems:
-        raise ValueError("the checkpoint does not fit:\n  " + "\n  ".join(sorted(problems)))
-
-    params = {
-        path: _from_torch(tensors[names[path]], path, leaf.shape) for path, leaf in leaves.items()
-    }
-    return traverse_util.unflatten_dict(params)
+    return fit(tensors, param_shapes(config), _torch_name)
 
 
 def _encoder_tensors(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -233,24 +197,8 @@ def _encoder_tensors(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _torch_name(path: tuple[str, ...]) -> str:
-    *modules, leaf = path
-    kind = "bias" if leaf == "bias" else "weight"
-    if not modules[0].startswith("layer_"):
-        return f"{_MODULE_NAMES[modules[0]]}.{kind}"
-    index = modules[0].removeprefix("layer_")
-    return f"encoder.layer.{index}.{_LAYER_MODULE_NAMES['.'.join(modules[1:])]}.{kind}"
-
-
-def _torch_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Heads are one axis in torch, and a Linear weight is [out, in]."""
-    if path[-1] == "bias":
-        return (math.prod(shape),)
-    if path[-1] != "kernel":
-        return shape
-    inputs = 2 if path[-3:-1] == ("attention", "output") else 1
-    return (math.prod(shape[inputs:]), math.prod(shape[:inputs]))
-
-
-def _from_torch(tensor: np.ndarray, path: tuple[str, ...], shape: tuple[int, ...]) -> jax.Array:
-    flat_heads = tensor.T if path[-1] == "kernel" else tensor
-    return jnp.asarray(flat_heads.reshape(shape), jnp.float32)
+    module, *rest = path[:-1]
+    if not module.startswith("layer_"):
+        return f"{_MODULE_NAMES[module]}.{torch_kind(path)}"
+    index = module.removeprefix("layer_")
+    return f"encoder.layer.{index}.{_LAYER_MODULE_NAMES['.'.join(rest)]}.{torch_kind(path)}"

@@ -123,10 +123,10 @@ def test_missing_extra_names_the_remedy(
 
 
 @pytest.fixture
-def make_suite(tmp_path: Path) -> Callable[[str], None]:
+def make_suite(tmp_path: Path) -> Callable[..., None]:
     """Writes the suite `own`: the built-in one, with a line of Python that may change it."""
 
-    def make(change: str) -> None:
+    def make(change: str, pads_by_hand: bool = True) -> None:
         (tmp_path / "models").mkdir()
         (tmp_path / "bench" / "suites").mkdir(parents=True)
         source = (
@@ -137,7 +137,8 @@ def make_suite(tmp_path: Path) -> Callable[[str], None]:
             "    suite = builtin.build(*args, **options)\n"
             f"    {change}\n"
             "    return suite\n"
-            "SUITE = dataclasses.replace(builtin.SUITE, about='a suite of my own', build=build)\n"
+            "SUITE = dataclasses.replace(builtin.SUITE, about='a suite of my own', build=build,"
+            f" pads_by_hand={pads_by_hand})\n"
         )
         (tmp_path / "bench" / "suites" / "own.py").write_text(source)
 
@@ -145,7 +146,7 @@ def make_suite(tmp_path: Path) -> Callable[[str], None]:
 
 
 def test_suite_of_the_current_folder_and_a_wrong_result(
-    make_suite: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+    make_suite: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_suite(
         "suite = dataclasses.replace(suite, trim=lambda y, d: np.asarray(y)[:, : d['s']] + 1)"
@@ -158,19 +159,32 @@ def test_suite_of_the_current_folder_and_a_wrong_result(
 
 
 def test_failed_method_is_shown_and_the_others_run(
-    make_suite: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+    make_suite: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_suite("suite = dataclasses.replace(suite, pad=None)")
     assert cli.main([*TINY, "--methods", "jit-exact", "jit-pad-max", "--json", "o.json"]) == 1
     printed = capsys.readouterr().out
     assert "jit-pad-max at batch 1 failed: exit status 1" in printed
-    assert "TypeError" in printed
+    assert "ValueError: the suite encoder is not padded by hand" in printed
     rows = json.loads(Path("o.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["jit-exact"]
 
 
+def test_suite_that_cannot_be_padded_by_hand(
+    make_suite: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_suite("suite = dataclasses.replace(suite, pad=None, trim=None)", pads_by_hand=False)
+    assert cli.main([*TINY, "--json", "o.json"]) == 0
+    rows = json.loads(Path("o.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["jit-exact", "sod2jax"]
+
+    with pytest.raises(SystemExit):
+        cli.main(["--methods", "sod2jax", "jit-pow2"])
+    assert "jit-pow2: own cannot be padded by hand" in capsys.readouterr().err
+
+
 def test_broken_suite_exits_2(
-    make_suite: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+    make_suite: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_suite("return (")
     with pytest.raises(SystemExit) as exit_:

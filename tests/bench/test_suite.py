@@ -47,6 +47,7 @@ def test_load_package_resolves_its_own_imports(
 @pytest.mark.parametrize("batch", [1, 4])
 def test_builtin_padding_does_not_change_results(batch: int) -> None:
     suite = builtin.build("tiny", batch=batch, requests=2, seed=0)
+    assert suite.pad is not None and suite.trim is not None
     fun = jax.jit(suite.fun)
     for inputs in suite.requests:
         dims = suite.dims(inputs)
@@ -69,8 +70,33 @@ def test_codebert_suite(batch: int) -> None:
     file = load_file(ROOT / "bench" / "suites" / "codebert.py").SUITE
     assert file.sizes == ("tiny", "small", "base")
     suite = file.build("tiny", batch=batch, requests=3, seed=0)
+    assert suite.pad is not None
     for inputs in suite.requests:
         assert inputs[0].shape == (batch, suite.dims(inputs)["s"])
         padded = suite.pad(inputs, suite.maximum)
         assert [array.shape for array in padded] == [(batch, suite.maximum["s"])] * 2
     assert suite.shapes == ((None, "_, s") if batch == 1 else (None, "_, s", "_, s"))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_text_encoder_suite_pads_without_a_mask(batch: int) -> None:
+    file = load_file(ROOT / "bench" / "suites" / "sd_text_encoder.py").SUITE
+    suite = file.build("tiny", batch=batch, requests=3, seed=0)
+    assert suite.pad is not None and suite.trim is not None
+    fun = jax.jit(suite.fun)
+    for inputs in suite.requests:
+        dims = suite.dims(inputs)
+        assert inputs[0].shape == (batch, dims["s"])
+        padded = suite.trim(fun(suite.params, *suite.pad(inputs, suite.maximum)), dims)
+        np.testing.assert_allclose(padded, fun(suite.params, *inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_vae_encoder_suite_has_images_of_many_sizes(batch: int) -> None:
+    file = load_file(ROOT / "bench" / "suites" / "sd_vae_encoder.py").SUITE
+    suite = file.build("tiny", batch=batch, requests=8, seed=0)
+    assert not file.pads_by_hand and suite.pad is None
+    sizes = {(dims["h"], dims["w"]) for dims in map(suite.dims, suite.requests)}
+    assert len(sizes) > 4
+    assert all(64 <= max(size) <= suite.maximum["h"] == 128 for size in sizes)
+    assert {images.shape for (images,) in suite.requests} == {(batch, h, w, 3) for h, w in sizes}

@@ -96,7 +96,7 @@ def test_every_mask_is_explained_and_the_analysis_spares_some(model):
     assert (len(needing), len(inserted), len(spared)) == (6, 4, 4)
     text = fun.explain()
     for mask in inserted:
-        assert "codebert.py:" in mask.source
+        assert "attention.py:" in mask.source
         assert str(mask) in text
     assert "masks that the fill lattice made unnecessary: 4" in text
 
