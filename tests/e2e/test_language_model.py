@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import pytest
 
 import sod2jax
 from tests.compile_log import compile_log
@@ -17,12 +16,6 @@ STEPS, SHAPES, EXECUTABLES = 30, 10, 4
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module")
-def stream() -> list[np.ndarray]:
-    return list(language_model.batches(STEPS, SHAPES, seed=0))
-
-
-@pytest.fixture(scope="module")
 def optimized() -> sod2jax.OptimizedFunction:
     return sod2jax.optimize(
         language_model.train_step,
@@ -44,37 +37,35 @@ def train(step: Callable[..., Any], stream: list[np.ndarray]) -> list[tuple[Any,
     return history
 
 
-def test_thirty_steps_follow_the_exact_shape_run(optimized, stream):
-    assert len({tokens.shape for tokens in stream}) == SHAPES
-    # LLVM's optimisation is most of what a shape costs to compile, and changes only rounding.
-    options: Any = {"xla_backend_optimization_level": 0}
-    exact = jax.jit(language_model.train_step, compiler_options=options)
-    for step, (seen, want) in enumerate(
-        zip(train(optimized, stream), train(exact, stream), strict=True)
-    ):
+def assert_follows(run: list[tuple[Any, np.ndarray]], exact: list[tuple[Any, np.ndarray]]) -> None:
+    for step, (seen, want) in enumerate(zip(run, exact, strict=True)):
         np.testing.assert_allclose(seen[1], want[1], rtol=TOLERANCE, err_msg=f"loss of {step}")
         for (path, a), b in zip(
             jax.tree.leaves_with_path(seen[0]), jax.tree.leaves(want[0]), strict=True
         ):
             place = f"{jax.tree_util.keystr(path)} after step {step}"
             assert np.abs(a - b).max() <= TOLERANCE * np.abs(b).max(), place
-    assert optimized.stats().traces == 1
-    assert optimized.stats().compiles <= EXECUTABLES
-    assert optimized.stats().exact_fallbacks == 0
 
 
-def test_nothing_is_traced_when_warm(optimized, stream):
+def test_thirty_steps_follow_the_exact_shape_run():
+    stream = list(language_model.batches(STEPS, SHAPES, seed=0))
+    assert len({tokens.shape for tokens in stream}) == SHAPES
+    # LLVM's optimisation is most of what a shape costs to compile, and changes only rounding.
+    options: Any = {"xla_backend_optimization_level": 0}
+    exact = jax.jit(language_model.train_step, compiler_options=options)
+    step = optimized()
+    run = train(step, stream)
+    assert_follows(run, train(exact, stream))
+    losses = [float(loss) for _, loss in run]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.5
+    stats = step.stats()
+    assert (stats.traces, stats.exact_fallbacks) == (1, 0)
+
     params, state = language_model.initial()
     key = jax.random.key(0)
-    fresh = list(language_model.batches(12, 12, seed=1))
-    optimized.compile(params, state, stream[0], key)
+    step.compile(params, state, stream[0], key)
     with compile_log() as log:
-        for tokens in fresh:
-            optimized(params, state, tokens, key)
+        for tokens in language_model.batches(12, 12, seed=1):
+            step(params, state, tokens, key)
     assert not log
-    assert optimized.stats().compiles == EXECUTABLES
-
-
-def test_the_loss_falls(optimized, stream):
-    losses = [float(loss) for _, loss in train(optimized, stream)]
-    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.5
+    assert step.stats().compiles == EXECUTABLES
