@@ -43,10 +43,11 @@ _OTHERS = frozenset(
     "abc copy copyreg dataclasses functools jax jaxlib numpy pickle reprlib sod2jax "
     "typing weakref".split()
 )
+_HASHERS = _OTHERS | {"flax"}  # compares sets of sizes with each other only
 _LOOKUPS = frozenset(
-    "BINARY_SUBSCR BINARY_OP STORE_SUBSCR DELETE_SUBSCR CONTAINS_OP BUILD_MAP BUILD_CONST_KEY_MAP "
-    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE _count_elements add dict discard frozenset fromkeys get "
-    "pop remove set setdefault".split()
+    "BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR CONTAINS_OP BUILD_MAP BUILD_CONST_KEY_MAP "
+    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE _count_elements() dict() frozenset() set() .add() "
+    ".discard() .fromkeys() .get() .pop() .remove() .setdefault()".split()
 )
 
 
@@ -203,19 +204,19 @@ def _watched_hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
     return call
 
 
-def _is_users(frame: Any) -> bool:
+def _is_users(frame: Any, others: frozenset[str] = _OTHERS) -> bool:
     package = frame.f_globals.get("__name__", "").partition(".")[0]
-    return package not in _OTHERS
+    return package not in others
 
 
 def _looks_up(frame: Any) -> bool:
     """Whether the frame is the user's and hashes for a dictionary or a set."""
-    return _is_users(frame) and _operation(frame.f_code, frame.f_lasti) in _LOOKUPS
+    return _is_users(frame, _HASHERS) and _operation(frame.f_code, frame.f_lasti) in _LOOKUPS
 
 
 @functools.lru_cache(maxsize=4096)
 def _operation(code: Any, offset: int) -> str:
-    """Name of an instruction; that of the function or method where it calls one."""
+    """Name of an instruction; where it calls one, that of the function() or the .method()."""
     step = next((s for s in dis.get_instructions(code) if s.offset == offset), None)
     if step is None or "CALL" not in step.opname or step.positions is None:  # PRECALL in 3.11
         return "" if step is None else step.opname
@@ -230,7 +231,9 @@ def _operation(code: Any, offset: int) -> str:
     except SyntaxError:
         return ""
     function = getattr(call, "func", None)
-    return getattr(function, "attr", getattr(function, "id", ""))
+    if isinstance(function, ast.Attribute):
+        return f".{function.attr}()"
+    return f"{function.id}()" if isinstance(function, ast.Name) else ""
 
 
 def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:

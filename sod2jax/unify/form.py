@@ -8,6 +8,7 @@ traces can be compared and a program can be rebuilt with other integers and cons
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ INLINED = frozenset(
     "call checkpoint closed_call composite core_call custom_jvp_call custom_vjp_call "
     "custom_vmap_call eval_jaxpr jit pjit remat remat2 remat_opt".split()
 )
+
+_NO_NUMBERS = (bool, np.bool_, enum.Enum)  # though some are integers, as ``lax.FftType``
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,12 +47,14 @@ def form_of(closed: Any) -> Form:
     """The form of a closed jaxpr that was traced at concrete sizes."""
     reader = _Reader()
     reader.jaxpr(closed)
-    return Form(*map(tuple, (reader.skeleton, reader.ints, reader.values, reader.shapes)))
+    parts = (reader.skeleton, reader.ints, reader.values, reader.shapes)
+    skeleton, ints, values, shapes = map(tuple, parts)
+    return Form(skeleton, ints, values, shapes)  # type: ignore[arg-type]
 
 
 def map_ints(param: Any, visit: Callable[[int], Any]) -> Any:
     """A parameter with every integer in it replaced, in the order in which forms list them."""
-    if isinstance(param, (int, np.integer)) and not isinstance(param, (bool, np.bool_)):
+    if isinstance(param, (int, np.integer)) and not isinstance(param, _NO_NUMBERS):
         return visit(int(param))
     if isinstance(param, tuple) and hasattr(param, "_fields"):
         return type(param)(*(map_ints(item, visit) for item in param))

@@ -196,6 +196,7 @@ SPECTRUM = [
     Harness("hessenberg_exact", lambda x: jax.vmap(jsl.hessenberg)(x), (MATRICES,)),
 ]
 
+
 def _updated(x: jax.Array, y: jax.Array) -> jax.Array:
     return lax.linalg.cholesky_update(jnp.linalg.cholesky(_positive(x)).T, y)
 

@@ -15,7 +15,7 @@ from tests.harnesses.base import Arg, Harness
 
 S = Arg("s")
 BS = Arg("b, s")
-KERNEL = np.array([1.0, -2.0, 3.0], np.float32)
+KERNEL: Any = np.array([1.0, -2.0, 3.0], np.float32)
 PROBES = np.array([[-9.0, 0.1], [np.nan, 9.0]], np.float32)
 ROUNDED = Arg("s", np.float32, lambda rng, shape: np.round(rng.normal(size=shape)))
 KEY = jax.random.PRNGKey(3)

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from sod2jax import _compat
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.padded import Extent, Padded, is_padded
 
@@ -24,7 +25,6 @@ class Withheld:
         self.dtype = dtype
         self.error = error
 
-    @property
     def __jax_array__(self) -> Any:
         """What JAX asks for when the value becomes an operand."""
         raise self.error
@@ -33,6 +33,9 @@ class Withheld:
     def weak_type(self) -> bool:
         """What the end of a program asks of its outputs."""
         raise self.error
+
+
+_compat.register_host_array(Withheld)
 
 
 def aligned(cx: Context, operands: Sequence[Padded], ranks: Sequence[int]) -> list[Padded]:
