@@ -156,10 +156,13 @@ def unify(
     forms = [form for _, (_, form, _) in group]
     _, (closed, form, out_tree) = group[0]
     fitter = Fitter([point for point, _ in group])
-    ints = [fitter.fit(column) for column in zip(*(f.ints for f in forms), strict=True)]
-    if None in ints:
-        seen = sorted({f.ints[ints.index(None)] for f in forms})
-        raise TraceError(f"{name} has a size of {seen} at other sizes, which fits no dimension")
+    ints: list[Dim] = []
+    for column in zip(*(f.ints for f in forms), strict=True):
+        fitted = fitter.fit(column)
+        if fitted is None:
+            seen = ", ".join(map(str, column))
+            raise TraceError(f"{name} has sizes of {seen} at some sizes, which fit no dimension")
+        ints.append(fitted)
     varying = [
         k
         for k, column in enumerate(zip(*(f.values for f in forms), strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sympy
@@ -82,7 +83,7 @@ class Fitter:
     def _evaluate(self, term: sympy.Expr) -> np.ndarray:
         return np.asarray(dims.evaluate(term, self._columns))
 
-    def _bases(self, values: Sequence[int]) -> Iterator[tuple[sympy.Expr, ...]]:
+    def _bases(self, values: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """Sets of terms to combine linearly, simple ones first."""
         symbols = [dims.symbol(name) for name in self._names]
         products = [a * b for a, b in itertools.combinations_with_replacement(symbols, 2)]
@@ -106,7 +107,7 @@ class Fitter:
                 yield functools.partial(_quotient, divisor=divisor, shift=shift)
 
 
-def _quotient(symbol: sympy.Symbol, divisor: int, shift: int) -> sympy.Expr:
+def _quotient(symbol: sympy.Symbol, divisor: int, shift: int) -> Any:
     return dims.floordiv(symbol + shift, sympy.Integer(divisor))
 
 

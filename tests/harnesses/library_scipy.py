@@ -79,8 +79,10 @@ SPECIAL = [
     }, slow="hyp1f1 betainc gammainc expn exp1"),
 ]  # fmt: skip
 
-_CONTINUOUS = ("cauchy expon gennorm laplace logistic norm gumbel_l gumbel_r wrapcauchy truncnorm t "
-               "beta gamma chi2 pareto uniform vonmises").split()  # fmt: skip
+_CONTINUOUS = (
+    "cauchy expon gennorm laplace logistic norm gumbel_l gumbel_r wrapcauchy truncnorm t beta gamma "
+    "chi2 pareto uniform vonmises"
+).split()
 _SHAPES = {
     "gennorm": (1.5,),
     "wrapcauchy": (0.3,),
