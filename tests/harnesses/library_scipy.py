@@ -80,8 +80,8 @@ SPECIAL = [
 ]  # fmt: skip
 
 _CONTINUOUS = (
-    "cauchy expon gennorm laplace logistic norm gumbel_l gumbel_r wrapcauchy truncnorm t beta gamma "
-    "chi2 pareto uniform vonmises"
+    "cauchy expon gennorm laplace logistic norm gumbel_l gumbel_r wrapcauchy truncnorm t beta "
+    "gamma chi2 pareto uniform vonmises"
 ).split()
 _SHAPES = {
     "gennorm": (1.5,),
