@@ -253,7 +253,10 @@ MODES = [
         "gradient_vjp", lambda x, y: jax.vjp(lambda z: jax.nn.softmax(z, axis=1), x)[1](y), (BS, BS)
     ),
     Harness(
-        "gradient_linearize", lambda x, y: jax.linearize(lambda z: z / z.sum(), x)[1](y), (BS, BS)
+        "gradient_linearize",
+        lambda x, y: jax.linearize(lambda z: z / z.sum(), x)[1](y),
+        (BS, BS),
+        delicate=True,
     ),
     Harness(
         "gradient_jacobian_parameters",

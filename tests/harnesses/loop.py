@@ -189,7 +189,7 @@ SCANS = [
         lambda x: lax.scan(lambda c, y: (c ^ y, c > y), jnp.int32(0), x),
         (Arg("s", np.int32),),
     ),
-    Harness("scan_nested", _pairwise, (S,)),
+    Harness("scan_nested", _pairwise, (S,), delicate=True),
     Harness("scan_many_steps_then_none", lambda x: lax.map(jnp.sin, x[: x.shape[0] // 2]), (S,)),
     Harness("scan_map", lambda x: lax.map(lambda r: r / r.sum(), x), (BS,)),
     Harness("scan_map_static", lambda x: lax.map(lambda r: r / r.sum(), x), (Arg("3, s"),)),

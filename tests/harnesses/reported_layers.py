@@ -89,7 +89,12 @@ MODULES = [
         (BS4,),
     ),
     # Masked NaNs of an embedding came back in the gradient of norm and max.
-    Harness("jax_26328_embedding_norm_max", jax.value_and_grad(_norm_and_max), (TABLE, IDS)),
+    Harness(
+        "jax_26328_embedding_norm_max",
+        jax.value_and_grad(_norm_and_max),
+        (TABLE, IDS),
+        delicate=True,
+    ),
     Harness(
         "jax_26328_embedding_norm_max_masked",
         jax.value_and_grad(_masked_norm_and_max),
@@ -146,6 +151,7 @@ MASKS_AND_EMBEDDINGS = [
             jax.grad(_bag_of_words)(table, ids), optax.adam(0.1).init(table)
         )[0],
         (TABLE, IDS),
+        delicate=True,
     ),
 ]
 
