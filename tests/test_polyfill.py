@@ -184,3 +184,12 @@ def test_concrete_calls_are_left_alone() -> None:
     for a, b in zip(got, want, strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         np.testing.assert_array_equal(a, b)
+
+
+def test_masks_behind_a_hooked_function_name_the_users_line():
+    optimized = sod2jax.optimize(
+        lambda x: jnp.convolve(x, jnp.ones(3)).sum(), shapes=("n",), buckets={"n": (8,)}
+    )
+    optimized(np.ones(5, np.float32))
+    assert "test_polyfill.py" in optimized.explain()
+    assert "sod2jax/polyfill.py" not in optimized.explain()
