@@ -30,6 +30,7 @@ __all__ = [
     "InconclusiveDimensionOperation",
     "all_constants",
     "bind",
+    "closed_jaxpr",
     "constants",
     "converted",
     "dim_text",
@@ -46,6 +47,8 @@ __all__ = [
     "key_bits",
     "listen_for_compiles",
     "literal_array",
+    "new_equation",
+    "new_variable",
     "register_host_array",
     "scan_counts",
     "searchsorted",
@@ -54,6 +57,7 @@ __all__ = [
     "source_line",
     "sub_jaxprs",
     "trace_context",
+    "with_equations",
     "with_weak_type",
 ]
 
@@ -108,6 +112,44 @@ def expanded(eqn: JaxprEqn) -> Jaxpr:
     return jax.make_jaxpr(lambda *xs: primitive.expand(*jax.tree.unflatten(primitive.in_tree, xs)))(
         *avals
     )
+
+
+def new_variable(aval: Any) -> Any:
+    """A fresh variable of a jaxpr."""
+    return core.Var(aval)
+
+
+def new_equation(
+    primitive: Any,
+    invars: Sequence[Any],
+    outvars: Sequence[Any],
+    params: dict[str, Any],
+    like: JaxprEqn,
+    effects: Any = frozenset(),
+) -> JaxprEqn:
+    """An equation with the source line and the configuration of another one."""
+    return core.new_jaxpr_eqn(
+        list(invars), list(outvars), primitive, params, effects, like.source_info, like.ctx
+    )
+
+
+def with_equations(jaxpr: Jaxpr, eqns: Sequence[JaxprEqn], outvars: Any = None) -> Jaxpr:
+    """The jaxpr, open or closed, with other equations, and other outputs if they are given."""
+    outvars = list(jaxpr.outvars if outvars is None else outvars)
+    if hasattr(jaxpr, "jaxpr") and jaxpr.jaxpr is not jaxpr:  # closed, before jax 0.11
+        inner = jaxpr.jaxpr.replace(eqns=list(eqns), outvars=outvars)
+        return jaxpr.replace(jaxpr=inner)
+    return jaxpr.replace(eqns=list(eqns), outvars=outvars)
+
+
+def closed_jaxpr(
+    invars: Sequence[Any], outvars: Sequence[Any], eqns: Sequence[JaxprEqn], like: Jaxpr
+) -> Jaxpr:
+    """A closed jaxpr without constants; ``like`` is any closed jaxpr, for its debugging names."""
+    new = {"invars": list(invars), "outvars": list(outvars), "eqns": list(eqns)}
+    if hasattr(like, "jaxpr") and like.jaxpr is not like:  # before jax 0.11
+        return like.replace(jaxpr=like.jaxpr.replace(constvars=[], **new), consts=[])
+    return like.replace(constvars=[], consts=[], **new)
 
 
 def constants(jaxpr: Jaxpr) -> Sequence[Any]:

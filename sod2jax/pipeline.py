@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sod2jax import bucket, classify, rdp
+from sod2jax import bucket, classify, passes, rdp
 from sod2jax.bucket import Bucket, Ladders
 from sod2jax.classify import Summary
 from sod2jax.compile import Executable, compile_bucket
 from sod2jax.guards import Undecided
+from sod2jax.passes import Change
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
@@ -26,12 +27,14 @@ class Analysis:
       program: the symbolic program.
       classes: its operators by class, its dimensions by kind.
       facts: what Rank and Dimension Propagation found.
+      changes: what the passes did to it.
       ladders: the sizes that buckets are made of.
     """
 
     program: Program
     classes: Summary
     facts: rdp.Facts
+    changes: tuple[Change, ...]
     ladders: Ladders
 
     def __str__(self) -> str:
@@ -57,7 +60,9 @@ def analyse(
     max_executables: int,
     cause: Exception | None = None,
 ) -> Analysis | Undecided:
-    """Traces a function once, classifies its operators, propagates dimensions and chooses buckets.
+    """Traces a function once, classifies its operators, propagates dimensions, transforms.
+
+    The buckets are chosen for the region alone.
 
     With a ``cause`` why there is no symbolic trace, it is unified from traces at concrete sizes.
 
@@ -76,5 +81,6 @@ def analyse(
     if isinstance(program, Undecided):
         return program
     classes = classify.summarize(program.jaxpr)
-    facts = rdp.analyse(program.jaxpr, region)
-    return Analysis(program, classes, facts, ladders)
+    facts = rdp.analyse(program.jaxpr, program.region)
+    program, facts, changes = passes.transform(program, facts)
+    return Analysis(program, classes, facts, changes, ladders)

@@ -15,6 +15,7 @@ def describe(analysis: Analysis, regime: Regime, executables: Sequence[Executabl
     """One program: its stages, its buckets and its masks."""
     lines = [str(analysis)]
     lines += [f"regime: {reason}" for reason in regime.reasons]
+    lines += _changes(analysis)
     lines += ["buckets:"]
     lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
     compiled = [f"  [{e.bucket}] compiled in {e.seconds:.2f} s" for e in executables]
@@ -22,6 +23,15 @@ def describe(analysis: Analysis, regime: Regime, executables: Sequence[Executabl
     if executables:
         lines += _masks(executables[0])
     return "\n".join(lines)
+
+
+def _changes(analysis: Analysis) -> list[str]:
+    found = Counter(map(str, analysis.changes))
+    return ["passes:", *(f"  {text}" + _times(n) for text, n in found.items())] if found else []
+
+
+def _times(count: int) -> str:
+    return f" ({count} times)" if count > 1 else ""
 
 
 def _ladder(ladder: tuple[int, ...] | None) -> str:
@@ -33,9 +43,9 @@ def _masks(executable: Executable) -> list[str]:
     avoided = Counter(str(m) for m in executable.masks if not m.emitted)
     return [
         f"masks: {emitted.total()} inserted",
-        *(f"  {mask}" + (f" ({n} times)" if n > 1 else "") for mask, n in emitted.items()),
+        *(f"  {mask}" + _times(n) for mask, n in emitted.items()),
         f"masks that the fill lattice made unnecessary: {avoided.total()}",
-        *(f"  {mask}" + (f" ({n} times)" if n > 1 else "") for mask, n in avoided.items()),
+        *(f"  {mask}" + _times(n) for mask, n in avoided.items()),
     ]
 
 
