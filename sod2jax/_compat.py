@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax._src import config, core, dtypes, source_info_util
 from jax._src.export import shape_poly
-from jax._src.interpreters import pxla
+from jax._src.interpreters import batching, mlir, pxla
 from jax._src.lax import lax as lax_internal
 from jax._src.lax import utils as lax_utils
 from jax._src.lax.control_flow import loops
@@ -29,6 +29,7 @@ __all__ = [
     "WANT_NUMBERS",
     "InconclusiveDimensionOperation",
     "all_constants",
+    "array_aval",
     "bind",
     "closed_jaxpr",
     "constants",
@@ -48,6 +49,7 @@ __all__ = [
     "listen_for_compiles",
     "literal_array",
     "new_equation",
+    "new_primitive",
     "new_variable",
     "register_host_array",
     "scan_counts",
@@ -57,6 +59,7 @@ __all__ = [
     "source_line",
     "sub_jaxprs",
     "trace_context",
+    "with_constants",
     "with_equations",
     "with_weak_type",
 ]
@@ -112,6 +115,41 @@ def expanded(eqn: JaxprEqn) -> Jaxpr:
     return jax.make_jaxpr(lambda *xs: primitive.expand(*jax.tree.unflatten(primitive.in_tree, xs)))(
         *avals
     )
+
+
+def array_aval(shape: tuple[Any, ...], dtype: Any) -> Any:
+    """The abstract value of an array whose dimensions may be symbolic."""
+    return core.ShapedArray(shape, np.dtype(dtype))
+
+
+def new_primitive(
+    name: str,
+    abstract: Callable[..., Any],
+    meaning: Callable[..., Any],
+    batched: Callable[..., Any],
+) -> Any:
+    """A primitive with one result.
+
+    Args:
+      name: of the primitive.
+      abstract: ``abstract(*avals, **params)`` gives the result's abstract value.
+      meaning: what it computes, in JAX's own operations.
+      batched: its rule under ``vmap``.
+    """
+    primitive = core.Primitive(name)
+    primitive.def_abstract_eval(abstract)
+    primitive.def_impl(meaning)
+    mlir.register_lowering(primitive, mlir.lower_fun(meaning, multiple_results=False))
+    batching.primitive_batchers[primitive] = batched
+    return primitive
+
+
+def with_constants(jaxpr: Jaxpr, constvars: Sequence[Any], consts: Sequence[Any]) -> Jaxpr:
+    """A closed jaxpr with other constants."""
+    if hasattr(jaxpr, "jaxpr") and jaxpr.jaxpr is not jaxpr:  # closed, before jax 0.11
+        inner = jaxpr.jaxpr.replace(constvars=list(constvars))
+        return jaxpr.replace(jaxpr=inner, consts=list(consts))
+    return jaxpr.replace(constvars=list(constvars), consts=list(consts))
 
 
 def new_variable(aval: Any) -> Any:
@@ -179,13 +217,14 @@ def hook_dimensions(
     equal: Callable[[Callable[..., bool], Any, Any], Any],
     truth: Callable[[Any], bool],
     at_least: Callable[[Callable[..., bool], Any, Any], bool],
-    extremum: Callable[[Any, Any], None],
+    extremum: Callable[[Any, Any, bool], None],
 ) -> None:
     """Lets callbacks see what is asked of symbolic dimensions; call once per process.
 
     ``equal(original, a, b)`` answers ``a == b``; ``truth(a)`` answers ``bool(a)``;
     ``at_least(original, a, b)`` answers ``a >= b``, which ``original`` may find inconclusive;
-    ``extremum(a, b)`` is told of every ``max`` and ``min`` that stays symbolic.
+    ``extremum(a, b, settled)`` is told of every ``max`` and ``min``; ``settled`` is whether JAX's
+    own bounds say that a >= b, and false where the result stays symbolic.
     """
     expression: Any = shape_poly._DimExpr
     plain_equal, plain_at_least = expression.__eq__, shape_poly._geq_decision
@@ -197,11 +236,12 @@ def hook_dimensions(
     def geq(a: Any, b: Any, described: Any) -> bool:
         return at_least(lambda x, y: plain_at_least(x, y, described), a, b)
 
-    def watched(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def watched(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def call(a: Any, b: Any) -> Any:
             result = method(a, b)
-            if result is not a and result is not b:
-                extremum(a, b)
+            settled = result is a or result is b
+            larger = a if (result is a) == name.endswith("max") else b
+            extremum(*((a, b) if larger is a or not settled else (b, a)), settled)
             return result
 
         return call
@@ -211,7 +251,7 @@ def hook_dimensions(
     expression.__bool__ = truth
     shape_poly._geq_decision = geq
     for name in ("max", "rmax", "min", "rmin"):
-        setattr(expression, name, watched(getattr(expression, name)))
+        setattr(expression, name, watched(name, getattr(expression, name)))
 
 
 def register_host_array(cls: type) -> None:
@@ -231,10 +271,11 @@ def dim_text(dim: object) -> str:
     return str(dim)
 
 
-def dimensions(texts: Iterable[str], like: Any) -> list[Any]:
-    """JAX dimensions from their text, in the scope of another one."""
+def dimensions(texts: Iterable[str], scope: Any) -> list[Any]:
+    """JAX dimensions from their text, in a scope, or in that of another dimension."""
     joined = ", ".join(texts)
-    return list(jax.export.symbolic_shape(f"({joined},)", scope=like.scope)) if joined else []
+    scope = getattr(scope, "scope", scope)
+    return list(jax.export.symbolic_shape(f"({joined},)", scope=scope)) if joined else []
 
 
 def is_literal(atom: object) -> bool:

@@ -33,6 +33,10 @@ GROUPS: dict[str, tuple[OpClass, str]] = {
         OpClass.ISDO,
         "dim_as_value dimension_size shape_assertion",
     ),
+    "values as shapes": (
+        OpClass.EDO,
+        "value_as_dim",
+    ),
     "constructors": (
         OpClass.ISDO,
         """create_linear create_token empty empty2 empty_ref iota iota_2x32_shape

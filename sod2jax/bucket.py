@@ -16,6 +16,7 @@ from sod2jax.region import Region
 
 _ALIGN = 8  # edges are multiples of this where the range is wide enough
 _SMALLEST = 16  # first size of a ladder that grows on demand
+_MEASURED_SIZES = 4  # sizes of symbols that a program measures, at least
 _MOST_EDGES = 512  # candidate edges of the ladder search
 
 
@@ -115,6 +116,23 @@ def choose(region: Region, given: Mapping[str, tuple[int, ...]], max_executables
     ladders |= {n: _best(lo, hi, most)[counts[n] - 1][1] for n, (lo, hi) in free.items()}
     ladders |= given
     return Ladders(tuple(sorted(ladders.items())))
+
+
+def extended(ladders: Ladders, region: Region, max_executables: int) -> Ladders:
+    """Ladders with more symbols, for a part of a program that knows more sizes.
+
+    The new symbols share what the others leave of ``max_executables``, or have 4 sizes, if that is
+    more; one without an upper bound grows on demand.
+    """
+    before = dict(ladders.sizes)
+    fixed = math.prod(len(ladder or ()) or 1 for ladder in before.values())
+    most = max(_MEASURED_SIZES, max_executables // fixed)
+    new = {n: (max(lo, 1), hi) for n, lo, hi in region.ranges if n not in before}
+    free = {n: (lo, hi) for n, (lo, hi) in new.items() if hi is not None}
+    counts = _share(free, most)
+    found = {n: _best(lo, hi, most)[counts[n] - 1][1] for n, (lo, hi) in free.items()}
+    kept = {n: ladder for n, ladder in before.items() if n in region.names}
+    return Ladders(tuple(sorted({**dict.fromkeys(new), **kept, **found}.items())))
 
 
 def _cut(ladder: tuple[int, ...], low: int, high: int | None) -> tuple[int, ...]:

@@ -129,7 +129,7 @@ def check(
     if found is None or not regime.symbols:
         raise SpecError("there is nothing to check: the call runs with its exact shape")
     rng = np.random.default_rng(seed)
-    ladders = dict(found[1].analysis.ladders.sizes)
+    ladders = dict(found.specialisation.analysis.ladders.sizes)
     points = list(_points(regime.region, ladders, samples, rng))
     dynamic = dict(zip(order, regime.leaves, strict=True))
     inputs = [_inputs(args, kwargs, dynamic, point, rng) for point in points]

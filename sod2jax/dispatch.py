@@ -55,7 +55,7 @@ class CallPlan:
         if executable.bucket == self.bucket:
             return self.waste
         sizes = dict(zip(self.program.symbols, map(int, self.sizes), strict=True))
-        return _waste(self.program, self.dynamic, sizes, executable.in_shapes)
+        return waste(self.program, self.dynamic, sizes, executable.in_shapes)
 
 
 def plan_call(
@@ -78,13 +78,14 @@ def plan_call(
         out_shapes=tuple(
             tuple(int(dims.evaluate(d, sizes)) for d in shape) for shape in program.out_shapes
         ),
-        waste=_waste(program, symbolic, sizes, shapes),
+        waste=waste(program, symbolic, sizes, shapes),
     )
 
 
-def _waste(
+def waste(
     program: Program, symbolic: Sequence[int], sizes: dict[str, int], shapes: Sequence[Any]
 ) -> float:
+    """Padded over true elements of the inputs ``symbolic``, minus 1."""
     true = sum(math.prod(dims.evaluate(d, sizes) for d in program.in_shapes[k]) for k in symbolic)
     padded = sum(math.prod(shapes[k]) for k in symbolic)
     return padded / true - 1 if true else 0.0

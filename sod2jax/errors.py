@@ -19,6 +19,10 @@ class TraceError(Sod2jaxError, TypeError):
     """The function cannot be traced with symbolic dimensions."""
 
 
+class DataDependentSizeError(TraceError):
+    """A size depends on values, where no program can be made that measures it."""
+
+
 class StateError(Sod2jaxError, RuntimeError):
     """A function changes an argument in a way that cannot come back to the caller."""
 

@@ -29,13 +29,14 @@ import numpy as np
 
 from sod2jax import _compat, dims, hooks, numeric, polyfill, region
 from sod2jax.dims import Dim
-from sod2jax.region import Region
+from sod2jax.region import Constraint, Region
 
 # Parts of JAX whose Python code decides by size, as users' code does.
 _LIBRARY = tuple(
     os.sep + os.path.join("jax", "_src", part)
     for part in ("numpy", "scipy", "nn", "image", "random", "ops")
 )
+_LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
 _JAX = os.path.dirname(jax.__file__) + os.sep
 
 # Packages that ask for the class or the hash of a size for reasons of their own.
@@ -71,8 +72,34 @@ class Decision:
         left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
         return left == right if self.op == "==" else left >= right
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that it is about."""
+        return dims.symbols_of(self.left) | dims.symbols_of(self.right)
+
+    @property
+    def negated(self) -> Decision:
+        """The comparison that is true where this one, a ``>=``, is false."""
+        return Decision(dims.normalise(self.right - 1), ">=", self.left, self.source)
+
     def __str__(self) -> str:
         return f"{self.left} {self.op} {self.right} at {self.source}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a trace may rely on of sizes that depend on values.
+
+    Attributes:
+      fixed: what some of them are, by their symbols.
+      limits: relations between them.
+    """
+
+    fixed: tuple[tuple[str, Dim], ...] = ()
+    limits: tuple[Constraint, ...] = ()
+
+
+NOTHING_KNOWN = Known()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,13 +125,19 @@ class Recorder:
 
     Attributes:
       area: the region that the trace is for.
-      guards: equalities that were answered False, though some sizes make them true.
+      scope: of the symbols, for JAX.
+      known: what is known of sizes that depend on values.
+      measured: symbols of the sizes that depend on values, in the order of their making.
+      guards: comparisons that were answered False, though some sizes make them true.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
     """
 
     area: Region
-    guards: dict[tuple[Dim, Dim], Decision] = dataclasses.field(default_factory=dict)
+    scope: Any = None
+    known: Known = NOTHING_KNOWN
+    measured: list[str] = dataclasses.field(default_factory=list)
+    guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
     undecided: Decision | None = None
     extremum: Decision | None = None
     busy: bool = False
@@ -112,19 +145,31 @@ class Recorder:
     @property
     def doubtful(self) -> Decision | None:
         """The decision that most likely made a trace fail, if it made any."""
-        last = next(reversed(self.guards.values()), None)
+        last = next(reversed([g for g in self.guards.values() if not self.is_late(g)]), None)
         return self.undecided or self.extremum or last
+
+    def is_late(self, decision: Decision) -> bool:
+        """Whether a decision is about a size that is known only after a part of the program ran."""
+        return not decision.symbols.isdisjoint(self.measured)
+
+    def assume(self, decision: Decision) -> bool:
+        """Answers a ``>=`` about such a size as large sizes do; the run will tell."""
+        sizes = {n: max(lo, _LARGE) if hi is None else hi for n, lo, hi in self.area.ranges}
+        answer = decision.answer(sizes)
+        guard = decision.negated if answer else decision
+        self.guards.setdefault((guard.left, guard.op, guard.right), guard)
+        return answer
 
 
 _active = threading.local()
 
 
 @contextlib.contextmanager
-def recording(area: Region) -> Iterator[Recorder]:
+def recording(area: Region, scope: Any = None, known: Known = NOTHING_KNOWN) -> Iterator[Recorder]:
     """Records the decisions that this thread's trace makes inside the block."""
     _install()
     outer = getattr(_active, "recorder", None)
-    recorder = _active.recorder = Recorder(area)
+    recorder = _active.recorder = Recorder(area, scope, known)
     try:
         with hooks.placed((*numeric.HOOKS, *polyfill.HOOKS), area):
             yield recorder
@@ -132,8 +177,13 @@ def recording(area: Region) -> Iterator[Recorder]:
         _active.recorder = outer
 
 
+def active() -> Recorder | None:
+    """The recorder of this thread's trace; None outside of traces."""
+    return getattr(_active, "recorder", None)
+
+
 def _recorder() -> Recorder | None:
-    recorder = getattr(_active, "recorder", None)
+    recorder = active()
     return None if recorder is None or recorder.busy else recorder
 
 
@@ -279,17 +329,32 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
             return True
         if found.high is not None and found.high < 0:
             return False
-        recorder.undecided = Decision(left, ">=", right, _user_line())
+        decision = Decision(left, ">=", right, _user_line())
+        if recorder.is_late(decision):
+            return recorder.assume(decision)
+        recorder.undecided = decision
         raise _compat.InconclusiveDimensionOperation(
             f"'{left} >= {right}' holds for some sizes of {recorder.area} and not for others"
         )
 
 
-def _extremum(a: Any, b: Any) -> None:
+def _extremum(a: Any, b: Any, settled: bool) -> None:
     recorder = _recorder()
-    if recorder is not None:
-        with _busy(recorder):
-            recorder.extremum = Decision(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+    if recorder is None:
+        return
+    with _busy(recorder):
+        decision = Decision(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+        if recorder.is_late(decision):
+            if settled and _is_doubtful(decision, recorder.area):
+                recorder.guards.setdefault(decision, decision.negated)
+        elif not settled:
+            recorder.extremum = decision
+
+
+def _is_doubtful(decision: Decision, area: Region) -> bool:
+    """JAX takes every symbol to be 1 at least; a size that depends on values may be 0."""
+    low = region.bounds(dims.normalise(decision.left - decision.right), area).low
+    return low is None or low < 0
 
 
 def _is_dimension(value: Any) -> bool:

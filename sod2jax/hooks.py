@@ -52,6 +52,11 @@ def placed(hooks: Sequence[Hook], area: Region) -> Iterator[None]:
         _count(-1, hooks)
 
 
+def widen(area: Region) -> None:
+    """The region of this thread's trace has grown by a symbol."""
+    _tracing.area = area
+
+
 def _count(change: int, hooks: Sequence[Hook]) -> None:
     """Puts the hooks in place for the first trace, and takes them away after the last."""
     global _inside

@@ -11,15 +11,32 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import tqdm
 
 from sod2jax import memory, report, variables
 from sod2jax.bucket import Bucket
-from sod2jax.errors import ExactFallbackWarning, SpecError, TraceError, UnsupportedPrimitiveError
+from sod2jax.calls import Call
+from sod2jax.errors import (
+    DataDependentSizeError,
+    ExactFallbackWarning,
+    SpecError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
 from sod2jax.options import Options, Specs
 from sod2jax.pipeline import Analysis
 from sod2jax.planner import Planner
+from sod2jax.specialise import Plan
+from sod2jax.staged import MeasuredPlan
 from sod2jax.stats import Counters, Stats
+
+_MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one found
+
+
+class _Exact(Exception):
+    """A call has to run with its exact shapes."""
 
 
 class OptimizedFunction:
@@ -40,6 +57,7 @@ class OptimizedFunction:
         traced = variables.returning_updates(fun)
         self.planner = Planner(traced, self._name, options, self._counters, self._fall_back)
         self._fallback_reasons: list[str] = []
+        self._measures = False
         self._exact = jax.jit(
             traced,
             static_argnums=options.static_argnums or None,
@@ -77,18 +95,43 @@ class OptimizedFunction:
         found = None if debugs() else self.planner.plan(call)
         if found is None:
             return self._run_exact(args, kwargs)
-        plan, specialisation = found
         try:
-            executable = specialisation.executables.get(plan.bucket)
-        except UnsupportedPrimitiveError as error:
-            self.planner.give_up(specialisation, error)
+            if isinstance(found.call, MeasuredPlan):
+                return self._run_measured(call, found, poison)
+            executable = found.specialisation.executables.get(found.call.bucket)
+        except _Exact:
             return self._run_exact(args, kwargs)
-        self._counters.hit(executable.bucket, plan.waste_in(executable))
-        return plan(call.leaves, executable, poison)
+        except UnsupportedPrimitiveError as error:
+            self.planner.give_up(found.specialisation, error)
+            return self._run_exact(args, kwargs)
+        self._counters.hit(executable.bucket, found.call.waste_in(executable))
+        return found.call(call.leaves, executable, poison)
+
+    def _run_measured(self, call: Call, found: Plan | None, poison: bool) -> Any:
+        """Runs a program that measures sizes; again by another one where they do not fit it.
+
+        Raises:
+          _Exact: no program can be made for the sizes.
+        """
+        for _ in range(_MOST_RUNS):
+            if found is None:
+                break
+            outcome = found.call(call.leaves, found.specialisation.lookups, poison)
+            if outcome.holds:
+                self._counters.hit(found.call.bucket, found.call.waste)
+                return outcome.result
+            found = self.planner.replan(call, found, outcome)
+        raise _Exact
 
     def _run_exact(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """With exact shapes; step by step where sizes depend on values."""
         self._counters.add(exact_fallbacks=1)
-        return self._exact(*args, **kwargs)
+        if not self._measures:
+            try:
+                return self._exact(*args, **kwargs)
+            except DataDependentSizeError:
+                self._measures = True
+        return self._fun(*jax.tree.map(_on_device, args), **jax.tree.map(_on_device, dict(kwargs)))
 
     def _fall_back(self, error: Exception) -> None:
         """Warns once per reason, or raises if the user wants no exact-shape executables."""
@@ -117,7 +160,7 @@ class OptimizedFunction:
             raise TraceError(
                 f"{self._name} runs with exact shapes: {'; '.join(self._fallback_reasons)}"
             )
-        return found[1].analysis
+        return found.specialisation.analysis
 
     def compile(self, *args: Any, **kwargs: Any) -> OptimizedFunction:
         """Compiles every bucket for arguments like these, several at a time; returns the function.
@@ -131,15 +174,15 @@ class OptimizedFunction:
         found = self.planner.plan(self.planner.read(args, kwargs))
         if found is None:
             return self
-        plan, specialisation = found
+        specialisation = found.specialisation
         self.planner.check_sizes(specialisation)
-        buckets = specialisation.analysis.ladders.buckets or (plan.bucket,)
+        buckets = specialisation.buckets(found.call.bucket)
         bar = tqdm.tqdm(
             total=len(buckets), desc=f"compile {self._name}", unit="bucket", disable=None
         )
         try:
             with bar, ThreadPoolExecutor() as pool:
-                for _ in pool.map(specialisation.executables.get, reversed(buckets)):
+                for _ in pool.map(lambda job: job[0].get(job[1]), reversed(buckets)):
                     bar.update()
         except UnsupportedPrimitiveError as error:
             self.planner.give_up(specialisation, error)
@@ -151,13 +194,13 @@ class OptimizedFunction:
     def buckets(self) -> tuple[Bucket, ...]:
         """The buckets chosen so far: those of bounded symbols, and those that grew on demand."""
         chosen = {b for s in self.planner.specialisations for b in s.analysis.ladders.buckets}
-        chosen |= {e.bucket for s in self.planner.specialisations for e in s.executables.ready}
+        chosen |= {e.bucket for s in self.planner.specialisations for e in s.ready}
         return tuple(sorted(chosen, key=lambda b: b.sizes))
 
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
         """The bucket that would serve a call; None if it would run with exact shapes."""
         found = self.planner.plan(self.planner.read(args, kwargs))
-        return None if found is None else found[0].bucket
+        return None if found is None else found.call.bucket
 
     def memory_plan(self, bucket: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
         """The memory plan of a compiled bucket, in bytes, beside XLA's own figures.
@@ -168,7 +211,7 @@ class OptimizedFunction:
         Raises:
           SpecError: no executable of that bucket has been compiled.
         """
-        ready = [e for s in self.planner.specialisations for e in s.executables.ready]
+        ready = [e for s in self.planner.specialisations for e in s.ready]
         for executable in ready:
             sizes = dict(executable.bucket)
             if bucket == executable.bucket or bucket == sizes or [bucket] == list(sizes.values()):
@@ -185,10 +228,14 @@ class OptimizedFunction:
     def explain(self) -> str:
         """A report of every stage: programs, operator classes, buckets, masks and reasons."""
         parts = [
-            report.describe(s.analysis, s.regime, s.executables.ready)
-            for s in self.planner.specialisations
+            report.describe(s.analysis, s.regime, s.ready) for s in self.planner.specialisations
         ]
         return report.document(self._name, parts, self._fallback_reasons, self.stats())
+
+
+def _on_device(leaf: Any) -> Any:
+    """JAX's dtypes for what NumPy hands in, as under ``jax.jit``."""
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
 def debugs() -> bool:
@@ -216,6 +263,7 @@ def optimize(
     static_argnums: int | Sequence[int] | None = None,
     static_argnames: str | Sequence[str] | None = None,
     on_unsupported: str = "exact",
+    cut: str = "auto",
     poison: bool = False,
 ) -> Any:
     """Lets a function written for exact shapes run at any shape, exactly, from few executables.
@@ -239,6 +287,10 @@ def optimize(
       static_argnames: as for ``jax.jit``.
       on_unsupported: "exact" runs what has no exact padded form through exact-shape executables,
         with one warning; "error" raises instead.
+      cut: where a size depends on values (see ``sod2jax.numpy``), "never" goes on in the same
+        executable, padded to the largest size that there can be; "always" waits for the size and
+        goes on in the bucket that holds it; "auto" does what costs less. A size without an upper
+        bound is waited for in any case.
       poison: fills input padding with NaN and the largest integers, for tests and debugging.
 
     Returns:
@@ -255,6 +307,7 @@ def optimize(
         static_argnums=static_argnums,
         static_argnames=static_argnames,
         on_unsupported=on_unsupported,
+        cut=cut,
         poison=poison,
     )
     if fun is None:

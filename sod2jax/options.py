@@ -13,6 +13,7 @@ from sod2jax.region import Constraint
 
 Specs = Sequence[Any] | Mapping[str, Any] | None
 _ON_UNSUPPORTED = ("exact", "error")
+_CUT = ("auto", "always", "never")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Options:
     static_argnums: tuple[int, ...] = ()
     static_argnames: tuple[str, ...] = ()
     on_unsupported: str = "exact"
+    cut: str = "auto"
     poison: bool = False
 
     @classmethod
@@ -39,6 +41,7 @@ class Options:
         static_argnums: int | Sequence[int] | None,
         static_argnames: str | Sequence[str] | None,
         on_unsupported: str,
+        cut: str,
         poison: bool,
     ) -> Options:
         """Reads the arguments of the decorator.
@@ -61,6 +64,8 @@ class Options:
             raise SpecError(
                 f"on_unsupported must be one of {_ON_UNSUPPORTED}; got {on_unsupported!r}"
             )
+        if cut not in _CUT:
+            raise SpecError(f"cut must be one of {_CUT}; got {cut!r}")
         return cls(
             shapes=shapes,
             constraints=tuple(map(Constraint.parse, constraints)),
@@ -69,6 +74,7 @@ class Options:
             static_argnums=_tuple(static_argnums, int),
             static_argnames=_tuple(static_argnames, str),
             on_unsupported=on_unsupported,
+            cut=cut,
             poison=poison,
         )
 

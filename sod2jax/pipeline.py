@@ -6,17 +6,41 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sod2jax import bucket, classify, passes, rdp
+from sod2jax import bucket, classify, cut, passes, rdp
 from sod2jax.bucket import Bucket, Ladders
 from sod2jax.classify import Summary
 from sod2jax.compile import Executable, compile_bucket
-from sod2jax.guards import Undecided
+from sod2jax.cut import Part
+from sod2jax.guards import NOTHING_KNOWN, Known, Undecided
 from sod2jax.passes import Change
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
 from sod2jax.trace import trace
 from sod2jax.unify import unify
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AnalysedPart:
+    """A part of a program, all of it if it was not cut, and what is known of it.
+
+    Attributes:
+      part: the piece of the program.
+      facts: what Rank and Dimension Propagation found.
+      ladders: the sizes that its buckets are made of.
+    """
+
+    part: Part
+    facts: rdp.Facts
+    ladders: Ladders
+
+    def compile(self, chosen: Bucket) -> Executable:
+        """Rewrites, lowers and compiles one bucket.
+
+        Raises:
+          UnsupportedPrimitiveError: a primitive has no exact padded form.
+        """
+        return compile_bucket(self.part.program, chosen, self.facts.value_range)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +53,7 @@ class Analysis:
       facts: what Rank and Dimension Propagation found.
       changes: what the passes did to it.
       ladders: the sizes that buckets are made of.
+      parts: the program cut where it measures sizes; itself in one part if it is not cut.
     """
 
     program: Program
@@ -36,17 +61,10 @@ class Analysis:
     facts: rdp.Facts
     changes: tuple[Change, ...]
     ladders: Ladders
+    parts: tuple[AnalysedPart, ...]
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
-
-    def compile(self, chosen: Bucket) -> Executable:
-        """Rewrites, lowers and compiles one bucket.
-
-        Raises:
-          UnsupportedPrimitiveError: a primitive has no exact padded form.
-        """
-        return compile_bucket(self.program, chosen, self.facts.value_range)
 
 
 def analyse(
@@ -58,7 +76,9 @@ def analyse(
     name: str,
     buckets: Mapping[str, tuple[int, ...]],
     max_executables: int,
+    cut_sizes: str = "auto",
     cause: Exception | None = None,
+    known: Known = NOTHING_KNOWN,
 ) -> Analysis | Undecided:
     """Traces a function once, classifies its operators, propagates dimensions, transforms.
 
@@ -75,12 +95,30 @@ def analyse(
     """
     ladders = bucket.choose(region, buckets, max_executables)
     if cause is None:
-        program = trace(fun, arguments, leaves, region, name)
+        program = trace(fun, arguments, leaves, region, name, known=known)
     else:
         program = unify(fun, arguments, leaves, region, name, cause)
     if isinstance(program, Undecided):
         return program
-    classes = classify.summarize(program.jaxpr)
-    facts = rdp.analyse(program.jaxpr, program.region)
+    classes = classify.summarize(program.jaxpr, program.value_symbols)
+    facts = rdp.analyse(program.jaxpr, program.region, program.value_symbols)
     program, facts, changes = passes.transform(program, facts)
-    return Analysis(program, classes, facts, changes, ladders)
+    parts = _parts(program, facts, ladders, max_executables, cut_sizes)
+    return Analysis(program, classes, facts, changes, ladders, parts)
+
+
+def _parts(
+    program: Program, facts: rdp.Facts, ladders: Ladders, max_executables: int, cut_sizes: str
+) -> tuple[AnalysedPart, ...]:
+    cuts = cut.places(program, ladders, cut_sizes)
+    if not cuts:
+        return (AnalysedPart(cut.whole(program), facts, ladders),)
+    found = []
+    for part in cut.cut(program, cuts):
+        piece = part.program
+        known = piece.region.restricted(piece.symbols)
+        ladders = bucket.extended(ladders, known, max_executables)
+        found.append(
+            AnalysedPart(part, rdp.analyse(piece.jaxpr, piece.region, piece.value_symbols), ladders)
+        )
+    return tuple(found)

@@ -11,48 +11,28 @@ from sod2jax import dims, dispatch, pipeline, regimes, rewrite
 from sod2jax.bucket import Bucket
 from sod2jax.calls import Call, Caller
 from sod2jax.compile import Executable
-from sod2jax.dispatch import CallPlan
 from sod2jax.errors import (
-    InvariantError,
     ShapeError,
     SpecError,
     TraceError,
     UnsupportedPrimitiveError,
 )
 from sod2jax.executables import Executables
-from sod2jax.guards import Undecided
+from sod2jax.guards import NOTHING_KNOWN, Undecided
 from sod2jax.learn import Learner
 from sod2jax.options import Options
-from sod2jax.pipeline import Analysis
+from sod2jax.pipeline import AnalysedPart
 from sod2jax.program import Program
 from sod2jax.regimes import Regime
 from sod2jax.region import Constraint, Region
 from sod2jax.signature import Leaf, leaves_of, spec_of
+from sod2jax.specialise import Plan, Specialisation, bucket_of
+from sod2jax.staged import Outcome, plan_measured
 from sod2jax.stats import Counters
 
 _MOST_REGIMES = 8  # programs that one tree of arguments may split into
 _UNPLANNED = object()
 _MOST_CHECKED = 512  # sizes that `compile` checks ahead of time in programs that need that
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Specialisation:
-    """One program with its executables.
-
-    Attributes:
-      key: the tree, static arguments and regime that it serves.
-      regime: the shapes it was traced for.
-      analysis: the program and what is known of it.
-      executables: its compiled buckets.
-    """
-
-    key: Any
-    regime: Regime
-    analysis: Analysis
-    executables: Executables
-
-
-Plan = tuple[CallPlan, Specialisation]
 
 
 class Planner:
@@ -117,26 +97,47 @@ class Planner:
             found = dict.fromkeys(self._traced.values())
             return [s for s in found if isinstance(s, Specialisation)]
 
-    def _make_plan(self, call: Call) -> Plan | None:
+    def _make_plan(self, call: Call, regime: Regime | None = None) -> Plan | None:
         arguments, order, function = self._caller.named(call)
         leaves = self._leaves(call, arguments)
         if any(leaf.is_empty for leaf in leaves):
             return None
-        regime = self._base(leaves)
-        _check_range(self._name, leaves, regime.region, regime.sizes)
+        values = list(arguments.values())
         with self._lock:
-            found, regime = self._search(call, regime, list(arguments.values()), function)
+            if regime is not None:
+                found, regime = self._find(call, regime, values, function, numbers=True)
+            else:
+                regime = self._base(leaves)
+                _check_range(self._name, leaves, regime.region, regime.sizes)
+                found, regime = self._search(call, regime, values, function)
         if found is None:
             return None
         program, sizes = found.analysis.program, regime.sizes
         constants = self._constants(program, sizes)
         if constants is None:
             return None
-        bucket = found.analysis.ladders.bucket(sizes)
-        if bucket is None:
-            raise InvariantError(f"no bucket of {found.analysis.ladders} holds {sizes}")
+        bucket = bucket_of(found.analysis.ladders, sizes)
         shapes = rewrite.padded_shapes(program, program.region.below(bucket))
-        return dispatch.plan_call(program, bucket, sizes, order, shapes, constants), found
+        if program.measured:
+            plan = plan_measured(program, bucket, sizes, order, shapes)
+        else:
+            plan = dispatch.plan_call(program, bucket, sizes, order, shapes, constants)
+        return Plan(plan, found, regime)
+
+    def replan(self, call: Call, plan: Plan, outcome: Outcome) -> Plan | None:
+        """The plan for a call whose run measured sizes that its program was not made for.
+
+        Raises:
+          ShapeError: a size is over the maximum that the function gave for it.
+        """
+        if outcome.decision is not None:
+            regime = plan.regime.decided(outcome.decision, outcome.measured)
+        elif plan.regime.known == NOTHING_KNOWN:
+            raise ShapeError(_over_maximum(plan.specialisation.analysis.program, outcome.measured))
+        else:
+            regime = dataclasses.replace(plan.regime, known=NOTHING_KNOWN)
+        made = self._plans[call.key] = self._make_plan(call, regime)
+        return made
 
     def check_sizes(self, specialisation: Specialisation) -> None:
         """Checks all sizes of a program that was unified from concrete traces, if they are few."""
@@ -236,7 +237,9 @@ class Planner:
             if found is None:
                 return None, regime
             if isinstance(found, Specialisation):
-                decision = regimes.violated(found.analysis.program.guards, regime.sizes)
+                program = found.analysis.program
+                early = [guard for guard in program.guards if guard.symbols <= set(program.symbols)]
+                decision = regimes.violated(early, regime.sizes)
                 if decision is None:
                     return found, regime
             else:
@@ -300,7 +303,9 @@ class Planner:
                 name=self._name,
                 buckets=options.buckets,
                 max_executables=options.max_executables,
+                cut_sizes=options.cut,
                 cause=cause,
+                known=regime.known,
             )
         except UnsupportedPrimitiveError as error:
             self._refused(error)
@@ -310,13 +315,16 @@ class Planner:
         if isinstance(analysis, Undecided):
             return analysis
 
+        return Specialisation(key, regime, analysis, tuple(map(self._executables, analysis.parts)))
+
+    def _executables(self, part: AnalysedPart) -> Executables:
         def build(bucket: Bucket) -> Executable:
-            executable = analysis.compile(bucket)
+            executable = part.compile(bucket)
             self._counters.add(compiles=1, compile_seconds=executable.seconds)
             return executable
 
-        executables = Executables(build, options.max_executables)
-        return Specialisation(key, regime, analysis, executables)
+        limit = max(self._options.max_executables, len(part.ladders.buckets))
+        return Executables(build, limit)
 
 
 def _check_range(
@@ -329,6 +337,14 @@ def _check_range(
         if not constraint.holds(sizes):
             used = ", ".join(f"{n} = {sizes[n]}" for n in sorted(constraint.symbols))
             raise ShapeError(f"the call of {name} violates the constraint '{constraint}': {used}")
+
+
+def _over_maximum(program: Program, measured: Mapping[str, int]) -> str:
+    return (
+        f"{program.name} measured the sizes "
+        f"{', '.join(f'{n} = {size}' for n, size in measured.items())}, outside of "
+        f"{program.region}: raise the maximum that was given with them, or leave it out"
+    )
 
 
 def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: int | None) -> str:

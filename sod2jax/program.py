@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import sympy
+
 from sod2jax import dims
 from sod2jax.dims import Dim
 from sod2jax.guards import Decision
@@ -23,7 +25,9 @@ class Program:
       in_names: how a user would write each input, such as ``x['mask']``.
       out_tree: structure of the result.
       region: the sizes that the symbols may take.
-      guards: equalities of sizes that the trace took for false.
+      guards: comparisons of sizes that the trace took for false.
+      measured: the dimensions whose true sizes the program computes, in the order of its last
+        outputs, which are those sizes.
       numbers: where it was unified from concrete traces, gives the constants that vary with the
         sizes (see ``unify.Numbers``); they are its last inputs.
     """
@@ -35,6 +39,7 @@ class Program:
     out_tree: Any
     region: Region
     guards: tuple[Decision, ...] = ()
+    measured: tuple[Dim, ...] = ()
     numbers: Any = None
 
     @property
@@ -48,9 +53,14 @@ class Program:
         return tuple(_shape(atom) for atom in self.jaxpr.outvars)
 
     @property
+    def value_symbols(self) -> frozenset[str]:
+        """The symbols whose true sizes the program computes."""
+        return frozenset(str(dim) for dim in self.measured if isinstance(dim, sympy.Symbol))
+
+    @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols, sorted: the order of the vector of true sizes."""
-        return self.region.names
+        """The symbols known before it runs, sorted: the order of the vector of true sizes."""
+        return tuple(name for name in self.region.names if name not in self.value_symbols)
 
     def __str__(self) -> str:
         inputs = [

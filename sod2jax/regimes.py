@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import sympy
@@ -15,7 +16,7 @@ import sympy
 from sod2jax import dims
 from sod2jax.dims import Dim
 from sod2jax.errors import SpecError
-from sod2jax.guards import Decision
+from sod2jax.guards import NOTHING_KNOWN, Decision, Known
 from sod2jax.region import Constraint, Region
 from sod2jax.signature import Leaf, solve
 
@@ -28,16 +29,18 @@ class Regime:
       leaves: the arrays of a call, with their symbolic shapes here.
       constraints: what is known of the symbols.
       reasons: the decisions that led here, with their answers.
+      known: what is taken for known of sizes that depend on values; checked after each run.
     """
 
     leaves: tuple[Leaf, ...]
     constraints: tuple[Constraint, ...]
     reasons: tuple[str, ...] = ()
+    known: Known = NOTHING_KNOWN
 
     @property
     def key(self) -> Any:
         """Equal for calls that one trace serves."""
-        return tuple(leaf.key for leaf in self.leaves), self.constraints
+        return tuple(leaf.key for leaf in self.leaves), self.constraints, self.known
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -55,12 +58,22 @@ class Regime:
         """The symbols' sizes in the call that the leaves come from."""
         return solve(self.leaves)
 
-    def decided(self, decision: Decision) -> Regime:
-        """The part of the regime where a decision has the answer that the call's sizes give."""
-        sizes = self.sizes
+    def decided(
+        self, decision: Decision, measured: Mapping[str, int] = MappingProxyType({})
+    ) -> Regime:
+        """The part of the regime where a decision has the answer that the call's sizes give.
+
+        Args:
+          decision: what was decided.
+          measured: sizes that depend on values, in the order in which the program makes them.
+        """
+        sizes = {**self.sizes, **measured}
         answer = decision.answer(sizes)
         reason = f"{decision.left} {decision.op} {decision.right} is {answer} at {decision.source}"
-        if decision.op == "==":
+        if not decision.symbols.isdisjoint(measured):
+            known = _learned(self.known, decision, sizes, list(measured))
+            narrowed = dataclasses.replace(self, known=known)
+        elif decision.op == "==":
             narrowed = self.substitute(_solution(decision, sizes))
         elif answer:
             narrowed = self._constrain(Constraint.of(decision.left, ">=", decision.right))
@@ -98,6 +111,21 @@ def _replace(dim: Any, pairs: Any) -> Dim:
     return dim if isinstance(dim, int) else dims.normalise(dim.subs(pairs, simultaneous=True))
 
 
+def _learned(
+    known: Known, decision: Decision, sizes: Mapping[str, int], order: Sequence[str]
+) -> Known:
+    """What a violated guard teaches of sizes that depend on values: it holds."""
+    late = [name for name in order if name in decision.symbols]
+    if decision.op == ">=" and (len(late) < len(decision.symbols) or sizes[late[-1]]):
+        limit = Constraint.of(decision.left, ">=", decision.right)
+        return dataclasses.replace(known, limits=(*known.limits, limit))
+    name = late[-1]  # the one made last may be given by those before it
+    solved = {}
+    if decision.op == "==":
+        solved = _isolate(sympy.expand(sympy.sympify(decision.left) - decision.right), [name]) or {}
+    return dataclasses.replace(known, fixed=(*known.fixed, (name, solved.get(name, sizes[name]))))
+
+
 def _solution(decision: Decision, sizes: Mapping[str, int]) -> dict[str, Dim]:
     """Values of symbols that make an equality true by construction, around the call's sizes."""
     difference = sympy.expand(sympy.sympify(decision.left) - decision.right)
@@ -107,9 +135,10 @@ def _solution(decision: Decision, sizes: Mapping[str, int]) -> dict[str, Dim]:
     return {name: sizes[name] for name in dims.symbols_of(dims.normalise(difference))}
 
 
-def _isolate(difference: Any) -> dict[str, Dim] | None:
+def _isolate(difference: Any, names: Sequence[str] | None = None) -> dict[str, Dim] | None:
     """A symbol that the equality gives in terms of the others: ``n - 1``, ``m - 2*n``."""
-    for symbol in sorted(difference.free_symbols, key=str):
+    symbols = difference.free_symbols if names is None else map(dims.symbol, names)
+    for symbol in sorted(symbols, key=str):
         slope = difference.coeff(symbol, 1)
         rest = sympy.expand(difference - slope * symbol)
         if slope in (1, -1) and symbol not in rest.free_symbols:

@@ -126,14 +126,48 @@ class Region:
         return next((low, high) for n, low, high in self.ranges if n == name)
 
     def below(self, sizes: Mapping[str, int]) -> Region:
-        """The part of the region whose sizes are at most those given."""
-        return dataclasses.replace(
+        """The part of the region whose sizes are at most those given.
+
+        A symbol that is not among them gets the bound that the others leave it.
+        """
+        region = dataclasses.replace(
             self,
-            ranges=tuple(
-                (n, lo, min(sizes[n], hi if hi is not None else sizes[n]))
-                for n, lo, hi in self.ranges
-            ),
+            ranges=tuple((n, lo, _least(hi, sizes.get(n))) for n, lo, hi in self.ranges),
         )
+        for name in self.names:
+            if name not in sizes:
+                region = region._bounded(name)
+        return region
+
+    def with_symbol(
+        self, name: str, most: Dim | None, constraints: Iterable[Constraint] = ()
+    ) -> Region:
+        """The region with one more symbol, from 0 to ``most``, and what else is known of it."""
+        bound = [] if most is None else [Constraint.of(most, ">=", dims.symbol(name))]
+        known: dict[str, list] = {n: [lo, hi] for n, lo, hi in self.ranges}
+        known[name] = [0, None]
+        rest = [c for c in (*bound, *constraints) if not _tighten(known, c)]
+        ranges = tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items()))
+        return Region(ranges, (*self.constraints, *rest))._bounded(name)
+
+    def restricted(self, names: Iterable[str]) -> Region:
+        """What the region says of some of its symbols alone."""
+        kept = frozenset(names)
+        return Region(
+            tuple(span for span in self.ranges if span[0] in kept),
+            tuple(c for c in self.constraints if c.symbols <= kept),
+        )
+
+    def _bounded(self, name: str) -> Region:
+        """Gives a symbol the upper bound that linear constraints leave it, if it is tighter."""
+        symbol, high = dims.symbol(name), self.range(name)[1]
+        others = self.restricted(set(self.names) - {name})
+        for constraint in self.constraints:
+            rest = dims.normalise(sympy.sympify(constraint.left) - constraint.right + symbol)
+            if name in constraint.symbols and name not in dims.symbols_of(rest):
+                high = _least(high, bounds(rest, others).high)
+        ranges = tuple((n, lo, high if n == name else hi) for n, lo, hi in self.ranges)
+        return dataclasses.replace(self, ranges=ranges)
 
     def contains(self, sizes: Mapping[str, int]) -> bool:
         """Whether a point lies inside."""
@@ -152,6 +186,10 @@ class Region:
     def __str__(self) -> str:
         shown = [f"{lo} <= {n}" + ("" if hi is None else f" <= {hi}") for n, lo, hi in self.ranges]
         return ", ".join([*shown, *map(str, self.constraints)]) or "no symbols"
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else min(a, b)
 
 
 def _tighten(known: dict[str, list], constraint: Constraint) -> bool:

@@ -11,8 +11,9 @@ import jax
 from jax import export
 
 from sod2jax import _compat, dims, guards, numeric
+from sod2jax import measured as sizes
 from sod2jax.errors import StateError, TraceError
-from sod2jax.guards import Undecided
+from sod2jax.guards import NOTHING_KNOWN, Known, Undecided
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf
@@ -25,6 +26,7 @@ def trace(
     region: Region,
     name: str,
     numbers: Any = None,
+    known: Known = NOTHING_KNOWN,
 ) -> Program | Undecided:
     """Traces ``fun(*arguments)`` with the symbolic shapes of ``leaves``.
 
@@ -35,6 +37,7 @@ def trace(
       region: the ranges and constraints of the symbols; tracing may rely on them.
       name: what to call the program.
       numbers: gives the constants that vary with the sizes, which the last leaves stand for.
+      known: what to take for known of sizes that depend on values.
 
     Returns:
       The program; or where it stopped, if some sizes of the region decide otherwise.
@@ -43,13 +46,14 @@ def trace(
       TraceError: the function wants concrete sizes, or its shapes do not fit.
       Exception: whatever the function raises, if there are no symbols.
     """
-    shapes = _jax_shapes(leaves, region)
+    scope = _scope(region)
+    shapes = [_to_jax(leaf.shape, scope) for leaf in leaves]
     specs = [
         jax.ShapeDtypeStruct(shape, leaf.aval.dtype, weak_type=leaf.aval.weak_type)
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
     tree = jax.tree.structure(tuple(arguments))
-    with guards.recording(region) as recorder:
+    with guards.recording(region, scope, known) as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
@@ -57,9 +61,9 @@ def trace(
         except StateError:
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
-            if not region.names:
+            if not recorder.area.names:
                 raise  # as it would from jax.jit
-            failure = TraceError(_explain(name, region, leaves, error))
+            failure = TraceError(_explain(name, recorder.area, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure)
@@ -70,6 +74,7 @@ def trace(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
             "argument"
         )
+    closed, measured = sizes.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
     return Program(
@@ -78,21 +83,21 @@ def trace(
         constants=constants,
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
-        region=region,
+        region=recorder.area,
         guards=tuple(recorder.guards.values()),
+        measured=measured,
         numbers=numbers,
     )
 
 
-def _jax_shapes(leaves: Sequence[Leaf], region: Region) -> list[tuple[Any, ...]]:
-    """The leaves' shapes as JAX dimensions, in one fresh scope that knows the region."""
+def _scope(region: Region) -> Any:
+    """A fresh scope of JAX dimensions that knows the region."""
     bounds = []
     for name, low, high in region.ranges:
         bounds += [f"{name} >= {low}"] if low > 1 else []
         bounds += [f"{name} <= {high}"] if high is not None else []
     rest = [f"{dims.jax_text(c.left)} {c.op} {dims.jax_text(c.right)}" for c in region.constraints]
-    scope = export.SymbolicScope([*bounds, *rest])
-    return [_to_jax(leaf.shape, scope) for leaf in leaves]
+    return export.SymbolicScope([*bounds, *rest])
 
 
 def _to_jax(shape: Sequence[dims.Dim], scope: Any) -> tuple[Any, ...]:

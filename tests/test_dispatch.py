@@ -113,7 +113,7 @@ def test_results_outlive_the_padded_output():
 def test_a_plan_knows_sizes_and_waste(size, bucket, waste):
     options = Options(shapes=({"x": "s"}, None), buckets={"s": (8,)})
     planner = Planner(lambda tree, y: (tree["x"] * y, y), "f", options, Counters(), pytest.fail)
-    plan, _ = planner.plan(planner.read(({"x": np.zeros(size)}, 1.0), {}))
+    plan = planner.plan(planner.read(({"x": np.zeros(size)}, 1.0), {})).call
     assert plan.bucket == Bucket.of({"s": bucket})
     assert plan.sizes.tolist() == [size]
     assert plan.sizes.dtype == np.int32

@@ -31,5 +31,9 @@ def transform(program: Program, facts: rdp.Facts) -> tuple[Program, rdp.Facts, t
         transformed, done = run(program, facts)
         changes += done
         if transformed is not program:
-            program, facts = transformed, rdp.analyse(transformed.jaxpr, transformed.region)
+            program, facts = transformed, _facts(transformed)
     return program, facts, tuple(changes)
+
+
+def _facts(program: Program) -> rdp.Facts:
+    return rdp.analyse(program.jaxpr, program.region, program.value_symbols)

@@ -281,6 +281,7 @@ def ragged_vmap(
         static_argnums=None,
         static_argnames=None,
         on_unsupported=on_unsupported,
+        cut="auto",
         poison=False,
     )
     axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,)

@@ -15,13 +15,21 @@ import numpy as np
 
 from sod2jax import dims, regimes, region, rewrite
 from sod2jax.bucket import Bucket
-from sod2jax.errors import InvariantError, ShapeError, TraceError, UnsupportedPrimitiveError
+from sod2jax.errors import (
+    DataDependentSizeError,
+    InvariantError,
+    ShapeError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
 from sod2jax.options import Options
-from sod2jax.planner import Plan, Planner, Specialisation
+from sod2jax.planner import Planner
 from sod2jax.ragged import arrays, sizes
 from sod2jax.ragged.batch import Batch
 from sod2jax.ragged.batched import Layout, batched
 from sod2jax.ragged.derivative import Differentiable, pullback, restacked
+from sod2jax.specialise import Plan, Specialisation
+from sod2jax.staged import MeasuredPlan
 from sod2jax.stats import Counters
 
 
@@ -88,7 +96,13 @@ class Rows:
 
     def _plan(self, batch: Batch, shapes: Sequence[arrays.Shape]) -> Plan | None:
         args = jax.tree.unflatten(batch.tree, batch.specs(shapes))
-        return self._planner.plan(self._planner.read(args, {}))
+        plan = self._planner.plan(self._planner.read(args, {}))
+        if plan is not None and isinstance(plan.call, MeasuredPlan):
+            raise DataDependentSizeError(
+                f"{self._name} makes sizes that depend on values, which differ from row to row: "
+                "decorate it with sod2jax.optimize and call it row by row"
+            )
+        return plan
 
     def reference(self, batch: Batch, most: Mapping[str, int]) -> Specialisation:
         """The program for the largest sizes below ``most``.
@@ -117,7 +131,7 @@ class Rows:
                 f"{self._name} has no padded form: {'; '.join(self._refusals)}. With a list of "
                 "examples outside jit, grad and vmap it runs row by row"
             )
-        return plan[1]
+        return plan.specialisation
 
     def covering(self, batch: Batch, most: Mapping[str, int]) -> Specialisation:
         """The program for all sizes below ``most``.
@@ -169,8 +183,7 @@ class Rows:
             return [_flat(self._exact(*batch.row(row))) for row in range(batch.count)]
         groups: dict[Specialisation | None, list[tuple[int, Any]]] = collections.defaultdict(list)
         for row, plan in enumerate(self.plans(batch)):
-            call, found = plan or (None, None)
-            groups[found].append((row, call))
+            groups[plan and plan.specialisation].append((row, plan and plan.call))
         results: dict[int, tuple[Any, list[Any]]] = {}
         for found, members in groups.items():
             for chunk in self._chunks(members):
@@ -179,7 +192,7 @@ class Rows:
 
     def only(self, batch: Batch) -> Specialisation | None:
         """The program that serves every row, if one does."""
-        founds = {plan and plan[1] for plan in self.plans(batch)}
+        founds = {plan and plan.specialisation for plan in self.plans(batch)}
         return founds.pop() if len(founds) == 1 else None
 
     def _run_group(
@@ -217,7 +230,7 @@ class Rows:
         Raises:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
-        members = [(row, plan[0]) for row, plan in enumerate(self.plans(batch)) if plan]
+        members = [(row, plan.call) for row, plan in enumerate(self.plans(batch)) if plan]
         chunks = [self._chunk(batch, found, chunk) for chunk in self._chunks(members)]
         return [
             arrays.joined(pieces, batch.count, shape)
@@ -310,7 +323,7 @@ class Rows:
         if not shapes:
             return []
         plans = self.plans(batch)
-        found = [plan[0].constants for plan in map(plans.__getitem__, rows) if plan]
+        found = [plan.call.constants for plan in map(plans.__getitem__, rows) if plan]
         return [
             arrays.stack(column, np.asarray(column[0]).dtype, shape, width)
             for column, shape in zip(zip(*found, strict=True), shapes, strict=True)

@@ -15,13 +15,13 @@ from sod2jax.bucket import Bucket
 from sod2jax.dims import Dim
 from sod2jax.errors import ShapeError, TraceError, UnsupportedPrimitiveError
 from sod2jax.optimize import debugs
-from sod2jax.planner import Specialisation
 from sod2jax.program import Program
 from sod2jax.ragged import arrays, sizes
 from sod2jax.ragged.batch import Argument, Batch, Ragged
 from sod2jax.ragged.batched import Layout
 from sod2jax.ragged.rows import Rows
 from sod2jax.region import Region, upper
+from sod2jax.specialise import Specialisation
 
 
 def run_stacked(
@@ -102,7 +102,7 @@ def _run_known(rows: Rows, name: str, batch: Batch, most: Mapping[str, int]) -> 
         except UnsupportedPrimitiveError:
             pass  # row by row
         else:
-            true = [plan[0].out_shapes for plan in rows.plans(batch) if plan]
+            true = [plan.call.out_shapes for plan in rows.plans(batch) if plan]
             return _assembled(program, outputs, lambda k, axis: _column(true, k, axis))
     results = rows.over_rows(batch, exact=debugs())
     _check_alike(name, program, results)
@@ -132,7 +132,7 @@ def _one_program(
 ) -> list[Any]:
     if not batch.is_traced:
         return rows.padded(batch, found, shapes)
-    true = np.stack([plan[0].sizes for plan in rows.plans(batch) if plan])
+    true = np.stack([plan.call.sizes for plan in rows.plans(batch) if plan])
     return _at(rows, batch, found, most, true, checked=False)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import sympy
 from jax import lax
 
 from sod2jax import _compat, dims, region
@@ -73,7 +74,7 @@ class Context:
         self.value_range = value_range
         self.records: list[MaskRecord] = []
         self.eqns: tuple[Any, ...] = ()
-        self._sizes = sizes
+        self._sizes = dict(sizes)
         self._interpret = interpret
         self._shared = shared or {}
         self._cache: collections.ChainMap[Any, Any] = collections.ChainMap()
@@ -102,6 +103,16 @@ class Context:
         if isinstance(dim, int):
             return dim
         return self._cached(("true", dim), lambda: dims.evaluate(dim, self._sizes))
+
+    def measure(self, dim: Dim, count: Any) -> None:
+        """From here on, ``count`` is the true size of a symbol; other dimensions say nothing new.
+
+        A count outside the region of the program means nothing: the run is discarded.
+        """
+        if isinstance(dim, sympy.Symbol) and dim.name not in self._sizes:
+            low, high = self.region.range(dim.name)
+            limits = [jnp.asarray(end, count.dtype) for end in (low, high)]
+            self._sizes[dim.name] = lax.clamp(limits[0], count, limits[1])
 
     # Traces
 

@@ -42,7 +42,8 @@ def _iota_value(ctx: Context, eqn: Any) -> list[ValueFact]:
     return [ValueFact.of(Range(0, dims.normalise(size - 1)), dtype, ctx.region)]
 
 
-def _dim_as_value(ctx: Context, eqn: Any) -> list[ValueFact]:
+def _dim_as_value(ctx: Context, eqn: Any, *count: ValueFact) -> list[ValueFact]:
+    del count  # of value_as_dim: it is the size of the symbol, whatever it was known to be
     size = Range.point(dims.from_jax(eqn.params["dim"]))
     return [ValueFact.of(size, eqn.outvars[0].aval.dtype, ctx.region)]
 
@@ -199,6 +200,7 @@ def _tile_shape(eqn: Any, operand: Dims) -> list[Dims]:
 
 
 register_transfer("iota", rule=LocalRule(shape=_iota_shape, value=_iota_value))
+register_transfer("value_as_dim", rule=LocalRule(value=_dim_as_value))
 register_transfer("dim_as_value", rule=LocalRule(value=_dim_as_value))
 register_transfer(
     "concatenate",

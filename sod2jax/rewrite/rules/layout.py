@@ -215,6 +215,13 @@ def _dim_as_value(cx: Context, eqn: Any) -> list[Padded]:
     return [Padded.exact(lax.convert_element_type(value, eqn.outvars[0].aval.dtype))]
 
 
+@register_pad_rule("value_as_dim")
+def _value_as_dim(cx: Context, eqn: Any, count: Padded) -> list[Padded]:
+    """From here on the true size of a symbol is known, as a number that the program computes."""
+    cx.measure(dims.from_jax(eqn.params["dim"]), count.array)
+    return [count]
+
+
 @register_pad_rule("empty")
 def _empty(cx: Context, eqn: Any) -> list[Padded]:
     """Makes the padded array: true lanes hold anything, too."""

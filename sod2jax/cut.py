@@ -1,0 +1,163 @@
+"""Cuts a program where it has measured a size: what follows is dispatched by the size found.
+
+The other way to run such a program is one executable, padded to the largest size that there can be,
+in which the true size is a number computed on the way. Cutting costs a second dispatch and a wait
+for the number; it saves what the padding would cost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import sympy
+
+from sod2jax import _compat, dims, measured
+from sod2jax.bucket import Ladders
+from sod2jax.dims import Dim
+from sod2jax.program import Program
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """A piece of a program, between two cuts.
+
+    Attributes:
+      program: the piece; its outputs are ``outputs`` and then the sizes that it measures.
+      inputs: the variables of the whole program that it reads.
+      outputs: the variables that later parts, or the caller, read.
+    """
+
+    program: Program
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+def whole(program: Program) -> Part:
+    """A program in one part."""
+    count = len(program.jaxpr.outvars) - len(program.measured)
+    return Part(program, tuple(program.jaxpr.invars), tuple(program.jaxpr.outvars[:count]))
+
+
+def cut(program: Program, names: Iterable[str]) -> tuple[Part, ...]:
+    """Cuts a program after it has measured the symbols ``names``, those at one depth together.
+
+    A symbol that is not among them stays a number computed within its part.
+    """
+    levels = _levels(program, frozenset(names))
+    count = max(levels.eqns, default=0) + 1
+    if count == 1:
+        return (whole(program),)
+    return tuple(_part(program, levels, number) for number in range(count))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Levels:
+    """The number of cuts before each equation, and before each symbol is known."""
+
+    eqns: list[int]
+    symbols: dict[str, int]
+
+
+def _levels(program: Program, names: frozenset[str]) -> _Levels:
+    of_symbol = dict.fromkeys(program.symbols, 0)
+    of_var: dict[Any, int] = {}
+    of_eqn = []
+    for eqn in program.jaxpr.eqns:
+        operands = [of_var.get(a, 0) for a in eqn.invars if not _compat.is_literal(a)]
+        dim = dims.from_jax(eqn.params["dim"]) if eqn.primitive.name == measured.NAME else None
+        mentioned = [] if dim is not None else [of_symbol[n] for n in _mentioned(eqn)]
+        level = max([*operands, *mentioned], default=0)
+        if isinstance(dim, sympy.Symbol) and dim.name not in of_symbol:
+            of_symbol[dim.name] = level + (dim.name in names)
+        of_eqn.append(level)
+        of_var.update(dict.fromkeys(eqn.outvars, level))
+    return _Levels(of_eqn, of_symbol)
+
+
+def _mentioned(eqn: Any) -> frozenset[str]:
+    """Symbols in the shapes and parameters of an equation and of all equations inside it."""
+    found = set(_symbols([getattr(v.aval, "shape", ()) for v in (*eqn.invars, *eqn.outvars)]))
+    found |= set(_symbols(list(eqn.params.values())))
+    for _, jaxpr in _compat.sub_jaxprs(eqn):
+        found = found.union(*map(_mentioned, jaxpr.eqns))
+    return frozenset(found)
+
+
+def _symbols(value: Any) -> Iterator[str]:
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _symbols(item)
+    elif _compat.is_symbolic(value):
+        yield from dims.symbols_of(dims.from_jax(value))
+
+
+def _part(program: Program, levels: _Levels, number: int) -> Part:
+    jaxpr = program.jaxpr
+    placed = list(zip(jaxpr.eqns, levels.eqns, strict=True))
+    mine = [eqn for eqn, level in placed if level == number]
+    later = [eqn for eqn, level in placed if level > number]
+    results = jaxpr.outvars[: len(jaxpr.outvars) - len(program.measured)]
+    made = [var for eqn in mine for var in eqn.outvars]
+    wanted = _variables([*(a for eqn in later for a in eqn.invars), *results])
+    constvars = frozenset(jaxpr.constvars)
+    read = _variables(a for eqn in mine for a in eqn.invars)
+    inputs = tuple(v for v in read if v not in frozenset(made) and v not in constvars)
+    outputs = tuple(v for v in made if v in wanted)
+    sizes = [eqn for eqn in mine if eqn.primitive.name == measured.NAME]
+    dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
+    inside = {d.name for d in dimensions if isinstance(d, sympy.Symbol)}
+    names = {name for name, level in levels.symbols.items() if level <= number} | inside
+    values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
+    used = [v for v in read if v in constvars]
+    closed = _compat.with_constants(
+        _compat.closed_jaxpr(
+            inputs, [*outputs, *(eqn.outvars[0] for eqn in sizes)], mine, like=jaxpr
+        ),
+        used,
+        [values[v] for v in used],
+    )
+    shared = dict(zip(map(id, _compat.all_constants(jaxpr)), program.constants, strict=True))
+    return Part(
+        dataclasses.replace(
+            program,
+            name=f"{program.name}_part_{number}",
+            jaxpr=closed,
+            constants=tuple(shared[id(c)] for c in _compat.all_constants(closed)),
+            region=program.region.restricted(names),
+            guards=(),
+            measured=tuple(dimensions),
+        ),
+        inputs,
+        outputs,
+    )
+
+
+def _variables(atoms: Iterable[Any]) -> dict[Any, None]:
+    """The variables among operands, in order, each once."""
+    return dict.fromkeys(a for a in atoms if not _compat.is_literal(a))
+
+
+def places(program: Program, ladders: Ladders, mode: str) -> frozenset[str]:
+    """The measured symbols to cut a program at.
+
+    Args:
+      program: what measures them.
+      ladders: the sizes of the symbols known before.
+      mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
+    """
+    if not program.value_symbols:
+        return frozenset()
+    unbounded = frozenset(n for n in program.value_symbols if not _is_bounded(program, n))
+    if mode == "never":
+        return unbounded
+    if mode == "always":
+        return program.value_symbols
+    return unbounded
+
+
+def _is_bounded(program: Program, name: str) -> bool:
+    """Whether the sizes known before bound a measured one."""
+    sizes = {n: program.region.range(n)[1] or 1 for n in program.symbols}
+    return program.region.below(sizes).range(name)[1] is not None

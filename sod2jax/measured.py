@@ -1,0 +1,116 @@
+"""Sizes that depend on values: symbols that the program itself measures while it runs.
+
+``dimension(count, most, what)`` makes one: the equation ``value_as_dim`` says that the symbol's
+true size is ``count``, the inverse of ``dim_as_value``. All that follows is ordinary JAX with a
+symbolic dimension. Such a size may be 0, though JAX takes every symbol to be 1 at least: where
+that, or any other comparison, decided the course of the trace, a guard is recorded and checked
+after the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat, dims, guards, hooks, jaxprs
+from sod2jax.dims import Dim
+from sod2jax.errors import DataDependentSizeError, TraceError
+
+NAME = "value_as_dim"
+
+
+def _abstract(count: Any, *, dim: Any) -> Any:
+    del dim
+    return _compat.array_aval((), count.dtype)
+
+
+def _batched(*args: Any, **params: Any) -> Any:
+    del args
+    raise DataDependentSizeError(
+        f"the size '{dims.from_jax(params['dim'])}' depends on values, and differs from row to row "
+        "under vmap: call the function row by row, or keep masks in place of shorter arrays"
+    )
+
+
+_value_as_dim = _compat.new_primitive(NAME, _abstract, lambda count, *, dim: count, _batched)
+
+
+def is_tracing() -> bool:
+    """Whether this thread traces an optimized function, so that new symbols can be made."""
+    return guards.active() is not None
+
+
+def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
+    """A dimension whose size is a value of the program.
+
+    Args:
+      count: int32 scalar, 0 or more.
+      most: a dimension that ``count`` is never above; None where there is no such.
+      what: names the symbol, with a number.
+
+    Returns:
+      (dimension, size): the dimension for shapes, and the same as an int32 scalar.
+
+    Raises:
+      DataDependentSizeError: no optimized function is being traced.
+    """
+    recorder = guards.active()
+    if recorder is None:
+        raise DataDependentSizeError(f"'{what}' makes a size that depends on values")
+    taken = {*recorder.area.names, *recorder.measured}
+    name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
+    recorder.measured.append(name)
+    dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
+    size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim)
+    return dim, size
+
+
+def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
+    fixed = dict(recorder.known.fixed).get(name)
+    if isinstance(fixed, int):
+        return fixed
+    if fixed is not None:
+        return _compat.dimensions([dims.jax_text(fixed)], recorder.scope)[0]
+    known = {*recorder.area.names, name}
+    limits = [c for c in recorder.known.limits if name in c.symbols and c.symbols <= known]
+    recorder.area = recorder.area.with_symbol(name, most, limits)
+    hooks.widen(recorder.area)
+    return _compat.dimensions([name], recorder.scope)[0]
+
+
+def exposed(jaxpr: Any) -> tuple[Any, tuple[Dim, ...]]:
+    """The jaxpr with its measured sizes as further outputs, and the dimensions that they measure.
+
+    Calls that measure are inlined.
+
+    Raises:
+      TraceError: a size is measured in the body of a loop or a branch, or twice.
+    """
+    if not any(map(_measures, jaxpr.eqns)):
+        return jaxpr, ()
+    jaxpr = jaxprs.inlined(jaxpr, _measures)
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name != NAME and _measures(eqn):
+            raise TraceError(
+                f"a size that depends on values is made inside '{eqn.primitive.name}' at "
+                f"{_compat.source_line(eqn)}, where it differs from step to step: make it outside, "
+                "or keep a mask in place of a shorter array"
+            )
+    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == NAME]
+    measured = tuple(dims.from_jax(eqn.params["dim"]) for eqn in found)
+    symbols = [dim for dim in measured if dims.is_symbolic(dim)]
+    for dim in symbols:
+        if symbols.count(dim) > 1:
+            raise TraceError(
+                f"a function under jax.jit makes the size '{dim}', which depends on values, and is "
+                "called twice: leave out that inner jax.jit"
+            )
+    sizes = [eqn.outvars[0] for eqn in found]
+    return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), measured
+
+
+def _measures(eqn: Any) -> bool:
+    inner = (e for _, jaxpr in _compat.sub_jaxprs(eqn) for e in jaxpr.eqns)
+    return eqn.primitive.name == NAME or any(map(_measures, inner))
