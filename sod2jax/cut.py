@@ -108,7 +108,8 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
     sizes = [eqn for eqn in mine if eqn.primitive.name == measured.NAME]
     dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
     inside = {d.name for d in dimensions if isinstance(d, sympy.Symbol)}
-    names = {name for name, level in levels.symbols.items() if level <= number} | inside
+    # A part has no buckets for the sizes of symbols that it does not speak of.
+    names = inside.union(*map(_mentioned, mine))
     values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
     used = [v for v in read if v in constvars]
     closed = _compat.with_constants(

@@ -34,7 +34,9 @@ def _batched(*args: Any, **params: Any) -> Any:
     )
 
 
-_value_as_dim = _compat.new_primitive(NAME, _abstract, lambda count, *, dim: count, _batched)
+_value_as_dim = _compat.new_primitive(
+    NAME, _abstract, lambda count, *, dim: count, _batched, stays_in_place=True
+)
 
 
 def is_tracing() -> bool:
@@ -75,8 +77,11 @@ def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
         return _compat.dimensions([dims.jax_text(fixed)], recorder.scope)[0]
     known = {*recorder.area.names, name}
     limits = [c for c in recorder.known.limits if name in c.symbols and c.symbols <= known]
-    recorder.area = recorder.area.with_symbol(name, most, limits)
-    hooks.widen(recorder.area)
+    area = recorder.area.with_symbol(name, most, limits)
+    if area.range(name)[1] == 0:
+        return 0
+    recorder.area = area
+    hooks.widen(area)
     return _compat.dimensions([name], recorder.scope)[0]
 
 

@@ -171,12 +171,12 @@ class OptimizedFunction:
         Raises:
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        found = self.planner.plan(self.planner.read(args, kwargs))
-        if found is None:
+        plans = self.planner.prepare(self.planner.read(args, kwargs))
+        if not plans:
             return self
-        specialisation = found.specialisation
+        specialisation = plans[0].specialisation
         self.planner.check_sizes(specialisation)
-        buckets = specialisation.buckets(found.call.bucket)
+        buckets = [job for p in plans for job in p.specialisation.buckets(p.call.bucket)]
         bar = tqdm.tqdm(
             total=len(buckets), desc=f"compile {self._name}", unit="bucket", disable=None
         )

@@ -97,7 +97,29 @@ class Planner:
             found = dict.fromkeys(self._traced.values())
             return [s for s in found if isinstance(s, Specialisation)]
 
-    def _make_plan(self, call: Call, regime: Regime | None = None) -> Plan | None:
+    def prepare(self, call: Call) -> list[Plan]:
+        """The plans that a call may come to need: its own, and those for other measured sizes."""
+        first = self.plan(call)
+        plans = [] if first is None else [first]
+        for plan in plans:
+            program = plan.specialisation.analysis.program
+            order = [str(dim) for dim in program.measured if str(dim) in program.value_symbols]
+            for regime in regimes.alternatives(plan.regime, program.guards, order):
+                if len(plans) < _MOST_REGIMES:
+                    plans += self._hypothetical(call, regime)
+        return plans
+
+    def _hypothetical(self, call: Call, regime: Regime) -> list[Plan]:
+        """The plan for a regime that a call may come to, if the function can be traced for it."""
+        try:
+            plan = self._make_plan(call, regime, numbers=False)
+        except TraceError:
+            return []
+        return [] if plan is None else [plan]
+
+    def _make_plan(
+        self, call: Call, regime: Regime | None = None, numbers: bool = True
+    ) -> Plan | None:
         arguments, order, function = self._caller.named(call)
         leaves = self._leaves(call, arguments)
         if any(leaf.is_empty for leaf in leaves):
@@ -105,7 +127,7 @@ class Planner:
         values = list(arguments.values())
         with self._lock:
             if regime is not None:
-                found, regime = self._find(call, regime, values, function, numbers=True)
+                found, regime = self._find(call, regime, values, function, numbers)
             else:
                 regime = self._base(leaves)
                 _check_range(self._name, leaves, regime.region, regime.sizes)

@@ -111,19 +111,43 @@ def _replace(dim: Any, pairs: Any) -> Dim:
     return dim if isinstance(dim, int) else dims.normalise(dim.subs(pairs, simultaneous=True))
 
 
+def alternatives(regime: Regime, guards: Sequence[Decision], order: Sequence[str]) -> list[Regime]:
+    """The regimes where a guard about measured sizes is violated, as far as one can tell ahead.
+
+    Args:
+      regime: of the program that has the guards.
+      guards: of that program.
+      order: the symbols that it measures.
+    """
+    found = []
+    for guard in guards:
+        if guard.symbols.isdisjoint(order):
+            continue
+        try:
+            known = _learned(regime.known, guard, {}, order)
+        except KeyError:
+            continue
+        reason = f"{guard.left} {guard.op} {guard.right} is True at {guard.source}"
+        found.append(dataclasses.replace(regime, known=known, reasons=(*regime.reasons, reason)))
+    return found
+
+
 def _learned(
     known: Known, decision: Decision, sizes: Mapping[str, int], order: Sequence[str]
 ) -> Known:
     """What a violated guard teaches of sizes that depend on values: it holds."""
-    late = [name for name in order if name in decision.symbols]
-    if decision.op == ">=" and (len(late) < len(decision.symbols) or sizes[late[-1]]):
+    # The one made last may be given by those before it.
+    name = [name for name in order if name in decision.symbols][-1]
+    difference = sympy.expand(sympy.sympify(decision.left) - decision.right)
+    if decision.op == "==":
+        solved = _isolate(difference, [name])
+        value = solved[name] if solved else sizes[name]
+    elif dims.normalise(difference + dims.symbol(name)) == 0:
+        value = 0  # it is at most 0
+    else:
         limit = Constraint.of(decision.left, ">=", decision.right)
         return dataclasses.replace(known, limits=(*known.limits, limit))
-    name = late[-1]  # the one made last may be given by those before it
-    solved = {}
-    if decision.op == "==":
-        solved = _isolate(sympy.expand(sympy.sympify(decision.left) - decision.right), [name]) or {}
-    return dataclasses.replace(known, fixed=(*known.fixed, (name, solved.get(name, sizes[name]))))
+    return dataclasses.replace(known, fixed=(*known.fixed, (name, value)))
 
 
 def _solution(decision: Decision, sizes: Mapping[str, int]) -> dict[str, Dim]:

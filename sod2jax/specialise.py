@@ -13,6 +13,7 @@ from sod2jax.errors import InvariantError
 from sod2jax.executables import Executables
 from sod2jax.pipeline import Analysis
 from sod2jax.regimes import Regime
+from sod2jax.region import Region
 from sod2jax.staged import Lookup
 
 
@@ -62,6 +63,7 @@ class Specialisation:
                 zip(self.analysis.parts, self.parts, strict=True)
             )
             for bucket in analysed.ladders.buckets or ((first,) if k == 0 else ())
+            if _is_reachable(bucket, analysed.ladders, analysed.part.program.region)
         ]
 
 
@@ -78,6 +80,17 @@ class Plan:
     call: Any
     specialisation: Specialisation
     regime: Regime
+
+
+def _is_reachable(bucket: Bucket, ladders: Ladders, region: Region) -> bool:
+    """Whether a call can need a bucket: a size may be bounded by the others, as by ``u <= n``."""
+    for name, ladder in ladders.sizes:
+        others = {n: size for n, size in bucket.items() if n != name}
+        most = region.below(others).range(name)[1]
+        smaller = [size for size in ladder or () if size < bucket[name]]
+        if most is not None and smaller and most <= smaller[-1]:
+            return False
+    return True
 
 
 def bucket_of(ladders: Ladders, sizes: Mapping[str, int]) -> Bucket:

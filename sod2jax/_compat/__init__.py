@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax._src import config, core, dtypes, source_info_util
 from jax._src.export import shape_poly
-from jax._src.interpreters import batching, mlir, pxla
+from jax._src.interpreters import pxla
 from jax._src.lax import lax as lax_internal
 from jax._src.lax import utils as lax_utils
 from jax._src.lax.control_flow import loops
 from jax._src.numpy import hijax, indexing, lax_numpy, linalg, ufuncs
 from jax._src.random import core as random_core
 from jax.extend.core import InconclusiveDimensionOperation, Literal
+
+from sod2jax._compat.primitives import array_aval, new_primitive
 
 __all__ = [
     "TELL_SIZES_APART",
@@ -89,7 +91,7 @@ sorts_before = lax_internal._sort_lt_comparator
 sorts_before_or_equal = lax_internal._sort_le_comparator
 
 # A line of the user's is never one of this package, whose hooks stand between the two.
-source_info_util.register_exclusion(os.path.dirname(__file__) + os.sep)
+source_info_util.register_exclusion(os.path.dirname(os.path.dirname(__file__)) + os.sep)
 
 Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr: see the module's docstring
 JaxprEqn = Any
@@ -115,33 +117,6 @@ def expanded(eqn: JaxprEqn) -> Jaxpr:
     return jax.make_jaxpr(lambda *xs: primitive.expand(*jax.tree.unflatten(primitive.in_tree, xs)))(
         *avals
     )
-
-
-def array_aval(shape: tuple[Any, ...], dtype: Any) -> Any:
-    """The abstract value of an array whose dimensions may be symbolic."""
-    return core.ShapedArray(shape, np.dtype(dtype))
-
-
-def new_primitive(
-    name: str,
-    abstract: Callable[..., Any],
-    meaning: Callable[..., Any],
-    batched: Callable[..., Any],
-) -> Any:
-    """A primitive with one result.
-
-    Args:
-      name: of the primitive.
-      abstract: ``abstract(*avals, **params)`` gives the result's abstract value.
-      meaning: what it computes, in JAX's own operations.
-      batched: its rule under ``vmap``.
-    """
-    primitive = core.Primitive(name)
-    primitive.def_abstract_eval(abstract)
-    primitive.def_impl(meaning)
-    mlir.register_lowering(primitive, mlir.lower_fun(meaning, multiple_results=False))
-    batching.primitive_batchers[primitive] = batched
-    return primitive
 
 
 def with_constants(jaxpr: Jaxpr, constvars: Sequence[Any], consts: Sequence[Any]) -> Jaxpr:
