@@ -1,0 +1,178 @@
+"""Counts jaxprs, through calls and control flow."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sod2jax import _compat, dims
+from sod2jax.cost import formulas
+from sod2jax.cost.cost import Cost
+from sod2jax.cost.formulas import elements, fuses, takes_in, width
+from sod2jax.cost.trips import ValueRange, trip_count
+from sod2jax.dims import Dim
+
+# Several jaxprs of which one runs: the function itself, then what its derivatives would be.
+_ALTERNATIVES = frozenset("custom_linear_solve linear_call".split())
+
+
+def program_cost(jaxpr: Any, value_range: ValueRange = lambda atom: None) -> Cost:
+    """The cost of a jaxpr, open or closed, with symbolic or concrete dimensions.
+
+    Args:
+      jaxpr: what to count.
+      value_range: what the analysis knows of integers, for the trip counts of ``while`` loops.
+    """
+    return Counter(value_range).jaxpr(jaxpr)
+
+
+def branch_costs(eqn: Any, value_range: ValueRange = lambda atom: None) -> tuple[Cost, ...]:
+    """The cost of each branch of a ``cond``."""
+    return tuple(map(Counter(value_range).jaxpr, eqn.params["branches"]))
+
+
+class Counter:
+    """Counts jaxprs; remembers those that it has counted.
+
+    Args:
+      value_range: what the analysis knows of integers, for the trip counts of ``while`` loops.
+    """
+
+    def __init__(self, value_range: ValueRange = lambda atom: None):
+        self._value_range = value_range
+        self._known: dict[int, tuple[Any, Cost]] = {}
+
+    def jaxpr(self, jaxpr: Any) -> Cost:
+        """The cost of a jaxpr, whose inputs and outputs are in memory."""
+        if id(jaxpr) not in self._known:
+            cost = self.equations(jaxpr.eqns, (*jaxpr.invars, *jaxpr.constvars), jaxpr.outvars)
+            self._known[id(jaxpr)] = (jaxpr, cost)
+        return self._known[id(jaxpr)][1]
+
+    def equations(self, eqns: Sequence[Any], inputs: Iterable[Any], outputs: Iterable[Any]) -> Cost:
+        """The cost of some equations, given which variables are in memory before and after."""
+        env: dict[Any, Any] = {}
+        steps = list(_steps(eqns, env))
+        memory = {*inputs, *(env.get(v, v) for v in outputs if not _compat.is_literal(v))}
+        memory |= _in_memory(steps)
+        flops, hard = collections.Counter[Dim](), collections.Counter[Dim]()
+        whole, plain = Cost(), []
+        for step in steps:
+            inner = self._inner(step.eqn)
+            if inner is not None:
+                whole += inner
+                continue
+            plain.append(step)
+            size, count = formulas.flops(step.eqn)
+            flops[size] += count
+            hard[size] += formulas.is_transcendental(step.eqn)
+        return whole + Cost(_total(flops), _traffic(plain, memory), _total(hard))
+
+    def _inner(self, eqn: Any) -> Cost | None:
+        """The cost of an equation that runs jaxprs; None for others."""
+        name, params = eqn.primitive.name, eqn.params
+        if name == "cond":
+            first, *rest = map(self.jaxpr, params["branches"])
+            for cost in rest:
+                first = first.most(cost)
+            return first
+        if name == "scan":
+            return self.jaxpr(params["jaxpr"]).times(dims.from_jax(params["length"]))
+        if name == "while":
+            return self._while(eqn)
+        if name in formulas.REDUCERS:
+            return None
+        bodies = [body for _, body in _compat.sub_jaxprs(eqn)]
+        if name in _ALTERNATIVES:
+            bodies = bodies[:1]
+        return sum(map(self.jaxpr, bodies), Cost()) if bodies else None
+
+    def _while(self, eqn: Any) -> Cost:
+        once = self.jaxpr(eqn.params["cond_jaxpr"]) + self.jaxpr(eqn.params["body_jaxpr"])
+        count = trip_count(eqn, self._value_range)
+        if count is not None:
+            return once.times(count)
+        return dataclasses.replace(once, assumed=(*once.assumed, _compat.source_line(eqn)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Step:
+    """An equation with calls inlined.
+
+    Attributes:
+      eqn: the equation.
+      reads: (value, operand) for each operand that is no literal.
+      makes: (value, result) for each result. A value is a variable, or an object of its own.
+    """
+
+    eqn: Any
+    reads: tuple[tuple[Any, Any], ...]
+    makes: tuple[tuple[Any, Any], ...]
+
+
+def _steps(eqns: Sequence[Any], env: dict[Any, Any], inside: bool = False) -> Iterator[_Step]:
+    """Equations with calls inlined; ``env`` learns the value of each variable that is not one."""
+    for eqn in eqns:
+        reads = [(env.get(v, v), v) for v in eqn.invars if not _compat.is_literal(v)]
+        if eqn.primitive.name in formulas.CALLS:
+            ((_, body), *_) = _compat.sub_jaxprs(eqn)
+            values = [None if _compat.is_literal(v) else env.get(v, v) for v in eqn.invars]
+            inner = dict(zip(body.invars, values, strict=True))
+            yield from _steps(body.eqns, inner, inside=True)
+            results = [None if _compat.is_literal(v) else inner.get(v, v) for v in body.outvars]
+            env.update(zip(eqn.outvars, results, strict=True))
+            continue
+        if inside:  # a jaxpr that is called twice has the same variables both times
+            env.update((var, object()) for var in eqn.outvars)
+        yield _Step(eqn, tuple(reads), tuple((env.get(v, v), v) for v in eqn.outvars))
+
+
+def _total(terms: Mapping[Dim, int]) -> Dim:
+    return dims.normalise(sum(size * count for size, count in terms.items()))
+
+
+def _traffic(steps: Sequence[_Step], memory: set[Any]) -> Dim:
+    """Bytes that equations read and write: each kernel reads an array once."""
+    kernels = _kernels(steps, memory)
+    reads = {
+        (kernel, value): var
+        for kernel, step in zip(kernels, steps, strict=True)
+        for value, var in step.reads
+        if value in memory
+    }
+    writes = [var for step in steps for value, var in step.makes if value in memory]
+    found: collections.Counter[Dim] = collections.Counter()
+    for var in (*reads.values(), *writes):
+        found[elements(var)] += width(var)
+    return _total(found)
+
+
+def _kernels(steps: Sequence[_Step], memory: set[Any]) -> list[int]:
+    """The number of the kernel that each equation is part of.
+
+    An equation joins a kernel that reads its result, if that is not in memory.
+    """
+    kernels = list(range(len(steps)))
+    reader: dict[Any, int] = {}
+    for k in reversed(range(len(steps))):
+        found = [reader[v] for v, _ in steps[k].makes if v in reader and v not in memory]
+        kernels[k] = max(found, default=k)
+        for value, _ in steps[k].reads:
+            reader[value] = max(kernels[k], reader.get(value, 0))
+    return kernels
+
+
+def _in_memory(steps: Sequence[_Step]) -> set[Any]:
+    """Values made between equations that XLA is expected to keep in memory."""
+    readers: dict[Any, list[Any]] = collections.defaultdict(list)
+    for step in steps:
+        for value, _ in step.reads:
+            readers[value].append(step.eqn)
+    return {
+        value
+        for step in steps
+        for value, _ in step.makes
+        if not fuses(step.eqn) or not all(map(takes_in, readers[value]))
+    }

@@ -1,0 +1,228 @@
+"""Operations of each primitive without control flow: one literal table, and formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sod2jax import _compat, dims
+from sod2jax.dims import Dim
+
+# Transparent to fusion and free of flops: elements are moved, repeated, generated or renamed.
+MOVES = frozenset(
+    "bitcast_convert_type broadcast broadcast_in_dim concatenate copy copy_p device_put "
+    "dim_as_value dynamic_slice dynamic_update_slice empty empty2 expand_dims gather iota "
+    "iota_2x32_shape layout_constraint name optimization_barrier pad random_unwrap random_wrap "
+    "reshape rev sharding_constraint slice split squeeze stop_gradient tile transpose".split()
+)
+# Wrappers of one jaxpr, whose inputs and outputs are theirs.
+CALLS = frozenset(
+    "call closed_call composite core_call custom_jvp_call custom_vjp_call custom_vmap_call "
+    "eval_jaxpr jit remat2 remat_opt".split()
+)
+# Operations per element, as XLA counts what it expands them to.
+_TRANSCENDENTAL = {
+    **dict.fromkeys(
+        "atan2 cbrt cos erf exp exp2 expm1 log log1p log2 pow rsqrt sin sqrt".split(), 1
+    ),
+    **dict.fromkeys("tan tanh".split(), 1),
+    "logistic": 4,
+    "erfc": 61,
+    **dict.fromkeys("acos asin atan".split(), 7),
+    **dict.fromkeys("acosh asinh atanh cosh sinh".split(), 13),
+}
+_ELEMENTWISE = {
+    **_TRANSCENDENTAL,
+    **dict.fromkeys(
+        "abs add add_any and ceil clamp clz complex conj convert_element_type div eq eq_to floor "
+        "ge gt imag is_finite le le_to lt lt_to max min mul mulhi ne neg nextafter not or "
+        "population_count real reduce_precision rem round select_n shift_left "
+        "shift_right_arithmetic shift_right_logical sign square sub xor".split(),
+        1,
+    ),
+    "erf_inv": 39,
+    **dict.fromkeys("bessel_i0e bessel_i1e digamma lgamma".split(), 60),
+    **dict.fromkeys("igamma igammac igamma_grad_a polygamma random_gamma_grad zeta".split(), 500),
+    "regularized_incomplete_beta": 1000,
+}
+# Operations per element that is read and reduced.
+_REDUCTIONS = {
+    **dict.fromkeys(
+        "reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum reduce_xor".split(), 1
+    ),
+    **dict.fromkeys("argmax argmin".split(), 9),
+}
+_CUMULATIVE = frozenset("cumlogsumexp cummax cummin cumprod cumsum".split())
+_BLOCK = 16  # XLA sums up in blocks of this many elements: operations per element
+_BITS_PER_WORD = 50  # operations for 32 random bits by Threefry's 20 rounds
+_SORT_DEPTH = 16  # comparisons per element where the length is symbolic
+
+
+REDUCERS = frozenset(
+    "reduce reduce_window scatter scatter-add scatter-sub scatter-mul scatter-min scatter-max "
+    "scatter_max scatter_min scatter_mul scatter_add select_and_scatter sort".split()
+)
+
+
+def elements(atom: Any) -> Dim:
+    """How many elements an operand or result has."""
+    return dims.product(map(dims.from_jax, getattr(atom.aval, "shape", ())))
+
+
+def width(atom: Any) -> int:
+    """Bytes of an element."""
+    dtype = getattr(atom.aval, "dtype", None)
+    return getattr(dtype, "itemsize", 4) if dtype is not None else 0
+
+
+def size_of(atom: Any) -> Dim:
+    """Bytes of an operand or result."""
+    return dims.normalise(elements(atom) * width(atom))
+
+
+def _sizes(atom: Any) -> tuple[Dim, ...]:
+    return tuple(map(dims.from_jax, atom.aval.shape))
+
+
+def fuses(eqn: Any) -> bool:
+    """Whether XLA computes an equation inside the kernels that read its result."""
+    name = eqn.primitive.name
+    return name in MOVES or name in _ELEMENTWISE or name == "integer_pow"
+
+
+def takes_in(eqn: Any) -> bool:
+    """Whether an equation computes its operands as it reads them."""
+    return fuses(eqn) or eqn.primitive.name in _REDUCTIONS
+
+
+def is_transcendental(eqn: Any) -> bool:
+    """Whether an equation evaluates one transcendental function per element of its result."""
+    return eqn.primitive.name in _TRANSCENDENTAL
+
+
+def flops(eqn: Any) -> tuple[Dim, int]:
+    """(number of times, operations each time) of an equation without control flow."""
+    name = eqn.primitive.name
+    if name in MOVES or not eqn.outvars:
+        return 1, 0
+    if name in _ELEMENTWISE:
+        return elements(eqn.outvars[0]), _ELEMENTWISE[name]
+    if name in _FORMULAS:
+        return _FORMULAS[name](eqn)
+    if name in _REDUCTIONS:
+        before, after = map(elements, (eqn.invars[0], eqn.outvars[0]))
+        return dims.normalise(before - after), _REDUCTIONS[name]
+    if name in _CUMULATIVE:
+        return elements(eqn.outvars[0]), _BLOCK
+    return elements(eqn.outvars[0]), 1
+
+
+def _integer_pow(eqn: Any) -> tuple[Dim, int]:
+    power = abs(eqn.params["y"])
+    multiplications = max(power.bit_length() + power.bit_count() - 2, 0)
+    return elements(eqn.outvars[0]), multiplications + (eqn.params["y"] < 0)
+
+
+def _dot_general(eqn: Any) -> tuple[Dim, int]:
+    (contracting, _), _ = eqn.params["dimension_numbers"]
+    shape = _sizes(eqn.invars[0])
+    return dims.product((elements(eqn.outvars[0]), *(shape[k] for k in contracting))), 2
+
+
+def _ragged_dot(eqn: Any) -> tuple[Dim, int]:
+    return dims.product((elements(eqn.outvars[0]), _sizes(eqn.invars[0])[-1])), 2
+
+
+def _convolution(eqn: Any) -> tuple[Dim, int]:
+    """Each element of the result meets the whole kernel of its output feature.
+
+    XLA leaves out the products with padding, at edges and between dilated lanes.
+    """
+    kernel = _sizes(eqn.invars[1])
+    spec = eqn.params["dimension_numbers"].rhs_spec
+    return dims.product((elements(eqn.outvars[0]), *(kernel[k] for k in spec[1:]))), 2
+
+
+def _window(eqn: Any) -> tuple[Dim, int]:
+    lanes = dims.product(map(dims.from_jax, eqn.params["window_dimensions"]))
+    return dims.product((elements(eqn.outvars[0]), dims.normalise(lanes - 1))), _reducer(eqn)
+
+
+def _reduce(eqn: Any) -> tuple[Dim, int]:
+    before, after = map(elements, (eqn.invars[0], eqn.outvars[0]))
+    return dims.normalise(before - after), _reducer(eqn)
+
+
+def _reducer(eqn: Any) -> int:
+    return max(sum(len(body.eqns) for _, body in _compat.sub_jaxprs(eqn)), 1)
+
+
+def _scatter(eqn: Any) -> tuple[Dim, int]:
+    return elements(eqn.invars[-1]), 1
+
+
+def _sort(eqn: Any) -> tuple[Dim, int]:
+    length = _sizes(eqn.invars[0])[eqn.params["dimension"]]
+    depth = max((length - 1).bit_length(), 1) if isinstance(length, int) else _SORT_DEPTH
+    return elements(eqn.invars[0]), depth
+
+
+def _top_k(eqn: Any) -> tuple[Dim, int]:
+    return elements(eqn.invars[0]), _SORT_DEPTH
+
+
+def _cubic(factor: float) -> Callable[[Any], tuple[Dim, int]]:
+    """Factorisations: so many operations per element of a matrix and its smaller side."""
+
+    def count(eqn: Any) -> tuple[Dim, int]:
+        *_, rows, columns = _sizes(eqn.invars[0])
+        side = columns if rows == columns else _smaller(rows, columns)
+        return dims.product((elements(eqn.invars[0]), side)), math.ceil(factor)
+
+    return count
+
+
+def _smaller(a: Dim, b: Dim) -> Dim:
+    return dims.normalise(dims.minimum(a, b))  # type: ignore[arg-type]
+
+
+def _triangular_solve(eqn: Any) -> tuple[Dim, int]:
+    return dims.product((elements(eqn.outvars[0]), _sizes(eqn.invars[0])[-1])), 1
+
+
+def _fft(eqn: Any) -> tuple[Dim, int]:
+    lengths = list(map(dims.from_jax, eqn.params["fft_lengths"]))
+    depth = sum((n - 1).bit_length() if isinstance(n, int) else _SORT_DEPTH for n in lengths)
+    return elements(eqn.invars[0]), 5 * max(depth, 1)
+
+
+def _random_bits(eqn: Any) -> tuple[Dim, int]:
+    words = max(int(np.dtype(eqn.outvars[0].aval.dtype).itemsize) // 4, 1)
+    return elements(eqn.outvars[0]), _BITS_PER_WORD * words
+
+
+_FORMULAS: dict[str, Callable[[Any], tuple[Dim, int]]] = {
+    "integer_pow": _integer_pow,
+    "dot_general": _dot_general,
+    "ragged_dot": _ragged_dot,
+    "ragged_dot_general": _ragged_dot,
+    "conv_general_dilated": _convolution,
+    **dict.fromkeys(
+        "reduce_window reduce_window_max reduce_window_min reduce_window_sum".split(), _window
+    ),
+    "reduce": _reduce,
+    **dict.fromkeys((n for n in REDUCERS if n.startswith("scatter")), _scatter),
+    "sort": _sort,
+    "top_k": _top_k,
+    "cholesky": _cubic(1 / 3),
+    "lu": _cubic(2 / 3),
+    **dict.fromkeys("geqrf householder_product qr".split(), _cubic(2)),
+    **dict.fromkeys("eigh symmetric_eigh tridiagonal".split(), _cubic(9)),
+    **dict.fromkeys("eig schur svd".split(), _cubic(20)),
+    "triangular_solve": _triangular_solve,
+    "fft": _fft,
+    **dict.fromkeys("random_bits threefry2x32".split(), _random_bits),
+}
