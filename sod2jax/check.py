@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat, dims, variables
+from sod2jax import _compat, dims
 from sod2jax.errors import SpecError
 from sod2jax.optimize import OptimizedFunction, optimize
 from sod2jax.options import Specs
@@ -193,13 +193,8 @@ def _compare(
     clean = [optimized.run(a, k, poison=False) for a, k in inputs]
     poisoned = [optimized.run(a, k, poison=True) for a, k in inputs]
     late = events.total() - before
-    plain = jax.jit(
-        variables.returning_updates(optimized.__wrapped__),  # type: ignore[attr-defined]
-        static_argnums=optimized.options.static_argnums or None,
-        static_argnames=optimized.options.static_argnames or None,
-    )
     labels = [", ".join(f"{n}={size}" for n, size in point.items()) for point in points]
-    wanted = [plain(*a, **k) for a, k in inputs]
+    wanted = [optimized.exactly(a, k) for a, k in inputs]
     paths = jax.tree_util.tree_flatten_with_path(wanted[0])[0]
     by_leaf = [
         list(zip(*map(jax.tree.leaves, results), strict=True))

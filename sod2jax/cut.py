@@ -13,10 +13,16 @@ from typing import Any
 
 import sympy
 
-from sod2jax import _compat, dims, measured
+from sod2jax import _compat, bucket, cost, dims, measured, region
 from sod2jax.bucket import Ladders
 from sod2jax.dims import Dim
+from sod2jax.passes import Change
 from sod2jax.program import Program
+
+SECONDS = 2e-4
+"""What a cut costs a call on a CPU: a second dispatch, and the wait for the size."""
+
+_TYPICAL = 512  # stands for a size that has no upper bound
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,22 +146,68 @@ def _variables(atoms: Iterable[Any]) -> dict[Any, None]:
     return dict.fromkeys(a for a in atoms if not _compat.is_literal(a))
 
 
-def places(program: Program, ladders: Ladders, mode: str) -> frozenset[str]:
-    """The measured symbols to cut a program at.
+def places(
+    program: Program, ladders: Ladders, mode: str, max_executables: int
+) -> tuple[frozenset[str], tuple[Change, ...]]:
+    """The measured symbols to cut a program at, and why.
 
     Args:
       program: what measures them.
       ladders: the sizes of the symbols known before.
       mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
+      max_executables: as for ``bucket.extended``.
     """
     if not program.value_symbols:
-        return frozenset()
+        return frozenset(), ()
     unbounded = frozenset(n for n in program.value_symbols if not _is_bounded(program, n))
-    if mode == "never":
-        return unbounded
     if mode == "always":
-        return program.value_symbols
-    return unbounded
+        return program.value_symbols, _changes(
+            program, program.value_symbols, 'as cut="always" asks'
+        )
+    if mode == "never" or unbounded == program.value_symbols:
+        return unbounded, _changes(program, unbounded, 'as cut="never" asks')
+    saved = _saving(program, ladders, max_executables)
+    numbers = f"a cut costs {SECONDS:.0e} s and saves about {saved:.0e} s of padding"
+    cuts = program.value_symbols if saved > SECONDS else unbounded
+    return cuts, _changes(program, cuts, numbers)
+
+
+def _changes(program: Program, cuts: frozenset[str], reason: str) -> tuple[Change, ...]:
+    found = []
+    for eqn in program.jaxpr.eqns:
+        name = str(dims.from_jax(eqn.params["dim"])) if eqn.primitive.name == measured.NAME else ""
+        if name not in program.value_symbols:
+            continue
+        why = reason if _is_bounded(program, name) else "it has no upper bound"
+        done = f"cut where the size {name} is known" if name in cuts else f"carried the size {name}"
+        found.append(Change(done, _compat.source_line(eqn), why))
+    return tuple(found)
+
+
+def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
+    """Seconds that a call saves, with all cuts, at the largest sizes that are known before.
+
+    Measured sizes count as evenly spread up to their bounds.
+    """
+    levels = _levels(program, program.value_symbols)
+    later = [e for e, n in zip(program.jaxpr.eqns, levels.eqns, strict=True) if n > 0]
+    made = {var for eqn in later for var in eqn.outvars}
+    inputs = {v for eqn in later for v in _variables(eqn.invars) if v not in made}
+    work = cost.Counter().equations(later, inputs, program.jaxpr.outvars)
+    before = {n: program.region.range(n)[1] or _TYPICAL for n in program.symbols}
+    area = program.region.below(before)
+    most = {n: area.range(n)[1] or 1 for n in program.value_symbols}
+    spread = region.Region(tuple((n, 1, max(1, hi)) for n, hi in sorted(most.items())))
+    rungs = dict(bucket.extended(ladders, spread, max_executables).sizes)
+    spent = []
+    for share in (0.125, 0.375, 0.625, 0.875):
+        padded = {n: _rung(rungs[n] or (most[n],), share * most[n]) for n in most}
+        spent.append(work.at({**before, **padded}).seconds)
+    return work.at({**before, **most}).seconds - sum(spent) / len(spent)
+
+
+def _rung(ladder: tuple[int, ...], size: float) -> int:
+    return next((rung for rung in ladder if rung >= size), ladder[-1])
 
 
 def _is_bounded(program: Program, name: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from sod2jax import _compat, dims, guards, hooks, jaxprs
 from sod2jax.dims import Dim
-from sod2jax.errors import DataDependentSizeError, TraceError
+from sod2jax.errors import DataDependentSizeError
 
 NAME = "value_as_dim"
 
@@ -91,14 +91,14 @@ def exposed(jaxpr: Any) -> tuple[Any, tuple[Dim, ...]]:
     Calls that measure are inlined.
 
     Raises:
-      TraceError: a size is measured in the body of a loop or a branch, or twice.
+      DataDependentSizeError: a size is measured in the body of a loop or a branch, or twice.
     """
     if not any(map(_measures, jaxpr.eqns)):
         return jaxpr, ()
     jaxpr = jaxprs.inlined(jaxpr, _measures)
     for eqn in jaxpr.eqns:
         if eqn.primitive.name != NAME and _measures(eqn):
-            raise TraceError(
+            raise DataDependentSizeError(
                 f"a size that depends on values is made inside '{eqn.primitive.name}' at "
                 f"{_compat.source_line(eqn)}, where it differs from step to step: make it outside, "
                 "or keep a mask in place of a shorter array"
@@ -108,7 +108,7 @@ def exposed(jaxpr: Any) -> tuple[Any, tuple[Dim, ...]]:
     symbols = [dim for dim in measured if dims.is_symbolic(dim)]
     for dim in symbols:
         if symbols.count(dim) > 1:
-            raise TraceError(
+            raise DataDependentSizeError(
                 f"a function under jax.jit makes the size '{dim}', which depends on values, and is "
                 "called twice: leave out that inner jax.jit"
             )

@@ -124,8 +124,11 @@ class OptimizedFunction:
         raise _Exact
 
     def _run_exact(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """With exact shapes; step by step where sizes depend on values."""
         self._counters.add(exact_fallbacks=1)
+        return self.exactly(args, kwargs)
+
+    def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Runs a call with exact shapes, step by step where sizes depend on values."""
         if not self._measures:
             try:
                 return self._exact(*args, **kwargs)

@@ -103,14 +103,18 @@ def analyse(
     classes = classify.summarize(program.jaxpr, program.value_symbols)
     facts = rdp.analyse(program.jaxpr, program.region, program.value_symbols)
     program, facts, changes = passes.transform(program, facts)
-    parts = _parts(program, facts, ladders, max_executables, cut_sizes)
-    return Analysis(program, classes, facts, changes, ladders, parts)
+    cuts, reasons = cut.places(program, ladders, cut_sizes, max_executables)
+    parts = _parts(program, facts, ladders, max_executables, cuts)
+    return Analysis(program, classes, facts, (*changes, *reasons), ladders, parts)
 
 
 def _parts(
-    program: Program, facts: rdp.Facts, ladders: Ladders, max_executables: int, cut_sizes: str
+    program: Program,
+    facts: rdp.Facts,
+    ladders: Ladders,
+    max_executables: int,
+    cuts: frozenset[str],
 ) -> tuple[AnalysedPart, ...]:
-    cuts = cut.places(program, ladders, cut_sizes)
     if not cuts:
         return (AnalysedPart(cut.whole(program), facts, ladders),)
     found = []

@@ -12,6 +12,7 @@ from sod2jax.bucket import Bucket
 from sod2jax.calls import Call, Caller
 from sod2jax.compile import Executable
 from sod2jax.errors import (
+    DataDependentSizeError,
     ShapeError,
     SpecError,
     TraceError,
@@ -255,6 +256,9 @@ class Planner:
             if isinstance(found, Exception):
                 if not numbers:
                     raise found
+                if isinstance(found, DataDependentSizeError):
+                    self._refused(found)
+                    return None, regime
                 found = self._unify(key, regime, arguments, function, found)
             if found is None:
                 return None, regime

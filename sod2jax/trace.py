@@ -12,7 +12,7 @@ from jax import export
 
 from sod2jax import _compat, dims, guards, numeric
 from sod2jax import measured as sizes
-from sod2jax.errors import StateError, TraceError
+from sod2jax.errors import DataDependentSizeError, StateError, TraceError
 from sod2jax.guards import NOTHING_KNOWN, Known, Undecided
 from sod2jax.program import Program
 from sod2jax.region import Region
@@ -58,7 +58,7 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
-        except StateError:
+        except (StateError, DataDependentSizeError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
             if not recorder.area.names:
