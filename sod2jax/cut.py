@@ -11,8 +11,6 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import sympy
-
 from sod2jax import _compat, bucket, cost, dims, measured, region
 from sod2jax.bucket import Ladders
 from sod2jax.dims import Dim
@@ -72,14 +70,21 @@ def _levels(program: Program, names: frozenset[str]) -> _Levels:
     of_eqn = []
     for eqn in program.jaxpr.eqns:
         operands = [of_var.get(a, 0) for a in eqn.invars if not _compat.is_literal(a)]
-        dim = dims.from_jax(eqn.params["dim"]) if eqn.primitive.name == measured.NAME else None
-        mentioned = [] if dim is not None else [of_symbol[n] for n in _mentioned(eqn)]
+        made = _made(eqn)
+        mentioned = [of_symbol[n] for n in _mentioned(eqn) if n != made]
         level = max([*operands, *mentioned], default=0)
-        if isinstance(dim, sympy.Symbol) and dim.name not in of_symbol:
-            of_symbol[dim.name] = level + (dim.name in names)
+        if made is not None:
+            of_symbol[made] = level + (made in names)
         of_eqn.append(level)
         of_var.update(dict.fromkeys(eqn.outvars, level))
     return _Levels(of_eqn, of_symbol)
+
+
+def _made(eqn: Any) -> str | None:
+    """The symbol whose size an equation is the first to know."""
+    if eqn.primitive.name != measured.NAME or not eqn.params["new"]:
+        return None
+    return str(dims.from_jax(eqn.params["dim"]))
 
 
 def _mentioned(eqn: Any) -> frozenset[str]:
@@ -113,7 +118,7 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
     outputs = tuple(v for v in made if v in wanted)
     sizes = [eqn for eqn in mine if eqn.primitive.name == measured.NAME]
     dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
-    inside = {d.name for d in dimensions if isinstance(d, sympy.Symbol)}
+    inside = {name for eqn in sizes if (name := _made(eqn)) is not None}
     # A part has no buckets for the sizes of symbols that it does not speak of.
     names = inside.union(*map(_mentioned, mine))
     values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
@@ -135,6 +140,7 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
             region=program.region.restricted(names),
             guards=(),
             measured=tuple(dimensions),
+            value_symbols=frozenset(inside),
         ),
         inputs,
         outputs,
@@ -175,8 +181,8 @@ def places(
 def _changes(program: Program, cuts: frozenset[str], reason: str) -> tuple[Change, ...]:
     found = []
     for eqn in program.jaxpr.eqns:
-        name = str(dims.from_jax(eqn.params["dim"])) if eqn.primitive.name == measured.NAME else ""
-        if name not in program.value_symbols:
+        name = _made(eqn)
+        if name is None:
             continue
         why = reason if _is_bounded(program, name) else "it has no upper bound"
         done = f"cut where the size {name} is known" if name in cuts else f"carried the size {name}"

@@ -109,14 +109,18 @@ class Undecided:
     Attributes:
       decision: what to decide before the next try.
       error: what stopped the trace; final for sizes that the decision does not set apart.
+      measured: the sizes that depend on values, in order, if it is about those: then it is taken
+        for true, and checked after the run.
     """
 
     decision: Decision
     error: Exception
+    measured: tuple[str, ...] = ()
 
     def is_final(self, sizes: Mapping[str, int]) -> bool:
         """Whether the decision leaves the trace as it was at these sizes."""
-        return self.decision.op == "==" and not self.decision.answer(sizes)
+        late = bool(self.measured)
+        return not late and self.decision.op == "==" and not self.decision.answer(sizes)
 
 
 @dataclasses.dataclass
@@ -131,6 +135,7 @@ class Recorder:
       guards: comparisons that were answered False, though some sizes make them true.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
+      mismatch: the last two sizes found unequal of which one depends on values.
     """
 
     area: Region
@@ -140,6 +145,7 @@ class Recorder:
     guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
     undecided: Decision | None = None
     extremum: Decision | None = None
+    mismatch: Decision | None = None
     busy: bool = False
 
     @property
@@ -298,7 +304,15 @@ def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
         answer = original(a, b)
         if not answer and _is_dimension(b):
             _guard(recorder, a, b)
+            _mismatch(recorder, a, b)
         return answer
+
+
+def _mismatch(recorder: Recorder, a: Any, b: Any) -> None:
+    """Two sizes that the program measures, or one and another size, may have to be equal."""
+    decision = Decision(dims.from_jax(a), "==", dims.from_jax(b), _user_line())
+    if recorder.is_late(decision) and dims.is_symbolic(decision.right):
+        recorder.mismatch = decision
 
 
 def _truth(a: Any) -> bool:

@@ -21,8 +21,8 @@ from sod2jax.errors import DataDependentSizeError
 NAME = "value_as_dim"
 
 
-def _abstract(count: Any, *, dim: Any) -> Any:
-    del dim
+def _abstract(count: Any, *, dim: Any, new: bool) -> Any:
+    del dim, new
     return _compat.array_aval((), count.dtype)
 
 
@@ -35,7 +35,7 @@ def _batched(*args: Any, **params: Any) -> Any:
 
 
 _value_as_dim = _compat.new_primitive(
-    NAME, _abstract, lambda count, *, dim: count, _batched, stays_in_place=True
+    NAME, _abstract, lambda count, **_: count, _batched, stays_in_place=True
 )
 
 
@@ -65,8 +65,8 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
     name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
     recorder.measured.append(name)
     dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
-    size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim)
-    return dim, size
+    new = name in recorder.area.names
+    return dim, _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim, new=new)
 
 
 def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
@@ -105,9 +105,9 @@ def exposed(jaxpr: Any) -> tuple[Any, tuple[Dim, ...]]:
             )
     found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == NAME]
     measured = tuple(dims.from_jax(eqn.params["dim"]) for eqn in found)
-    symbols = [dim for dim in measured if dims.is_symbolic(dim)]
-    for dim in symbols:
-        if symbols.count(dim) > 1:
+    new = [dim for eqn, dim in zip(found, measured, strict=True) if eqn.params["new"]]
+    for dim in new:
+        if new.count(dim) > 1:
             raise DataDependentSizeError(
                 f"a function under jax.jit makes the size '{dim}', which depends on values, and is "
                 "called twice: leave out that inner jax.jit"

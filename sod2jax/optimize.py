@@ -28,8 +28,8 @@ from sod2jax.errors import (
 from sod2jax.options import Options, Specs
 from sod2jax.pipeline import Analysis
 from sod2jax.planner import Planner
-from sod2jax.specialise import Plan
-from sod2jax.staged import MeasuredPlan
+from sod2jax.specialise import Plan, Specialisation
+from sod2jax.staged import MeasuredPlan, Outcome
 from sod2jax.stats import Counters, Stats
 
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one found
@@ -113,9 +113,13 @@ class OptimizedFunction:
         Raises:
           _Exact: no program can be made for the sizes.
         """
-        for _ in range(_MOST_RUNS):
-            if found is None:
+        tried: list[Specialisation] = []
+        outcome = None
+        while found is not None:
+            if found.specialisation in tried or len(tried) == _MOST_RUNS:
+                self._fall_back(TraceError(_unsettled(self._name, found, outcome)))
                 break
+            tried.append(found.specialisation)
             outcome = found.call(call.leaves, found.specialisation.lookups, poison)
             if outcome.holds:
                 self._counters.hit(found.call.bucket, found.call.waste)
@@ -234,6 +238,16 @@ class OptimizedFunction:
             report.describe(s.analysis, s.regime, s.ready) for s in self.planner.specialisations
         ]
         return report.document(self._name, parts, self._fallback_reasons, self.stats())
+
+
+def _unsettled(name: str, plan: Plan, outcome: Outcome | None) -> str:
+    measured = {} if outcome is None else outcome.measured
+    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in measured.items())
+    relied = "; ".join(plan.regime.reasons) or "nothing"
+    return (
+        f"no program was found for the sizes that {name} measured, {sizes}; the last one relied "
+        f"on: {relied}"
+    )
 
 
 def _on_device(leaf: Any) -> Any:

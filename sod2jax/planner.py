@@ -104,7 +104,7 @@ class Planner:
         plans = [] if first is None else [first]
         for plan in plans:
             program = plan.specialisation.analysis.program
-            order = [str(dim) for dim in program.measured if str(dim) in program.value_symbols]
+            order = [str(d) for d in program.measured if str(d) in program.value_symbols]
             for regime in regimes.alternatives(plan.regime, program.guards, order):
                 if len(plans) < _MOST_REGIMES:
                     plans += self._hypothetical(call, regime)
@@ -257,8 +257,7 @@ class Planner:
                 if not numbers:
                     raise found
                 if isinstance(found, DataDependentSizeError):
-                    self._refused(found)
-                    return None, regime
+                    return self._failed(found, regime, numbers)
                 found = self._unify(key, regime, arguments, function, found)
             if found is None:
                 return None, regime
@@ -270,6 +269,12 @@ class Planner:
                     return found, regime
             else:
                 decision = found.decision
+                if found.measured:
+                    assumed = regime.assuming(decision, found.measured)
+                    if assumed is None or assumed.key == regime.key:
+                        return self._failed(found.error, regime, numbers)
+                    regime = assumed
+                    continue
             regime = regime.decided(decision)
         many = TraceError(
             f"{self._name} decides by size in more than {_MOST_REGIMES} ways: "
@@ -279,6 +284,13 @@ class Planner:
             raise many
         found = self._unify((tree, static, start.key), start, arguments, function, many)
         return (found, start) if isinstance(found, Specialisation) else (None, start)
+
+    def _failed(self, error: Exception, regime: Regime, numbers: bool) -> tuple[None, Regime]:
+        """No program can be made for a function that measures sizes."""
+        if not numbers:
+            raise error
+        self._refused(error)
+        return None, regime
 
     def _trace(
         self, key: Any, regime: Regime, arguments: Sequence[Any], function: Callable[..., Any]

@@ -81,6 +81,15 @@ class Regime:
             narrowed = self._constrain(Constraint.of(decision.right - 1, ">=", decision.left))
         return dataclasses.replace(narrowed, reasons=(*self.reasons, reason))
 
+    def assuming(self, decision: Decision, order: Sequence[str]) -> Regime | None:
+        """The regime where a decision about measured sizes is true; None if one cannot say how."""
+        try:
+            known = _learned(self.known, decision, {}, order)
+        except KeyError:
+            return None
+        reason = f"{decision.left} {decision.op} {decision.right} is True at {decision.source}"
+        return dataclasses.replace(self, known=known, reasons=(*self.reasons, reason))
+
     def _constrain(self, constraint: Constraint) -> Regime:
         narrowed = dataclasses.replace(self, constraints=(*self.constraints, constraint))
         pinned = {n: low for n, low, high in narrowed.region.ranges if low == high}
@@ -119,17 +128,9 @@ def alternatives(regime: Regime, guards: Sequence[Decision], order: Sequence[str
       guards: of that program.
       order: the symbols that it measures.
     """
-    found = []
-    for guard in guards:
-        if guard.symbols.isdisjoint(order):
-            continue
-        try:
-            known = _learned(regime.known, guard, {}, order)
-        except KeyError:
-            continue
-        reason = f"{guard.left} {guard.op} {guard.right} is True at {guard.source}"
-        found.append(dataclasses.replace(regime, known=known, reasons=(*regime.reasons, reason)))
-    return found
+    late = [guard for guard in guards if not guard.symbols.isdisjoint(order)]
+    found = [regime.assuming(guard, order) for guard in late]
+    return [other for other in found if other is not None]
 
 
 def _learned(

@@ -9,13 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sympy
 
 from sod2jax import _compat, dims
 from sod2jax.bucket import Bucket
 from sod2jax.compile import Executable
 from sod2jax.cut import Part
-from sod2jax.dims import Dim
 from sod2jax.dispatch import pad, trim, waste
 from sod2jax.guards import Decision
 from sod2jax.program import Program
@@ -65,7 +63,7 @@ class MeasuredPlan:
             outputs = executable.call(vector, list(piece.constants), inputs)
             values.update(zip(part.outputs, outputs, strict=False))
             counts = [int(count) for count in outputs[len(part.outputs) :]]
-            broken = _learn(piece.measured, counts, sizes, found)
+            broken = _learn(piece, counts, sizes, found)
             decision = _violated(program, sizes)
             if broken or decision is not None or not _is_inside(program, sizes):
                 return Outcome(None, found, decision, False)
@@ -112,13 +110,13 @@ def _cut_to(array: Any, true: tuple[int, ...]) -> Any:
 
 
 def _learn(
-    measured: Sequence[Dim], counts: Sequence[int], sizes: dict[str, int], found: dict[str, int]
+    piece: Program, counts: Sequence[int], sizes: dict[str, int], found: dict[str, int]
 ) -> bool:
     """Adds measured sizes to those known; true if one is not what it was taken for."""
-    wrong = False
-    for dim, count in zip(measured, counts, strict=True):
-        if isinstance(dim, sympy.Symbol) and dim.name not in sizes:
-            sizes[dim.name] = found[dim.name] = count
+    wrong, new = False, piece.value_symbols
+    for dim, count in zip(piece.measured, counts, strict=True):
+        if not isinstance(dim, int) and str(dim) in new and str(dim) not in sizes:
+            sizes[str(dim)] = found[str(dim)] = count
         wrong |= dims.evaluate(dim, sizes) != count
     return wrong
 

@@ -67,6 +67,8 @@ def trace(
             failure.__cause__ = error
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure)
+            if recorder.mismatch is not None:
+                return Undecided(recorder.mismatch, failure, tuple(recorder.measured))
             raise failure from error
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
@@ -86,6 +88,7 @@ def trace(
         region=recorder.area,
         guards=tuple(recorder.guards.values()),
         measured=measured,
+        value_symbols=frozenset(recorder.measured) & frozenset(recorder.area.names),
         numbers=numbers,
     )
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import sympy
 from jax import lax
 
 from sod2jax import _compat, dims, region
@@ -104,15 +103,13 @@ class Context:
             return dim
         return self._cached(("true", dim), lambda: dims.evaluate(dim, self._sizes))
 
-    def measure(self, dim: Dim, count: Any) -> None:
-        """From here on, ``count`` is the true size of a symbol; other dimensions say nothing new.
+    def measure(self, name: str, count: Any) -> None:
+        """From here on, ``count`` is the true size of a symbol.
 
         A count outside the region of the program means nothing: the run is discarded.
         """
-        if isinstance(dim, sympy.Symbol) and dim.name not in self._sizes:
-            low, high = self.region.range(dim.name)
-            limits = [jnp.asarray(end, count.dtype) for end in (low, high)]
-            self._sizes[dim.name] = lax.clamp(limits[0], count, limits[1])
+        low, high = self.region.range(name)
+        self._sizes[name] = jnp.clip(count, low, high)
 
     # Traces
 
