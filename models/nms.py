@@ -106,6 +106,9 @@ def class_nms(
 ) -> Kept:
     """`nms` among the boxes of each class, in one run: boxes of one class overlap no others.
 
+    Moved boxes are rounded to their dtype: in float32 and with the default offset, coordinates of
+    the 80th class are multiples of 1/32.
+
     Args:
       boxes: float [n, 4]; coordinates span less than `offset`.
       scores: float [n].
