@@ -14,7 +14,7 @@ import pytest
 from models import load, repvgg, yolov6
 from models.nms import Kept
 from tests.models.dynamic import COMPILES_FAST, check_dynamic
-from tests.models.test_nms import assert_kept, by_class
+from tests.models.greedy import assert_kept, by_class
 
 TINY = yolov6.SIZES["tiny"]
 # A small network with two blocks where the published ones have several.
