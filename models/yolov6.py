@@ -32,11 +32,13 @@ _UNUSED_TABLES = (2, 17)
 
 # With this share of the sum, deep stacks of branches stay of order one.
 _SIDE_BRANCH_SCALE = 0.2
+# Squared, of kernels that no ReLU follows: scores spread over their range, sides less than a cell.
+_GAINS = {"regress": 1.0, "classify": 8.0}
 
+# YOLOv6's defaults.
 IOU_THRESHOLD = 0.45
 SCORE_THRESHOLD = 0.25
 MAX_RESULTS = 300
-
 
 _N = YoloConfig(width=0.25, depth=0.33)
 _S = YoloConfig(width=0.5, depth=0.33)
@@ -199,7 +201,8 @@ def inputs(rng: np.random.Generator, *, b: int, h: int, w: int) -> tuple[np.ndar
 def _scale(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[float, float]:
     """He's initialisation; boxes four cells wide, and best scores about a half."""
     if path[-1] == "kernel":
-        return 0.0, math.sqrt(_gain(path) / math.prod(shape[:-1]))
+        gain = next((gain for part, gain in _GAINS.items() if part in path), 2.0)
+        return 0.0, math.sqrt(gain / math.prod(shape[:-1]))
     if path[-1] == "var":
         return 1.0, 0.0
     if path[-1] == "scale":
@@ -209,7 +212,3 @@ def _scale(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[float, float]
     if "classify" in path:
         return -math.sqrt(2 * math.log(shape[0])), 0.0
     return 0.0, 0.0
-
-
-def _gain(path: tuple[str, ...]) -> float:
-    return 1.0 if "regress" in path else 8.0 if "classify" in path else 2.0
