@@ -15,6 +15,7 @@ NAMES = (
     "sd_text_encoder",
     "sd_vae_encoder",
     "skipnet",
+    "yolov6",
 )
 
 
