@@ -63,9 +63,7 @@ def batch(rng: np.random.Generator, batch: int, frames: int, bands: int = 80) ->
     return np.stack([_normalise(row) for row in rows])
 
 
-def request_frames(
-    rng: np.random.Generator, count: int, shortest: int, longest: int
-) -> list[int]:
+def request_frames(rng: np.random.Generator, count: int, shortest: int, longest: int) -> list[int]:
     """Lengths as they come: those of one, two or three of the spoken sentences, uncut.
 
     Args:
