@@ -3,9 +3,9 @@
 After Gulati et al. (arXiv 2005.08100). Frames of log-mel features are subsampled by strided
 convolutions, encoded by blocks of attention with Transformer-XL's relative positions between two
 half-step feed-forward layers, and classified frame by frame. The sizes "small", "medium" and "full"
-are the paper's S, M and L with a thousand classes; "parakeet" is the encoder of
-`transformers.ParakeetEncoder` (Fast Conformer, arXiv 2305.05084), whose parameter names are used
-for all. Normalisation over the batch uses running statistics.
+are the paper's S, M and L with a thousand classes, "mini" is S with a quarter of its blocks;
+"parakeet" is the encoder of `transformers.ParakeetEncoder` (Fast Conformer, arXiv 2305.05084), whose
+parameter names are used for all. Normalisation over the batch uses running statistics.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class ConformerConfig:
 
 SIZES = {
     "tiny": ConformerConfig(32, layers=2, heads=4, kernel=7, classes=29),
+    "mini": ConformerConfig(144, layers=4, heads=4),
     "small": ConformerConfig(144, layers=16, heads=4),
     "medium": ConformerConfig(256, layers=16, heads=4),
     "full": ConformerConfig(512, layers=17, heads=8),

@@ -79,7 +79,7 @@ def test_sentences_last_as_long_as_they_would_when_read():
     """Some 10 to 25 characters a second, between the shortest and the longest."""
     spoken = speech._spoken()
     seconds = np.array([len(sentence) / speech.RATE for row in spoken for sentence in row])
-    assert 0.5 < seconds.min() and 5 < seconds.max() < 30
+    assert seconds.min() > 0.5 and 5 < seconds.max() < 30
     texts = speech.sentences()
     chosen = [texts[i] for i in np.linspace(0, len(texts) - 1, len(seconds)).astype(int)]
     rate = np.array(list(map(len, chosen))) / seconds
