@@ -3,8 +3,8 @@
 After Gulati et al. (arXiv 2005.08100). Frames of log-mel features are subsampled by strided
 convolutions, encoded by blocks of attention with Transformer-XL's relative positions between two
 half-step feed-forward layers, and classified frame by frame. The sizes "small", "medium" and "full"
-are the paper's S, M and L with a thousand classes, "mini" is S with a quarter of its blocks;
-"parakeet" is the encoder of `transformers.ParakeetEncoder` (Fast Conformer, arXiv 2305.05084), whose
+are the paper's S, M and L with a thousand classes, "mini" is S with a quarter of its blocks.
+"parakeet" is the encoder of `transformers.ParakeetEncoder` (Fast Conformer, arXiv 2305.05084); its
 parameter names are used for all. Normalisation over the batch uses running statistics.
 """
 

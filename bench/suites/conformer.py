@@ -37,7 +37,7 @@ def build(size: str, *, batch: int, requests: int, seed: int, weights: Path | No
 
 
 SUITE = SuiteFile(
-    about="spoken sentences of 1 to 16 seconds",
+    about="spoken sentences, from one second",
     sizes=tuple(_LONGEST),
     default_size="mini",
     quick_size="tiny",
