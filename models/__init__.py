@@ -11,6 +11,7 @@ from models.base import Model as Model
 NAMES = (
     "blockdrop",
     "codebert",
+    "conformer",
     "convnet_aig",
     "sd_text_encoder",
     "sd_vae_encoder",

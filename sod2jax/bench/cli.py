@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,23 +18,33 @@ from sod2jax.bench.worker import load_suite_file
 
 PROGRAM = "python -m sod2jax.bench"
 BUILTIN = "encoder"
+ALL = "all"
 MODELS = Path("models")
 SUITES = Path("bench", "suites")
 TOLERANCE = 1e-4
 REQUESTS, QUICK_REQUESTS = 60, 12
+# Of each suite, where all of them run.
+ALL_REQUESTS, ALL_QUICK_REQUESTS = 20, 4
 PASSES, QUICK_PASSES = 3, 2
 
 
 @dataclass(frozen=True)
-class Settings:
-    """A run, with every default filled in."""
+class Target:
+    """One suite at one size, and the methods to run; `suite` is None for the built-in one."""
 
     suite: Path | None
     about: str
     model: str
     size: str
-    batches: tuple[int, ...]
     methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run, with every default filled in; every target runs at every batch size."""
+
+    targets: tuple[Target, ...]
+    batches: tuple[int, ...]
     requests: int
     passes: int
     seed: int
@@ -79,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong = [row for row in outcome.rows if (row["max_error"] or 0.0) > TOLERANCE]
     for row in wrong:
         print(
-            f"{PROGRAM}: {row['method']} at batch {row['batch']} differs from {REFERENCE} "
-            f"by {row['max_error']:.1e}, more than {TOLERANCE:.0e}",
+            f"{PROGRAM}: {row['model']}: {row['method']} at batch {row['batch']} differs from "
+            f"{REFERENCE} by {row['max_error']:.1e}, more than {TOLERANCE:.0e}",
             file=sys.stderr,
         )
     return 1 if outcome.failures or wrong else 0
@@ -94,7 +104,12 @@ def _make_parser() -> _Parser:
         "encoder is used.",
     )
     add = parser.add_argument
-    add("--model", help=f"a suite of bench/suites, or {BUILTIN} (built in)")
+    add(
+        "--model",
+        help=f"a suite of bench/suites, {BUILTIN} (built in), or {ALL}: one table over all suites "
+        f"of bench/suites, by default with {ALL_REQUESTS} requests each ({ALL_QUICK_REQUESTS} "
+        "with --quick) at batch 1",
+    )
     add("--size", help="configuration of the model, as its suite defines them")
     add("--batch", nargs="+", metavar="N", help="rows per request; several allowed (default: 1 4)")
     add("--requests", type=_positive, metavar="N", help=f"requests (default: {REQUESTS})")
@@ -102,7 +117,7 @@ def _make_parser() -> _Parser:
     add("--seed", type=_natural, default=0, help="of weights and requests (default: 0)")
     add("--methods", nargs="+", metavar="NAME", help=f"some of: {', '.join(METHODS)}")
     add("--weights", type=Path, metavar="PATH", help="checkpoint instead of random weights")
-    add("--quick", action="store_true", help="smallest size and few requests: under a minute")
+    add("--quick", action="store_true", help="smallest size and few requests")
     add("--json", type=Path, metavar="FILE", help="write the results as JSON")
     add("--plot", type=Path, metavar="FILE.png", help="draw latency and cumulative time")
     return parser
@@ -110,8 +125,28 @@ def _make_parser() -> _Parser:
 
 def _settings(parser: _Parser, args: argparse.Namespace) -> Settings:
     suites = _find_suites()
+    everything = args.model == ALL
+    targets = _all_targets(parser, args, suites) if everything else (_target(parser, args, suites),)
+    if args.plot and args.plot.suffix != ".png":
+        parser.error(f"--plot: {args.plot} does not end in .png")
+    _require_writable(parser, "--json", args.json)
+    _require_writable(parser, "--plot", args.plot)
+    few, many = (ALL_QUICK_REQUESTS, ALL_REQUESTS) if everything else (QUICK_REQUESTS, REQUESTS)
+    return Settings(
+        targets=targets,
+        batches=_batches(parser, args.batch or (["1"] if everything else ["1", "4"])),
+        requests=args.requests or (few if args.quick else many),
+        passes=args.passes or (QUICK_PASSES if args.quick else PASSES),
+        seed=args.seed,
+        weights=args.weights,
+        json=args.json,
+        plot=args.plot,
+    )
+
+
+def _target(parser: _Parser, args: argparse.Namespace, suites: Mapping[str, Path | None]) -> Target:
     model = args.model or ("codebert" if "codebert" in suites else next(iter(suites)))
-    _require_one_of(parser, "model", model, suites)
+    _require_one_of(parser, "model", model, [*suites, ALL])
     suite = _load(parser, suites[model])
     size = args.size or (suite.quick_size if args.quick else suite.default_size)
     _require_one_of(parser, "size", size, suite.sizes)
@@ -119,24 +154,38 @@ def _settings(parser: _Parser, args: argparse.Namespace) -> Settings:
         parser.error(f"--weights: the model {model!r} has no weights to load")
     if args.weights and not args.weights.exists():
         parser.error(f"--weights: no such path: {args.weights}")
-    if args.plot and args.plot.suffix != ".png":
-        parser.error(f"--plot: {args.plot} does not end in .png")
-    _require_writable(parser, "--json", args.json)
-    _require_writable(parser, "--plot", args.plot)
-    return Settings(
-        suite=suites[model],
-        about=suite.about,
-        model=model,
-        size=size,
-        batches=_batches(parser, args.batch or ["1", "4"]),
-        methods=_methods(parser, args.methods, model, suite),
-        requests=args.requests or (QUICK_REQUESTS if args.quick else REQUESTS),
-        passes=args.passes or (QUICK_PASSES if args.quick else PASSES),
-        seed=args.seed,
-        weights=args.weights,
-        json=args.json,
-        plot=args.plot,
-    )
+    methods = _methods(parser, args.methods)
+    able = _able(suite, methods)
+    if args.methods and able != methods:
+        unable = ", ".join(name for name in methods if name not in able)
+        parser.error(f"{unable}: {model} cannot be padded by hand without being rewritten")
+    return Target(suites[model], suite.about, model, size, able)
+
+
+def _all_targets(
+    parser: _Parser, args: argparse.Namespace, suites: Mapping[str, Path | None]
+) -> tuple[Target, ...]:
+    """Every suite of the current folder that has one of the methods asked for."""
+    for option in ("size", "weights", "plot"):
+        if getattr(args, option):
+            parser.error(f"--{option}: means one model, not --model {ALL}")
+    methods = _methods(parser, args.methods)
+    targets = []
+    for model, path in suites.items():
+        if path is None:
+            continue
+        suite = _load(parser, path)
+        size = suite.quick_size if args.quick else suite.default_size
+        if able := _able(suite, methods):
+            targets.append(Target(path, suite.about, model, size, able))
+    if not targets:
+        parser.error(f"--model {ALL}: no suite in {SUITES} that {', '.join(methods)} can run")
+    return tuple(targets)
+
+
+def _able(suite: SuiteFile, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the methods that the suite can run by."""
+    return tuple(name for name in methods if suite.pads_by_hand or name not in PADDED_BY_HAND)
 
 
 def _find_suites() -> dict[str, Path | None]:
@@ -152,18 +201,13 @@ def _load(parser: _Parser, path: Path | None) -> SuiteFile:
         parser.error(f"cannot load the suite {path}: {e}")
 
 
-def _methods(
-    parser: _Parser, words: Sequence[str] | None, model: str, suite: SuiteFile
-) -> tuple[str, ...]:
-    """The methods named, in the order of the table: the reference must run first."""
-    left_out = () if suite.pads_by_hand else PADDED_BY_HAND
-    names = [name for name in METHODS if name not in left_out] if words is None else _split(words)
+def _methods(parser: _Parser, words: Sequence[str] | None) -> tuple[str, ...]:
+    """The methods named, or all, in the order of the table: the reference must run first."""
+    names = list(METHODS) if words is None else _split(words)
     if not names:
         parser.error("argument --methods: expected at least one")
     for name in names:
         _require_one_of(parser, "method", name, METHODS)
-        if name in left_out:
-            parser.error(f"{name}: {model} cannot be padded by hand without being rewritten")
     return tuple(name for name in METHODS if name in names)
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sod2jax.bench.cli import Settings
+from sod2jax.bench.cli import Settings, Target
 from sod2jax.bench.methods import REFERENCE
 from sod2jax.bench.worker import TICK, Job
 
@@ -33,6 +33,7 @@ _LOG_LINES = 12
 class Failure:
     """A worker that gave no result; `log` is the end of what it wrote to stderr."""
 
+    model: str
     method: str
     batch: int
     log: str
@@ -48,13 +49,26 @@ class Outcome:
 
 
 def run(settings: Settings) -> Outcome:
-    """Runs all methods at all batch sizes, with a progress bar on stderr for each."""
+    """Runs every target at every batch size by all its methods, with progress bars on stderr."""
     console = Console(stderr=True)
     environment = _environment(settings)
     if environment["busy_percent"] > _BUSY_PERCENT:
         busy = environment["busy_percent"]
         console.print(f"[yellow]Other programs use {busy:.0f}% of the CPU: expect noise.[/]")
     rows, failures = [], []
+    for target, batch in itertools.product(settings.targets, settings.batches):
+        for result in _run_methods(settings, target, batch, console):
+            if isinstance(result, Failure):
+                failures.append(result)
+                continue
+            rows.append(result["row"])
+            environment.update(result["device"])
+    return Outcome(environment, rows, failures)
+
+
+def _run_methods(
+    settings: Settings, target: Target, batch: int, console: Console
+) -> list[dict[str, Any] | Failure]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -62,29 +76,27 @@ def run(settings: Settings) -> Outcome:
         TextColumn("{task.fields[phase]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        for batch in settings.batches:
-            with tempfile.TemporaryDirectory(prefix="sod2jax-bench-") as folder:
-                for method in settings.methods:
-                    job = _job(settings, batch, method, Path(folder), failures)
-                    result = _run_one(job, progress)
-                    if isinstance(result, Failure):
-                        failures.append(result)
-                        continue
-                    rows.append(result["row"])
-                    environment.update(result["device"])
-    return Outcome(environment, rows, failures)
+    results: list[dict[str, Any] | Failure] = []
+    compare = REFERENCE in target.methods
+    with (
+        Progress(*columns, console=console) as progress,
+        tempfile.TemporaryDirectory(prefix="sod2jax-bench-") as folder,
+    ):
+        for method in target.methods:
+            job = _job(settings, target, batch, method, Path(folder), compare)
+            results.append(_run_one(job, progress))
+            if method == REFERENCE and isinstance(results[-1], Failure):
+                compare = False
+    return results
 
 
 def _job(
-    settings: Settings, batch: int, method: str, folder: Path, failures: Sequence[Failure]
+    settings: Settings, target: Target, batch: int, method: str, folder: Path, compare: bool
 ) -> Job:
-    failed = any(f.method == REFERENCE and f.batch == batch for f in failures)
-    compare = REFERENCE in settings.methods and not failed
     return Job(
-        suite=None if settings.suite is None else str(settings.suite),
-        model=settings.model,
-        size=settings.size,
+        suite=None if target.suite is None else str(target.suite),
+        model=target.model,
+        size=target.size,
         batch=batch,
         method=method,
         requests=settings.requests,
@@ -98,7 +110,7 @@ def _job(
 
 def _run_one(job: Job, progress: Progress) -> dict[str, Any] | Failure:
     total = job.requests * (1 + job.passes)
-    name = f"{job.method:<11} batch {job.batch}"
+    name = f"{job.model} {job.method:<11} batch {job.batch}"
     task = progress.add_task(name, total=total, phase="starting")
 
     done = itertools.count(1)
@@ -117,7 +129,7 @@ def _run_one(job: Job, progress: Progress) -> dict[str, Any] | Failure:
     progress.update(task, phase="[red]failed[/]")
     progress.stop_task(task)
     log = "\n".join(log.splitlines()[-_LOG_LINES:]) or "it wrote nothing"
-    return Failure(job.method, job.batch, f"exit status {status}\n{log}")
+    return Failure(job.model, job.method, job.batch, f"exit status {status}\n{log}")
 
 
 def run_worker(job: Job, tick: Callable[[], None], echo: Callable[[str], None]) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sod2jax.bench.cli import Settings
+from sod2jax.bench.cli import Settings, Target
 from sod2jax.bench.methods import REFERENCE
 
 if TYPE_CHECKING:
-    from sod2jax.bench.runner import Failure, Outcome
+    from sod2jax.bench.runner import Outcome
 
 _COLUMNS = (
     "execu-\ntables",
@@ -31,48 +32,88 @@ _WIDE = 1000
 
 
 def show(outcome: Outcome, settings: Settings, console: Console | None = None) -> None:
-    """Prints everything to stdout, or to `console`."""
+    """Prints everything to stdout, or to `console`: a table for each batch size of one model.
+
+    Several models are one table, whose rows name them.
+    """
     console = console or Console()
     where = outcome.environment
     console.print(
-        f"\n[bold]{settings.model} {settings.size}[/]: {settings.about}\n"
+        f"\n{_heading(settings)}\n"
         f"jax {where['jax']}, Python {where['python']}, {where['cpu_count']} CPUs, "
         f"device {where.get('device_kind', 'unknown')}, seed {settings.seed}\n"
     )
-    for batch in settings.batches:
-        rows = [row for row in outcome.rows if row["batch"] == batch]
-        failures = [failure for failure in outcome.failures if failure.batch == batch]
-        table = make_table(rows, failures, settings)
-        # A narrow terminal wraps lines; fitting the table would cut numbers.
-        options = console.options.update(max_width=_WIDE)
-        console.width = max(console.width, console.measure(table, options=options).maximum)
-        console.print(table)
-        for line in compare(rows):
-            console.print(line)
-        console.print()
+    if len(settings.targets) > 1:
+        _print_table(console, make_joint_table(outcome, settings))
+    else:
+        _show_batches(console, outcome, settings)
     for failure in outcome.failures:
-        console.print(f"[red]{failure.method} at batch {failure.batch} failed[/]", end=": ")
+        what = f"{failure.model}: {failure.method} at batch {failure.batch}"
+        console.print(f"[red]{what} failed[/]", end=": ")
         console.print(failure.log, markup=False, highlight=False)
 
 
-def make_table(
-    rows: Sequence[dict[str, Any]], failures: Sequence[Failure], settings: Settings
-) -> Table:
-    """The table of one batch size; a failed method keeps its line."""
-    batch = (rows[0] if rows else vars(failures[0]))["batch"]
-    title = _title(rows, batch, settings)
+def _heading(settings: Settings) -> str:
+    first, *others = settings.targets
+    if others:
+        return (
+            f"[bold]{len(settings.targets)} models[/]: {settings.requests} requests each, "
+            f"median of {settings.passes} warm passes"
+        )
+    return f"[bold]{first.model} {first.size}[/]: {first.about}"
+
+
+def _show_batches(console: Console, outcome: Outcome, settings: Settings) -> None:
+    for batch in settings.batches:
+        rows = [row for row in outcome.rows if row["batch"] == batch]
+        _print_table(console, make_table(rows, batch, settings))
+        for line in compare(rows):
+            console.print(line)
+        console.print()
+
+
+def _print_table(console: Console, table: Table) -> None:
+    # A narrow terminal wraps lines; fitting the table would cut numbers.
+    options = console.options.update(max_width=_WIDE)
+    console.width = max(console.width, console.measure(table, options=options).maximum)
+    console.print(table)
+
+
+def make_table(rows: Sequence[dict[str, Any]], batch: int, settings: Settings) -> Table:
+    """The table of one model at one batch size; a failed method keeps its line."""
+    (target,) = settings.targets
+    table = _table(["method"], _title(rows, batch, settings))
+    _add_rows(table, target, rows, [])
+    return table
+
+
+def make_joint_table(outcome: Outcome, settings: Settings) -> Table:
+    """The table of several models; a failed method keeps its line."""
+    table = _table(["model", "batch", "method"])
+    for target, batch in itertools.product(settings.targets, settings.batches):
+        label = (target.model, batch)
+        rows = [row for row in outcome.rows if (row["model"], row["batch"]) == label]
+        _add_rows(table, target, rows, [f"{target.model} {target.size}", str(batch)])
+        table.add_section()
+    return table
+
+
+def _table(labels: Sequence[str], title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("method", no_wrap=True)
+    for name in labels:
+        table.add_column(name, no_wrap=True)
     for name in _COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    failed = {failure.method for failure in failures}
-    cells = {row["method"]: _cells(row) for row in rows}
-    for method in settings.methods:
-        if method in failed:
-            table.add_row(method, "[red]failed[/]")
-            continue
-        table.add_row(method, *cells[method], style="bold" if method == "sod2jax" else "")
     return table
+
+
+def _add_rows(
+    table: Table, target: Target, rows: Sequence[dict[str, Any]], labels: Sequence[str]
+) -> None:
+    cells = {row["method"]: _cells(row) for row in rows}
+    for method in target.methods:
+        found = cells.get(method, ["[red]failed[/]"])
+        table.add_row(*labels, method, *found, style="bold" if method == "sod2jax" else "")
 
 
 def _title(rows: Sequence[dict[str, Any]], batch: int, settings: Settings) -> str:

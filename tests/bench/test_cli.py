@@ -95,6 +95,9 @@ def test_runs_as_a_module() -> None:
         (["--json", "."], "--json: cannot write"),
         (["--plot", "out.pdf"], "--plot: out.pdf does not end in .png"),
         (["--weights", "w.safetensors"], "--weights: the model 'encoder' has no weights to load"),
+        (["--model", "all"], "--model all: no suite in bench/suites that jit-exact"),
+        (["--model", "all", "--size", "tiny"], "--size: means one model, not --model all"),
+        (["--model", "all", "--plot", "out.png"], "--plot: means one model, not --model all"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],
 )
@@ -124,11 +127,11 @@ def test_missing_extra_names_the_remedy(
 
 @pytest.fixture
 def make_suite(tmp_path: Path) -> Callable[..., None]:
-    """Writes the suite `own`: the built-in one, with a line of Python that may change it."""
+    """Writes a suite: the built-in one, with a line of Python that may change it."""
 
-    def make(change: str, pads_by_hand: bool = True) -> None:
-        (tmp_path / "models").mkdir()
-        (tmp_path / "bench" / "suites").mkdir(parents=True)
+    def make(change: str, pads_by_hand: bool = True, name: str = "own") -> None:
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / "bench" / "suites").mkdir(parents=True, exist_ok=True)
         source = (
             "import dataclasses\n"
             "import numpy as np\n"
@@ -140,7 +143,7 @@ def make_suite(tmp_path: Path) -> Callable[..., None]:
             "SUITE = dataclasses.replace(builtin.SUITE, about='a suite of my own', build=build,"
             f" pads_by_hand={pads_by_hand})\n"
         )
-        (tmp_path / "bench" / "suites" / "own.py").write_text(source)
+        (tmp_path / "bench" / "suites" / f"{name}.py").write_text(source)
 
     return make
 
@@ -183,6 +186,60 @@ def test_suite_that_cannot_be_padded_by_hand(
     assert "jit-pow2: own cannot be padded by hand" in capsys.readouterr().err
 
 
+def test_all_suites_are_one_table(
+    make_suite: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_suite("pass", name="first")
+    make_suite("suite = dataclasses.replace(suite, pad=None, trim=None)", False, name="second")
+    options = ["--requests", "2", "--passes", "1", "--methods", "jit-exact", "jit-pow2"]
+    assert cli.main(["--model", "all", "--quick", *options, "--json", "o.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 models: 2 requests each" in printed
+    assert printed.count("XLA peak MB") == 1
+    lines = [line.split()[:4] for line in printed.splitlines() if "jit-" in line]
+    assert lines == [
+        ["first", "tiny", "1", "jit-exact"],
+        ["first", "tiny", "1", "jit-pow2"],
+        ["second", "tiny", "1", "jit-exact"],
+    ]
+    rows = json.loads(Path("o.json").read_text())["rows"]
+    assert [list(row) for row in rows] == [ROW_KEYS] * 3
+    names = [[row["model"], row["size"], str(row["batch"]), row["method"]] for row in rows]
+    assert names == lines
+
+
+def test_failures_and_wrong_results_among_all_suites_are_named(
+    make_suite: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_suite("raise RuntimeError('out of order')", False, name="broken")
+    change = "suite = dataclasses.replace(suite, trim=lambda y, d: np.asarray(y)[:, : d['s']] + 1)"
+    make_suite(change, name="wrong")
+    options = ["--requests", "2", "--passes", "1", "--methods", "jit-exact", "jit-pad-max"]
+    assert cli.main(["--model", "all", "--quick", *options, "--json", "o.json"]) == 1
+    printed = capsys.readouterr()
+    assert "broken: jit-exact at batch 1 failed: exit status 1" in printed.out
+    assert "RuntimeError: out of order" in printed.out
+    assert "wrong: jit-pad-max at batch 1 differs from jit-exact by 1.0e+00" in printed.err
+    rows = json.loads(Path("o.json").read_text())["rows"]
+    assert [row["model"] for row in rows] == ["wrong", "wrong"]
+
+
+def test_all_suites_are_those_of_this_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.chdir(root)
+    parser = cli._make_parser()
+    settings = cli._settings(parser, parser.parse_args(["--model", "all", "--quick"]))
+    found = {target.model: target for target in settings.targets}
+    assert sorted(found) == sorted(path.stem for path in (root / "bench" / "suites").glob("*.py"))
+    assert found["codebert"].methods == ("jit-exact", "jit-pad-max", "jit-pow2", "sod2jax")
+    assert found["conformer"].methods == ("jit-exact", "sod2jax")
+    assert found["codebert"].size == found["conformer"].size == "tiny"
+    assert (settings.batches, settings.requests) == ((1,), cli.ALL_QUICK_REQUESTS)
+    default = cli._settings(parser, parser.parse_args(["--model", "all"]))
+    sizes = {target.model: target.size for target in default.targets}
+    assert sizes["codebert"] == "small" and default.requests == cli.ALL_REQUESTS
+
+
 def test_broken_suite_exits_2(
     make_suite: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,13 +251,10 @@ def test_broken_suite_exits_2(
 
 
 def test_job_survives_json(tmp_path: Path) -> None:
+    target = cli.Target(None, "", "encoder", "tiny", ("jit-pow2",))
     settings = cli.Settings(
-        suite=None,
-        about="",
-        model="encoder",
-        size="tiny",
+        targets=(target,),
         batches=(1,),
-        methods=("jit-pow2",),
         requests=3,
         passes=1,
         seed=0,
@@ -208,6 +262,6 @@ def test_job_survives_json(tmp_path: Path) -> None:
         json=None,
         plot=None,
     )
-    job = runner._job(settings, 1, "jit-pow2", tmp_path, [])
+    job = runner._job(settings, target, 1, "jit-pow2", tmp_path, compare=False)
     assert job.reference is None
     assert worker.Job(**json.loads(json.dumps(vars(job)))) == job

@@ -100,3 +100,14 @@ def test_vae_encoder_suite_has_images_of_many_sizes(batch: int) -> None:
     assert len(sizes) > 4
     assert all(64 <= max(size) <= suite.maximum["h"] == 128 for size in sizes)
     assert {images.shape for (images,) in suite.requests} == {(batch, h, w, 3) for h, w in sizes}
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_conformer_suite_has_recordings_of_many_lengths(batch: int) -> None:
+    file = load_file(ROOT / "bench" / "suites" / "conformer.py").SUITE
+    suite = file.build("tiny", batch=batch, requests=8, seed=0)
+    assert not file.pads_by_hand and suite.pad is None
+    lengths = {suite.dims(inputs)["t"] for inputs in suite.requests}
+    assert len(lengths) > 5
+    assert all(100 <= length <= suite.maximum["t"] == 400 for length in lengths)
+    assert {features.shape for (features,) in suite.requests} == {(batch, t, 80) for t in lengths}
