@@ -11,7 +11,7 @@ from sod2jax.bucket import Bucket, Ladders
 from sod2jax.classify import Summary
 from sod2jax.compile import Executable, compile_bucket
 from sod2jax.cut import Part
-from sod2jax.guards import NOTHING_KNOWN, Known, Undecided
+from sod2jax.decisions import NOTHING_KNOWN, Known, Undecided
 from sod2jax.passes import Change
 from sod2jax.program import Program
 from sod2jax.region import Region

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sod2jax import dims, dispatch, pipeline, regimes, rewrite
+from sod2jax import dispatch, pipeline, ranges, regimes, rewrite
 from sod2jax.bucket import Bucket
 from sod2jax.calls import Call, Caller
 from sod2jax.compile import Executable
+from sod2jax.decisions import NOTHING_KNOWN, Undecided
 from sod2jax.errors import (
     DataDependentSizeError,
     ShapeError,
@@ -19,13 +20,12 @@ from sod2jax.errors import (
     UnsupportedPrimitiveError,
 )
 from sod2jax.executables import Executables
-from sod2jax.guards import NOTHING_KNOWN, Undecided
 from sod2jax.learn import Learner
 from sod2jax.options import Options
 from sod2jax.pipeline import AnalysedPart
 from sod2jax.program import Program
 from sod2jax.regimes import Regime
-from sod2jax.region import Constraint, Region
+from sod2jax.region import Constraint
 from sod2jax.signature import Leaf, leaves_of, spec_of
 from sod2jax.specialise import Plan, Specialisation, bucket_of
 from sod2jax.staged import Outcome, plan_measured
@@ -131,7 +131,7 @@ class Planner:
                 found, regime = self._find(call, regime, values, function, numbers)
             else:
                 regime = self._base(leaves)
-                _check_range(self._name, leaves, regime.region, regime.sizes)
+                ranges.check(self._name, leaves, regime.region, regime.sizes)
                 found, regime = self._search(call, regime, values, function)
         if found is None:
             return None
@@ -156,7 +156,9 @@ class Planner:
         if outcome.decision is not None:
             regime = plan.regime.decided(outcome.decision, outcome.measured)
         elif plan.regime.known == NOTHING_KNOWN:
-            raise ShapeError(_over_maximum(plan.specialisation.analysis.program, outcome.measured))
+            raise ShapeError(
+                ranges.over_maximum(plan.specialisation.analysis.program, outcome.measured)
+            )
         else:
             regime = dataclasses.replace(plan.regime, known=NOTHING_KNOWN)
         made = self._plans[call.key] = self._make_plan(call, regime)
@@ -363,42 +365,3 @@ class Planner:
 
         limit = max(self._options.max_executables, len(part.ladders.buckets))
         return Executables(build, limit)
-
-
-def _check_range(
-    name: str, leaves: Sequence[Leaf], region: Region, sizes: Mapping[str, int]
-) -> None:
-    for symbol, low, high in region.ranges:
-        if sizes[symbol] < low or (high is not None and sizes[symbol] > high):
-            raise ShapeError(_out_of_range(leaves, symbol, sizes[symbol], low, high))
-    for constraint in region.constraints:
-        if not constraint.holds(sizes):
-            used = ", ".join(f"{n} = {sizes[n]}" for n in sorted(constraint.symbols))
-            raise ShapeError(f"the call of {name} violates the constraint '{constraint}': {used}")
-
-
-def _over_maximum(program: Program, measured: Mapping[str, int]) -> str:
-    return (
-        f"{program.name} measured the sizes "
-        f"{', '.join(f'{n} = {size}' for n, size in measured.items())}, outside of "
-        f"{program.region}: raise the maximum that was given with them, or leave it out"
-    )
-
-
-def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: int | None) -> str:
-    axes = [
-        f"axis {axis} of '{leaf.name}'"
-        for leaf in leaves
-        for axis, dim in enumerate(leaf.shape)
-        if name in dims.symbols_of(dim)
-    ]
-    if size < low:
-        return (
-            f"{axes[0]} makes '{name}' {size}, under its minimum of {low}: lower the bound in "
-            f"constraints=('{name} >= {size}', ...)"
-        )
-    return (
-        f"{axes[0]} makes '{name}' {size}, over its maximum of {high}: to allow it, raise the "
-        f"bound in constraints=('{name} <= {size}', ...) or the largest of "
-        f"buckets={{'{name}': ...}}, whichever sets it"
-    )

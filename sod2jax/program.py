@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any
 
 from sod2jax import dims
+from sod2jax.decisions import Decision
 from sod2jax.dims import Dim
-from sod2jax.guards import Decision
 from sod2jax.region import Region
 
 

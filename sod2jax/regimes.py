@@ -14,9 +14,9 @@ from typing import Any
 import sympy
 
 from sod2jax import dims
+from sod2jax.decisions import NOTHING_KNOWN, Decision, Known
 from sod2jax.dims import Dim
 from sod2jax.errors import SpecError
-from sod2jax.guards import NOTHING_KNOWN, Decision, Known
 from sod2jax.region import Constraint, Region
 from sod2jax.signature import Leaf, solve
 

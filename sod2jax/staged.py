@@ -14,8 +14,8 @@ from sod2jax import _compat, dims
 from sod2jax.bucket import Bucket
 from sod2jax.compile import Executable
 from sod2jax.cut import Part
+from sod2jax.decisions import Decision
 from sod2jax.dispatch import pad, trim, waste
-from sod2jax.guards import Decision
 from sod2jax.program import Program
 
 Lookup = Callable[[Mapping[str, int]], Executable]

@@ -12,8 +12,8 @@ from jax import export
 
 from sod2jax import _compat, dims, guards, numeric
 from sod2jax import measured as sizes
+from sod2jax.decisions import NOTHING_KNOWN, Known, Undecided
 from sod2jax.errors import DataDependentSizeError, StateError, TraceError
-from sod2jax.guards import NOTHING_KNOWN, Known, Undecided
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf

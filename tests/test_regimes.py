@@ -12,8 +12,8 @@ import pytest
 
 import sod2jax
 from sod2jax import regimes
+from sod2jax.decisions import Decision
 from sod2jax.dims import parse
-from sod2jax.guards import Decision
 from sod2jax.region import Constraint
 from sod2jax.signature import Leaf
 

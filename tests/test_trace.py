@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sod2jax import dims
+from sod2jax.decisions import Undecided
 from sod2jax.errors import TraceError
-from sod2jax.guards import Undecided
 from sod2jax.program import Program
 from sod2jax.region import Constraint, Region
 from sod2jax.signature import leaves_of

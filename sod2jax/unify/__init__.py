@@ -18,9 +18,9 @@ import numpy as np
 from jax.core import ShapedArray
 
 from sod2jax import _compat, dims, trace
+from sod2jax.decisions import Undecided
 from sod2jax.dims import Dim
 from sod2jax.errors import TraceError
-from sod2jax.guards import Undecided
 from sod2jax.program import Program
 from sod2jax.region import Region
 from sod2jax.signature import Leaf

@@ -1,0 +1,81 @@
+"""Comparisons of sizes that decided the course of a trace, and what may be taken for granted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from sod2jax import dims
+from sod2jax.dims import Dim
+from sod2jax.region import Constraint
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """``left == right`` or ``left >= right``, asked while tracing.
+
+    Attributes:
+      left, right: the dimensions compared.
+      op: "==" or ">=".
+      source: the line that asked, ``file:line (function)``.
+    """
+
+    left: Dim
+    op: str
+    right: Dim
+    source: str
+
+    def answer(self, sizes: Mapping[str, int]) -> bool:
+        """The answer at true sizes."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        return left == right if self.op == "==" else left >= right
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that it is about."""
+        return dims.symbols_of(self.left) | dims.symbols_of(self.right)
+
+    @property
+    def negated(self) -> Decision:
+        """The comparison that is true where this one, a ``>=``, is false."""
+        return Decision(dims.normalise(self.right - 1), ">=", self.left, self.source)
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.op} {self.right} at {self.source}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What a trace may rely on of sizes that depend on values.
+
+    Attributes:
+      fixed: what some of them are, by their symbols.
+      limits: relations between them.
+    """
+
+    fixed: tuple[tuple[str, Dim], ...] = ()
+    limits: tuple[Constraint, ...] = ()
+
+
+NOTHING_KNOWN = Known()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Undecided:
+    """A trace that stopped where sizes of its region differ.
+
+    Attributes:
+      decision: what to decide before the next try.
+      error: what stopped the trace; final for sizes that the decision does not set apart.
+      measured: the sizes that depend on values, in order, if it is about those: then it is taken
+        for true, and checked after the run.
+    """
+
+    decision: Decision
+    error: Exception
+    measured: tuple[str, ...] = ()
+
+    def is_final(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the decision leaves the trace as it was at these sizes."""
+        late = bool(self.measured)
+        return not late and self.decision.op == "==" and not self.decision.answer(sizes)
