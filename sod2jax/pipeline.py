@@ -46,7 +46,9 @@ class Analysis:
         Raises:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
-        return compile_bucket(self.program, chosen, self.facts.value_range)
+        area = chosen.area(self.program.region)
+        program, facts = passes.in_area(self.program, self.facts, area)
+        return compile_bucket(program, chosen, facts.value_range, self.program.constants)
 
 
 def analyse(
@@ -62,7 +64,7 @@ def analyse(
 ) -> Analysis | Undecided:
     """Traces a function once, classifies its operators, propagates dimensions, transforms.
 
-    The buckets are chosen for the region alone.
+    The buckets are chosen for the region, and where sizes decide conds also for those.
 
     With a ``cause`` why there is no symbolic trace, it is unified from traces at concrete sizes.
 
@@ -83,4 +85,7 @@ def analyse(
     classes = classify.summarize(program.jaxpr)
     facts = rdp.analyse(program.jaxpr, program.region)
     program, facts, changes = passes.transform(program, facts)
+    edges = passes.deciding_sizes(program, facts)
+    if edges:
+        ladders = bucket.choose(region, buckets, max_executables, edges)
     return Analysis(program, classes, facts, changes, ladders)

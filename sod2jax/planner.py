@@ -135,7 +135,7 @@ class Planner:
         bucket = found.analysis.ladders.bucket(sizes)
         if bucket is None:
             raise InvariantError(f"no bucket of {found.analysis.ladders} holds {sizes}")
-        shapes = rewrite.padded_shapes(program, program.region.below(bucket))
+        shapes = rewrite.padded_shapes(program, bucket.area(program.region))
         return dispatch.plan_call(program, bucket, sizes, order, shapes, constants), found
 
     def check_sizes(self, specialisation: Specialisation) -> None:

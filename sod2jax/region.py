@@ -125,12 +125,13 @@ class Region:
         """Smallest and largest size of a symbol."""
         return next((low, high) for n, low, high in self.ranges if n == name)
 
-    def below(self, sizes: Mapping[str, int]) -> Region:
-        """The part of the region whose sizes are at most those given."""
+    def below(self, sizes: Mapping[str, int], lowest: Mapping[str, int] | None = None) -> Region:
+        """The part of the region whose sizes are at most those given, and at least ``lowest``."""
+        lowest = lowest or {}
         return dataclasses.replace(
             self,
             ranges=tuple(
-                (n, lo, min(sizes[n], hi if hi is not None else sizes[n]))
+                (n, max(lo, lowest.get(n, lo)), min(sizes[n], hi if hi is not None else sizes[n]))
                 for n, lo, hi in self.ranges
             ),
         )
