@@ -35,17 +35,18 @@ OVERHEAD = 1e-6
 """Seconds that a cond costs beside its branches and its results' traffic."""
 
 _TABLE = frozenset(
-    "abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh bitcast_convert_type "
-    "broadcast broadcast_in_dim call cbrt ceil clamp closed_call clz complex concatenate conj "
-    "conv_general_dilated convert_element_type copy copy_p cos cosh cumlogsumexp cummax cummin "
-    "cumprod cumsum custom_jvp_call custom_vjp_call custom_vmap_call digamma dim_as_value div "
-    "dot_general dynamic_slice dynamic_update_slice empty empty2 eq eq_to erf erf_inv erfc exp "
-    "exp2 expand_dims expm1 floor ge gt imag integer_pow iota is_finite jit le le_to lgamma log "
-    "log1p log2 logistic lt lt_to max min mul mulhi ne neg nextafter not or pad population_count "
-    "pow real reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod reduce_sum "
+    "abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh "
+    "bitcast_convert_type broadcast broadcast_in_dim call cbrt ceil clamp closed_call clz complex "
+    "concatenate conj conv_general_dilated convert_element_type copy copy_p cos cosh cumlogsumexp "
+    "cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call custom_vmap_call digamma "
+    "dim_as_value div dot_general dynamic_slice dynamic_update_slice empty empty2 eq eq_to erf "
+    "erf_inv erfc exp exp2 expand_dims expm1 floor ge gt imag integer_pow iota is_finite jit le "
+    "le_to lgamma log log1p log2 logistic lt lt_to max min mul mulhi ne neg nextafter not or pad "
+    "population_count pow random_bits random_fold_in random_seed random_unwrap random_wrap real "
+    "reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod reduce_sum "
     "reduce_window_max reduce_window_min reduce_window_sum reduce_xor rem reshape rev round rsqrt "
-    "select_n shift_left shift_right_arithmetic shift_right_logical sign sin sinh slice sort split "
-    "sqrt square squeeze stop_gradient sub tan tanh tile transpose xor".split()
+    "select_n shift_left shift_right_arithmetic shift_right_logical sign sin sinh slice sort sqrt "
+    "square squeeze stop_gradient sub tan tanh threefry2x32 tile transpose xor".split()
 )
 # Safe to run for nothing where their indices are checked: clamped, or dropped when out of bounds.
 _INDEXED = frozenset(
