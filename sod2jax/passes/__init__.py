@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from sod2jax import rdp
 from sod2jax.passes.change import Change as Change
 from sod2jax.passes.collapse import collapse, collapse_in_bucket
-from sod2jax.passes.decide import Sizes, decide
+from sod2jax.passes.decide import decide
+from sod2jax.passes.sizes import Sizes
 from sod2jax.passes.surgery import has_cond
 from sod2jax.program import Program
 from sod2jax.region import Region
@@ -51,7 +52,7 @@ def deciding_sizes(program: Program, facts: rdp.Facts) -> Mapping[str, tuple[int
 
     Buckets that end there, and know where they begin, hold one branch only.
     """
-    return Sizes(program, facts).edges() if has_cond(program.jaxpr) else {}
+    return Sizes(program, facts).edges if has_cond(program.jaxpr) else {}
 
 
 def in_area(program: Program, facts: rdp.Facts, area: Region) -> tuple[Program, rdp.Facts]:

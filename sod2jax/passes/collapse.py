@@ -14,8 +14,8 @@ from sod2jax import _compat, rdp
 from sod2jax.cost import Counter
 from sod2jax.passes import merge, select, sink
 from sod2jax.passes.change import Change
-from sod2jax.passes.decide import Sizes
 from sod2jax.passes.early import early_predicates
+from sod2jax.passes.sizes import Sizes
 from sod2jax.passes.surgery import (
     Copier,
     has_cond,
@@ -82,6 +82,11 @@ class _Collapse:
 
     def _judged(self, eqn: Any) -> select.Judgement:
         index = self._copier.original(eqn.invars[0])
-        if self._late is not None and self._late.decide(index):
-            return select.Judgement(False, "its index depends on sizes alone: buckets decide it")
+        if self._late is not None and index in self._late.indices:
+            edges = [f"{n}={size}" for n, sizes in self._late.edges.items() for size in sizes]
+            changes = f", which changes after {', '.join(edges)}" if edges else ""
+            reason = (
+                f"sizes alone decide its index{changes}: buckets have one branch where they can"
+            )
+            return select.Judgement(False, reason)
         return select.judge(eqn, self._counter, self._area)

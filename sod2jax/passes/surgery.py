@@ -181,8 +181,19 @@ def cond_of(
     return _compat.new_equation(like.primitive, [index, *kept], outvars, params, like=like)
 
 
+_BODIES = frozenset(
+    "closed_call cond core_call custom_jvp_call custom_vjp_call custom_vmap_call jit remat2 scan "
+    "while".split()
+)
+
+
 def with_bodies(eqn: Any, change: Callable[[Any], Any]) -> Any:
-    """The equation with each jaxpr among its parameters changed; the same one if none was."""
+    """The equation with each jaxpr among its parameters changed; the same one if none was.
+
+    Kernels, which have jaxprs over references, and other primitives of their own kind stay.
+    """
+    if eqn.primitive.name not in _BODIES:
+        return eqn
     params = {name: _changed(value, change) for name, value in eqn.params.items()}
     if all(params[name] is value for name, value in eqn.params.items()):
         return eqn

@@ -22,7 +22,7 @@ S, BS, FLAG = Arg("s"), Arg("b, s"), Arg((), np.bool_)
 
 def heavy(x: jax.Array) -> jax.Array:
     """Work that no bucket makes cheap: far more than a branch costs."""
-    return x * jnp.cos(jnp.arange(8192.0) + x.sum()).mean()
+    return x * (2 + jnp.cos(jnp.linspace(0, 1, 8192) + lax.logistic(x.mean()))).mean()
 
 
 def heavier(x: jax.Array) -> jax.Array:

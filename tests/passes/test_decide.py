@@ -125,11 +125,25 @@ def test_in_a_loop_and_in_a_call() -> None:
 
         return lax.scan(step, x, x[:3] * 0 + 1)[0] + jax.jit(sorted_when_long)(x)
 
-    function = optimized(fun, most=128, buckets={"s": (3, 100, 128)}, constraints=("s >= 3",))
+    assert 100 in dict(optimized(fun).trace(np.ones(3, np.float32)).ladders.sizes)["s"]
+    function = optimized(fun, buckets={"s": (3, 100, 128)}, constraints=("s >= 3",))
     for size, sorts in ((100, 0), (128, 2)):
         found = counts(executable(function, size).jaxpr)
         assert not found["cond"] and found["sort"] == sorts
     assert_exact(function, [3, 4, 99, 100, 101, 128])
+
+
+def test_a_loop_counter_is_no_size() -> None:
+    def fun(x: jax.Array) -> jax.Array:
+        def step(i: jax.Array, c: jax.Array) -> jax.Array:
+            return lax.cond(i > 3, heavy, heavier, c)
+
+        return lax.fori_loop(0, x.shape[0], step, x)
+
+    analysis = analysed(fun, S)
+    assert "us of a branch" in reasons(analysis, "kept a cond")[0]
+    assert not analysis.ladders.separate
+    check(Harness("counter", fun, (S,)))
 
 
 def test_symbols_without_a_bound_know_their_upper_end_only() -> None:
