@@ -19,6 +19,8 @@ _SMALLEST = 16  # first size of a ladder that grows on demand
 _MEASURED_SIZES = 4  # sizes of symbols that a program measures, at least
 _MOST_EDGES = 512  # candidate edges of the ladder search
 
+Options = tuple[tuple[float, tuple[int, ...]], ...]  # (padded over true size, ladder) by length
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Bucket(Mapping[str, int]):
@@ -26,9 +28,11 @@ class Bucket(Mapping[str, int]):
 
     Attributes:
       sizes: (symbol, padded size) pairs, sorted by symbol.
+      lowest: (symbol, smallest true size) pairs of the symbols that have one, sorted likewise.
     """
 
     sizes: tuple[tuple[str, int], ...]
+    lowest: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(cls, sizes: Mapping[str, int]) -> Bucket:
@@ -46,7 +50,18 @@ class Bucket(Mapping[str, int]):
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Whether true sizes fit."""
-        return all(sizes[name] <= size for name, size in self.sizes)
+        above = all(low <= sizes[name] for name, low in self.lowest)
+        return above and all(sizes[name] <= size for name, size in self.sizes)
+
+    def covers(self, other: Bucket) -> bool:
+        """Whether all true sizes that another bucket holds fit."""
+        begin = dict(other.lowest)
+        above = all(low <= begin.get(name, 1) for name, low in self.lowest)
+        return above and all(other[name] <= size for name, size in self.sizes)
+
+    def area(self, region: Region) -> Region:
+        """The sizes of a region that it serves."""
+        return region.below(self, dict(self.lowest))
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={size}" for name, size in self.sizes) or "exact"
@@ -61,9 +76,11 @@ class Ladders:
 
     Attributes:
       sizes: (symbol, ascending sizes, or None to grow by powers of two) pairs.
+      separate: bounded symbols whose buckets do not serve what a smaller one serves.
     """
 
     sizes: tuple[tuple[str, tuple[int, ...] | None], ...]
+    separate: frozenset[str] = frozenset()
 
     def bucket(self, sizes: Mapping[str, int]) -> Bucket | None:
         """The smallest bucket that holds true sizes; None if one is larger than its ladder."""
@@ -73,7 +90,7 @@ class Ladders:
             if size is None:
                 return None
             chosen[name] = size
-        return Bucket.of(chosen)
+        return self._made(chosen)
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
@@ -82,8 +99,16 @@ class Ladders:
             return ()
         names = [name for name, _ in self.sizes]
         product = itertools.product(*(ladder or () for _, ladder in self.sizes))
-        buckets = [Bucket.of(dict(zip(names, sizes, strict=True))) for sizes in product]
+        buckets = [self._made(dict(zip(names, sizes, strict=True))) for sizes in product]
         return tuple(sorted(buckets, key=lambda b: math.prod(b.values())))
+
+    def _made(self, sizes: Mapping[str, int]) -> Bucket:
+        lowest = []
+        for name, ladder in self.sizes:
+            if ladder is not None and name in self.separate:
+                smaller = [size for size in ladder if size < sizes[name]]
+                lowest.append((name, max(smaller, default=0) + 1))
+        return dataclasses.replace(Bucket.of(sizes), lowest=tuple(sorted(lowest)))
 
 
 def _at_least(ladder: tuple[int, ...], size: int) -> int | None:
@@ -95,27 +120,44 @@ def _next_power(size: int) -> int:
     return max(_SMALLEST, 1 << (size - 1).bit_length())
 
 
-def choose(region: Region, given: Mapping[str, tuple[int, ...]], max_executables: int) -> Ladders:
+def choose(
+    region: Region,
+    given: Mapping[str, tuple[int, ...]],
+    max_executables: int,
+    edges: Mapping[str, tuple[int, ...]] | None = None,
+) -> Ladders:
     """The ladders for a region: those given, and for the rest the best that the number allows.
 
     A given ladder is cut to the region: sizes under its range go, sizes over it become its end.
 
+    Args:
+      region: the sizes to serve.
+      given: ladders of the user.
+      max_executables: how many buckets there may be.
+      edges: bounded symbols whose buckets should not overlap; sizes to have on their ladders,
+        unless given, where the number allows.
+
     Raises:
       SpecError: the given ladders make more buckets than ``max_executables``.
     """
+    edges = edges or {}
     given = {n: _cut(given[n], lo, hi) for n, lo, hi in region.ranges if n in given}
     fixed = math.prod(map(len, given.values()))
     if fixed > max_executables:
         raise SpecError(
             f"buckets asks for {fixed} executables; max_executables is {max_executables}"
         )
-    free = {n: (lo, hi) for n, lo, hi in region.ranges if n not in given and hi is not None}
     most = max_executables // fixed
+    free = {
+        n: _options(lo, hi, most, edges.get(n, ()))
+        for n, lo, hi in region.ranges
+        if n not in given and hi is not None
+    }
     counts = _share(free, most)
     ladders: dict[str, tuple[int, ...] | None] = dict.fromkeys(region.names)
-    ladders |= {n: _best(lo, hi, most)[counts[n] - 1][1] for n, (lo, hi) in free.items()}
+    ladders |= {n: options[counts[n] - 1][1] for n, options in free.items()}
     ladders |= given
-    return Ladders(tuple(sorted(ladders.items())))
+    return Ladders(tuple(sorted(ladders.items())), frozenset(edges))
 
 
 def extended(ladders: Ladders, region: Region, max_executables: int) -> Ladders:
@@ -128,11 +170,12 @@ def extended(ladders: Ladders, region: Region, max_executables: int) -> Ladders:
     fixed = math.prod(len(ladder or ()) or 1 for ladder in before.values())
     most = max(_MEASURED_SIZES, max_executables // fixed)
     new = {n: (max(lo, 1), hi) for n, lo, hi in region.ranges if n not in before}
-    free = {n: (lo, hi) for n, (lo, hi) in new.items() if hi is not None}
+    free = {n: _best(lo, hi, most) for n, (lo, hi) in new.items() if hi is not None}
     counts = _share(free, most)
-    found = {n: _best(lo, hi, most)[counts[n] - 1][1] for n, (lo, hi) in free.items()}
+    found = {n: options[counts[n] - 1][1] for n, options in free.items()}
     kept = {n: ladder for n, ladder in before.items() if n in region.names}
-    return Ladders(tuple(sorted({**dict.fromkeys(new), **kept, **found}.items())))
+    sizes = {**dict.fromkeys(new), **kept, **found}
+    return Ladders(tuple(sorted(sizes.items())), ladders.separate & frozenset(kept))
 
 
 def _cut(ladder: tuple[int, ...], low: int, high: int | None) -> tuple[int, ...]:
@@ -140,9 +183,9 @@ def _cut(ladder: tuple[int, ...], low: int, high: int | None) -> tuple[int, ...]
     return tuple(sorted({min(size, top) for size in ladder if size >= low} or {top}))
 
 
-def _share(free: Mapping[str, tuple[int, int]], most: int) -> dict[str, int]:
+def _share(free: Mapping[str, Options], most: int) -> dict[str, int]:
     """How many sizes each symbol gets: the split of ``most`` with the least expected work."""
-    waste = [[ratio for ratio, _ in _best(low, high, most)] for low, high in free.values()]
+    waste = [[ratio for ratio, _ in options] for options in free.values()]
     best = min(
         (
             counts
@@ -157,8 +200,34 @@ def _share(free: Mapping[str, tuple[int, int]], most: int) -> dict[str, int]:
     return dict(zip(free, best, strict=True))
 
 
+def _options(low: int, high: int, most: int, edges: Sequence[int]) -> Options:
+    """``_best``, with ladders that hold all the ``edges`` from where they may be long enough."""
+    plain = _best(low, high, most)
+    ends = [*edges, high]
+    if not edges or len(ends) > most:
+        return plain
+    starts = [low, *(edge + 1 for edge in edges)]
+    spans = list(zip(starts, ends, strict=True))
+    # joined[k]: the best ladder of k more sizes than spans so far, and its sum of ratios
+    joined: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    for start, end in spans:
+        parts = [(r * (end - start + 1), sizes) for r, sizes in _best(start, end, most)]
+        longest = min(len(joined) + len(parts) - 1, most)
+        joined = [
+            min(
+                (joined[k - p][0] + parts[p][0], joined[k - p][1] + parts[p][1])
+                for p in range(len(parts))
+                if 0 <= k - p < len(joined)
+            )
+            for k in range(longest)
+        ]
+    count = high - low + 1
+    held = [(total / count, sizes) for total, sizes in joined]
+    return (*plain[: len(spans) - 1], *held[: most - len(spans) + 1])
+
+
 @functools.lru_cache(maxsize=1024)
-def _best(low: int, high: int, most: int) -> tuple[tuple[float, tuple[int, ...]], ...]:
+def _best(low: int, high: int, most: int) -> Options:
     """(expected padded over true size, ladder) of at most 1, 2, ... ``most`` sizes for a range.
 
     Dynamic programme over candidate edges; true sizes are taken as evenly spread over the range,

@@ -51,24 +51,33 @@ def compile_bucket(
     program: Program,
     bucket: Bucket,
     value_range: Callable[[Any], tuple[Dim, Dim] | None],
+    constants: Sequence[Any],
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
+
+    ``constants`` are what the executable is called with: the program's, perhaps among others.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
     """
     start = time.perf_counter()
-    area = program.region.below(bucket)
+    area = bucket.area(program.region)
     shapes = rewrite.padded_shapes(program, area)
     masks: list[MaskRecord] = []
-    run = rewrite.padded_function(program, area, value_range, masks.extend)
+    padded = rewrite.padded_function(program, area, value_range, masks.extend)
+    places = {id(value): k for k, value in enumerate(constants)}
+    kept = [places[id(value)] for value in program.constants]
+
+    def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+        return padded(sizes, [given[k] for k in kept], inputs)
+
     specs = [
         jax.ShapeDtypeStruct(shape, var.aval.dtype, weak_type=var.aval.weak_type)
         for shape, var in zip(shapes, program.jaxpr.invars, strict=True)
     ]
     sizes = jax.ShapeDtypeStruct((len(program.symbols),), np.int32)
     run.__name__ = run.__qualname__ = program.name
-    traced = jax.jit(run).trace(sizes, _specs(program.constants), specs)
+    traced = jax.jit(run).trace(sizes, _specs(constants), specs)
     compiled = traced.lower().compile()
     return Executable(
         bucket, compiled, shapes, traced.jaxpr, tuple(masks), time.perf_counter() - start

@@ -55,7 +55,7 @@ class Executables:
         """The bucket to run in: once the limit is reached, no more small ones are added."""
         if bucket in self._futures or len(self._futures) < self._limit:
             return bucket
-        larger = [other for other in self._futures if other.holds(bucket)]
+        larger = [other for other in self._futures if other.covers(bucket)]
         if larger:
             return min(larger, key=lambda other: math.prod(other.values()))
         kept = (bucket, *self._futures)

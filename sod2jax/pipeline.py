@@ -40,7 +40,9 @@ class AnalysedPart:
         Raises:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
-        return compile_bucket(self.part.program, chosen, self.facts.value_range)
+        whole = self.part.program
+        program, facts = passes.in_area(whole, self.facts, chosen.area(whole.region))
+        return compile_bucket(program, chosen, facts.value_range, whole.constants)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ def analyse(
 ) -> Analysis | Undecided:
     """Traces a function once, classifies its operators, propagates dimensions, transforms.
 
-    The buckets are chosen for the region alone.
+    The buckets are chosen for the region, and where sizes decide conds also for those.
 
     With a ``cause`` why there is no symbolic trace, it is unified from traces at concrete sizes.
 
@@ -103,6 +105,9 @@ def analyse(
     classes = classify.summarize(program.jaxpr, program.value_symbols)
     facts = rdp.analyse(program.jaxpr, program.region, program.value_symbols)
     program, facts, changes = passes.transform(program, facts)
+    edges = passes.deciding_sizes(program, facts)
+    if edges:
+        ladders = bucket.choose(region, buckets, max_executables, edges)
     cuts, reasons = cut.places(program, ladders, cut_sizes, max_executables)
     parts = _parts(program, facts, ladders, max_executables, cuts)
     return Analysis(program, classes, facts, (*changes, *reasons), ladders, parts)

@@ -140,7 +140,7 @@ class Planner:
         if constants is None:
             return None
         bucket = bucket_of(found.analysis.ladders, sizes)
-        shapes = rewrite.padded_shapes(program, program.region.below(bucket))
+        shapes = rewrite.padded_shapes(program, bucket.area(program.region))
         if program.measured:
             plan = plan_measured(program, bucket, sizes, order, shapes)
         else:

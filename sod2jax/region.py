@@ -125,14 +125,18 @@ class Region:
         """Smallest and largest size of a symbol."""
         return next((low, high) for n, low, high in self.ranges if n == name)
 
-    def below(self, sizes: Mapping[str, int]) -> Region:
-        """The part of the region whose sizes are at most those given.
+    def below(self, sizes: Mapping[str, int], lowest: Mapping[str, int] | None = None) -> Region:
+        """The part of the region whose sizes are at most those given, and at least ``lowest``.
 
         A symbol that is not among them gets the bound that the others leave it.
         """
+        lowest = lowest or {}
         region = dataclasses.replace(
             self,
-            ranges=tuple((n, lo, _least(hi, sizes.get(n))) for n, lo, hi in self.ranges),
+            ranges=tuple(
+                (n, max(lo, lowest.get(n, lo)), _least(hi, sizes.get(n)))
+                for n, lo, hi in self.ranges
+            ),
         )
         for name in self.names:
             if name not in sizes:

@@ -33,6 +33,7 @@ __all__ = [
     "all_constants",
     "array_aval",
     "bind",
+    "call_equation",
     "closed_jaxpr",
     "constants",
     "converted",
@@ -51,6 +52,7 @@ __all__ = [
     "listen_for_compiles",
     "literal_array",
     "new_equation",
+    "new_literal",
     "new_primitive",
     "new_variable",
     "register_host_array",
@@ -130,6 +132,17 @@ def with_constants(jaxpr: Jaxpr, constvars: Sequence[Any], consts: Sequence[Any]
 def new_variable(aval: Any) -> Any:
     """A fresh variable of a jaxpr."""
     return core.Var(aval)
+
+
+def new_literal(value: Any, aval: Any) -> Any:
+    """A literal: a scalar as an operand of an equation, in the dtype of ``aval``."""
+    return Literal(np.asarray(value, aval.dtype)[()], aval)
+
+
+def call_equation(jaxpr: Jaxpr, invars: Sequence[Any], outvars: Sequence[Any], like: JaxprEqn):
+    """An equation that runs a closed jaxpr, constants and effects included."""
+    params = {"call_jaxpr": jaxpr}
+    return new_equation(core.closed_call_p, invars, outvars, params, like, jaxpr.effects)
 
 
 def new_equation(

@@ -6,17 +6,23 @@ that computes the same; any of them can be left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 
 from sod2jax import rdp
 from sod2jax.passes.change import Change as Change
+from sod2jax.passes.collapse import collapse, collapse_in_bucket
+from sod2jax.passes.decide import decide
+from sod2jax.passes.sizes import Sizes
+from sod2jax.passes.surgery import has_cond
 from sod2jax.program import Program
+from sod2jax.region import Region
 
-__all__ = ["PASSES", "Change", "transform"]
+__all__ = ["PASSES", "Change", "deciding_sizes", "in_area", "transform"]
 
 Pass = Callable[[Program, rdp.Facts], tuple[Program, tuple[Change, ...]]]
 
-PASSES: tuple[Pass, ...] = ()
+PASSES: tuple[Pass, ...] = (decide, collapse)
 """In the order in which they run."""
 
 
@@ -26,8 +32,14 @@ def transform(program: Program, facts: rdp.Facts) -> tuple[Program, rdp.Facts, t
     Returns:
       The program, its facts, and what was done to it or considered, with reasons.
     """
+    return _run(PASSES, program, facts)
+
+
+def _run(
+    passes: tuple[Pass, ...], program: Program, facts: rdp.Facts
+) -> tuple[Program, rdp.Facts, tuple[Change, ...]]:
     changes: list[Change] = []
-    for run in PASSES:
+    for run in passes:
         transformed, done = run(program, facts)
         changes += done
         if transformed is not program:
@@ -37,3 +49,20 @@ def transform(program: Program, facts: rdp.Facts) -> tuple[Program, rdp.Facts, t
 
 def _facts(program: Program) -> rdp.Facts:
     return rdp.analyse(program.jaxpr, program.region, program.value_symbols)
+
+
+def deciding_sizes(program: Program, facts: rdp.Facts) -> Mapping[str, tuple[int, ...]]:
+    """The bounded symbols that decide conds, with the last size before each change of branch.
+
+    Buckets that end there, and know where they begin, hold one branch only.
+    """
+    return Sizes(program, facts).edges if has_cond(program.jaxpr) else {}
+
+
+def in_area(program: Program, facts: rdp.Facts, area: Region) -> tuple[Program, rdp.Facts]:
+    """The program for the sizes that one executable serves: conds that they decide are gone."""
+    if not has_cond(program.jaxpr) or not Sizes(program, facts).indices:
+        return program, facts
+    part = dataclasses.replace(program, region=area)
+    found = _run((decide, collapse_in_bucket), part, _facts(part))
+    return found[:2]

@@ -174,4 +174,48 @@ BRANCHES = [
     ),
 ]
 
-HARNESSES = [*CALLS, *BRANCHES]
+
+def _dear(x: jax.Array) -> jax.Array:
+    """More work than a branch costs, at any size."""
+    return x * (2 + jnp.cos(jnp.linspace(0, 1, 4096) + lax.logistic(x.mean()))).mean()
+
+
+def _two_of_one_predicate(x: jax.Array) -> jax.Array:
+    p = x.sum() > 0
+    y, z = lax.cond(p, lambda v: (_dear(v), v.max()), lambda v: (v, v.sum()), x)
+    w = jnp.tanh(y) / z
+    return lax.cond(~p, _dear, lambda v: v - v.mean(), w) + w.min()
+
+
+def _by_size_and_by_data(x: jax.Array) -> jax.Array:
+    work = jnp.exp(x).sum(1, keepdims=True)
+    y = lax.cond(jnp.asarray(x.shape[1]) > 4, lambda v: _dear(v) / work, jnp.sort, x)
+    return lax.cond(x.max() > 1, _dear, lambda v: v * 2, y)
+
+
+def _residuals(x: jax.Array) -> jax.Array:
+    p = x.sum() > 0
+    y = lax.cond(p, lambda v: _dear(jnp.sin(v)), lambda v: v * v.max(), x)
+    return (lax.cond(p, jnp.tanh, _dear, y) * y).sum()
+
+
+COLLAPSED = [
+    Harness("cond_merged", _two_of_one_predicate, (BS,)),
+    Harness("cond_merged_in_scan", lambda x: lax.map(_two_of_one_predicate, x), (BS,)),
+    Harness("cond_merged_gradient", jax.grad(_residuals), (BS,), rtol=3e-5),
+    Harness("cond_merged_vmapped", lambda x: jax.vmap(_two_of_one_predicate)(x), (BS,)),
+    Harness("cond_work_moved", _by_size_and_by_data, (BS,)),
+    Harness(
+        "cond_work_moved_gradient",
+        jax.grad(lambda x: (_by_size_and_by_data(x) ** 2).sum()),
+        (BS,),
+        rtol=3e-5,
+    ),
+    Harness(
+        "cond_switch_on_size",
+        lambda x: lax.switch(jnp.asarray(x.shape[0]) - 2, [_dear, jnp.sort, lambda y: -y], x),
+        (S,),
+    ),
+]
+
+HARNESSES = [*CALLS, *BRANCHES, *COLLAPSED]
