@@ -132,4 +132,5 @@ def _resize_axis(x: jax.Array, axis: int, size: Any) -> jax.Array:
     after = jnp.minimum(before + 1, last)
     weight = (place - before * steps).astype(x.dtype) / steps.astype(x.dtype)
     weight = jnp.expand_dims(weight, [i for i in range(x.ndim) if i != axis])
-    return jnp.take(x, before, axis) * (1 - weight) + jnp.take(x, after, axis) * weight
+    left, right = (jnp.take(x, i, axis, mode="clip") for i in (before, after))
+    return left * (1 - weight) + right * weight

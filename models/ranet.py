@@ -323,8 +323,11 @@ def build(size: str, *, weights: str | Path | None, seed: int, gating: Gating = 
 
     def gate_bias(params: Any, bias: Any) -> Any:
         factors = jnp.exp(jnp.broadcast_to(jnp.float32(bias), (gates,)))
-        classifiers = {f"classifiers_{i}": factor for i, factor in enumerate(factors)}
-        return {**params, "params": _sharper(params["params"], classifiers)}
+        classifiers = {
+            f"classifiers_{i}": _sharper(params["params"][f"classifiers_{i}"], factors[i])
+            for i in range(gates)
+        }
+        return {**params, "params": {**params["params"], **classifiers}}
 
     return Model(
         name="ranet",
@@ -340,10 +343,6 @@ def build(size: str, *, weights: str | Path | None, seed: int, gating: Gating = 
     )
 
 
-def _sharper(params: Any, factors: Any) -> Any:
-    """A copy in which the logits of the named classifiers are multiplied by their factors."""
-    scaled = {
-        name: {**params[name], "linear": jax.tree.map(lambda x: x * factor, params[name]["linear"])}
-        for name, factor in factors.items()
-    }
-    return {**params, **scaled}
+def _sharper(classifier: Any, factor: jax.Array) -> Any:
+    """The weights of a classifier whose logits are multiplied by a factor."""
+    return {**classifier, "linear": jax.tree.map(lambda x: x * factor, classifier["linear"])}
