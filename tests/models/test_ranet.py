@@ -117,7 +117,11 @@ def test_two_scales_of_one_resolution_and_the_imagenet_stem_equal_the_twin(model
 
 @pytest.mark.parametrize(
     ("size", "expected", "exits"),
-    [("full", 87_972_617, 8), ("cifar", 3_261_830, 8), ("small", 2_451_158, 6)],
+    [
+        ("full", 87_972_617, 8),
+        ("cifar", 3_261_830, 8),
+        pytest.param("small", 2_451_158, 6, marks=pytest.mark.slow),
+    ],
 )
 def test_parameter_counts_are_the_published_ones(size, expected, exits):
     assert ranet.SIZES[size].exits == exits
@@ -168,6 +172,7 @@ def test_forced_exits_are_the_network_cut_there(model, cut, batch, seed):
         assert_close(single, row[None], "one image by branches")
 
 
+@pytest.mark.slow
 def test_a_vmap_of_branches_equals_selects(model, batch):
     exits = np.array([0, 1, 2, 2, 1, 0, 0, 2], np.int32)
     branched = gated.jit(load("ranet", gating="branch").gate_override)
