@@ -12,6 +12,7 @@ NAMES = (
     "blockdrop",
     "codebert",
     "convnet_aig",
+    "dgnet",
     "ranet",
     "sd_text_encoder",
     "sd_vae_encoder",
