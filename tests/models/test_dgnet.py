@@ -274,9 +274,10 @@ def test_random_patterns_at_any_size(model):
     def inputs(rng: np.random.Generator, **dims: int) -> tuple[np.ndarray, ...]:
         return *model.inputs(rng, **dims), patterns(rng, TINY, **dims)
 
-    spec = [("b, 2*h, 2*w", ("b, _",))] * 3 + [("b, h, w", ("b, _",))]
+    sides = ["2*h, 2*w"] * 3 + ["h, w"]
+    spec = tuple(Decisions(f"b, {side}", ("b, _",)) for side in sides)
     forced = dataclasses.replace(
-        model, fun=model.gate_override, shapes=(*model.shapes, tuple(spec)), inputs=inputs
+        model, fun=model.gate_override, shapes=(*model.shapes, spec), inputs=inputs
     )
     assert check_dynamic(forced, [SIZES[1], SIZES[3]] * 3, BUCKETS).compiles == 1
 
