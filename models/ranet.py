@@ -10,7 +10,6 @@ have any height and width; at the published sizes it equals the original's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,53 +20,12 @@ import numpy as np
 
 from models import resnet
 from models.base import Model
-from models.dense import Block, BlockPlan, Features
+from models.dense import Block, Features
+from models.ranet_config import RANetConfig, block_plans, blocks_before
 from models.resnet import ConvNorm, Gating
 
 _THRESHOLD = 0.5
-_FUSED_SHARE = 0.25
-_KEPT = 0.5
 _AROUND: Any = {n: ((n, n), (n, n)) for n in (1, 3)}
-
-
-@dataclass(frozen=True)
-class RANetConfig:
-    """A resolution-adaptive network; tuples have an entry per scale, the coarsest first.
-
-    Attributes:
-      scales: resolutions, from 1; each next number is twice as fine.
-      factors: of `channels` and `growth`.
-      bottlenecks: see `BlockPlan.bottleneck`.
-      channels: of the stem, for a factor of 1.
-      growth: channels that a layer adds, for a factor of 1.
-      layers: of a block.
-      classes: outputs of a classifier.
-      blocks: of the first scale.
-      more_blocks: how many more each next scale has; so many end in an exit.
-      classifier: channels inside a classifier; None for as many as it is given.
-      imagenet: a stem of a 7x7 convolution and a max-pool, both of stride 2, instead of one 3x3.
-    """
-
-    scales: tuple[int, ...]
-    factors: tuple[int, ...]
-    bottlenecks: tuple[int, ...]
-    channels: int
-    growth: int
-    layers: int
-    classes: int
-    blocks: int = 2
-    more_blocks: int = 2
-    classifier: int | None = 128
-    imagenet: bool = False
-
-    def count(self, scale: int) -> int:
-        """Blocks of a scale; the last of them, from `count(scale - 1)` on, end in an exit."""
-        return self.blocks + scale * self.more_blocks if scale >= 0 else 0
-
-    @property
-    def exits(self) -> int:
-        return self.count(len(self.scales) - 1)
-
 
 SIZES = {
     "tiny": RANetConfig(
@@ -149,7 +107,9 @@ class RANet(nn.Module):
     def setup(self) -> None:
         self.stem = list(_stem(self.config))
         scales = range(len(self.config.scales))
-        self.blocks = [[Block(plan) for plan in _plans(self.config, scale)] for scale in scales]
+        self.blocks = [
+            [Block(plan) for plan in block_plans(self.config, scale)] for scale in scales
+        ]
         self.classifiers = [Classifier(self.config) for _ in range(self.config.exits)]
 
     def __call__(
@@ -215,7 +175,7 @@ class RANet(nn.Module):
 
     def _advance(self, index: int, state: State) -> tuple[jax.Array, State]:
         """Runs the blocks up to exit `index`, and its classifier."""
-        scale, blocks = _blocks_before(self.config, index)
+        scale, blocks = blocks_before(self.config, index)
         bases, below, x, features = state
         if blocks[0] == 0:
             bases, below, x, features = bases[1:], features, bases[0], ()
@@ -233,39 +193,6 @@ def _stem(config: RANetConfig) -> Iterator[nn.Module]:
     yield ImageNetStem(first) if config.imagenet else ConvNorm(first, 3)
     for i in range(1, len(scales)):
         yield ConvNorm(config.channels * factors[i], 3, 1 if scales[i] == scales[i - 1] else 2)
-
-
-def _plans(config: RANetConfig, scale: int) -> Iterator[BlockPlan]:
-    """The blocks of a scale: fused ones, then plain ones that end in exits."""
-    count, level = config.count(scale), config.scales[scale]
-    # A scale that starts n times finer than the coarsest is halved at the last n of these ...
-    halved = [config.count(i) for i in range(scale)][1 - level :] if level > 1 else []
-    # ... and narrowed in equal parts.
-    narrowed = [i * count // level for i in range(1, level)]
-    growth = config.growth * config.factors[scale]
-    for number in range(1, count + 1):
-        plain = number > config.count(scale - 1)
-        kept = _KEPT if number in narrowed else None
-        if plain:
-            yield BlockPlan(config.layers, growth, config.bottlenecks[scale], kept=kept)
-            continue
-        yield BlockPlan(
-            config.layers,
-            growth,
-            config.bottlenecks[scale],
-            fused=int(growth * _FUSED_SHARE),
-            fused_bottleneck=config.bottlenecks[scale - 1],
-            fused_share=_FUSED_SHARE,
-            halves=number in halved,
-            kept=kept,
-        )
-
-
-def _blocks_before(config: RANetConfig, index: int) -> tuple[int, range]:
-    """The scale of an exit, and which of its blocks run between the exit before and this one."""
-    scale = next(i for i in range(len(config.scales)) if index < config.count(i))
-    first_exit = config.count(scale - 1)
-    return scale, range(0 if index == first_exit else index, index + 1)
 
 
 def exit_thresholds(confidences: np.ndarray, ratio: float) -> np.ndarray:
