@@ -13,6 +13,8 @@ NAMES = (
     "codebert",
     "conformer",
     "convnet_aig",
+    "dgnet",
+    "ranet",
     "sd_text_encoder",
     "sd_vae_encoder",
     "skipnet",

@@ -34,9 +34,11 @@ class Model:
       gates: how many decisions a gated model takes for one example; 0 for a model without gates.
       gate_override: `gate_override(params, *inputs, gates)` is `fun` with its decisions forced;
         `gates` is bool [b, gates], True where the gated part runs, in the order of the network.
+        A model whose examples leave early takes their exits, int32 [b] from 0 to `gates`; a model
+        may take finer patterns too, which its `build` describes.
       gate_bias: `gate_bias(params, bias)` gives parameters whose gate logits are higher by
         `bias`, a float (float32 [gates] where each gate has a bias of its own): it sets the share
-        of gates that are on. `fun` still computes the decisions.
+        of gates that are on, or how early examples leave. `fun` still computes the decisions.
     """
 
     name: str
