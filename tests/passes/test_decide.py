@@ -110,7 +110,7 @@ def test_thresholds_of_every_symbol() -> None:
     assert 2 in ladders["b"] and 19 in ladders["s"]
     for b, s in [(1, 1), (2, 19), (3, 20), (4, 64), (2, 20)]:
         x = np.random.default_rng(s).normal(size=(b, s)).astype(np.float32)
-        plan, found = function.planner.plan(function.planner.read((x,), {}))
+        plan = function.planner.plan(function.planner.read((x,), {}))
         assert not counts(plan.specialisation.executables.get(plan.call.bucket).jaxpr)["cond"]
         for seen in run_both(function, [x]):
             assert_same(seen, [jax.jit(fun)(x)], 3e-5, f"{b}, {s}")
@@ -195,9 +195,9 @@ def test_the_limit_of_executables_never_runs_a_size_in_a_bucket_without_its_bran
     function = optimized(sorted_when_long)
     function(np.ones(256, np.float32))
     plan = function.planner.plan(function.planner.read((np.ones(size, np.float32),), {}))
-    found.executables._limit = 1
+    plan.specialisation.executables._limit = 1
     x = np.random.default_rng(size).normal(size=size).astype(np.float32)
-    assert_same([function(x)], [jax.jit(sorted_when_long)(x)], 1e-5, f"{size} in {plan.bucket}")
+    assert_same([function(x)], [jax.jit(sorted_when_long)(x)], 1e-5, f"{size} in {plan.call.bucket}")
 
 
 def test_a_bucket_covers_what_begins_and_ends_inside() -> None:
