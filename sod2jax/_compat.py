@@ -59,6 +59,7 @@ __all__ = [
     "source_line",
     "sub_jaxprs",
     "trace_context",
+    "trace_of",
     "with_constants",
     "with_equations",
     "with_weak_type",
@@ -363,6 +364,11 @@ def key_bits(keys: Any) -> jax.Array:
 def key_array(bits: jax.Array, like: Any) -> Any:
     """Typed keys with these bits and the implementation of ``like``; compiles nothing."""
     return type(like)(like._impl, bits)
+
+
+def trace_of(tracer: Any) -> Any:
+    """The trace that a tracer belongs to; None for other values."""
+    return getattr(tracer, "_trace", None)
 
 
 def trace_context() -> Any:

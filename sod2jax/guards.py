@@ -131,6 +131,7 @@ class Recorder:
       guards: comparisons that were answered False, though some sizes make them true.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
+      computed: results that stand for the same argument whenever it comes, by its id.
     """
 
     area: Region
@@ -140,6 +141,7 @@ class Recorder:
     guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
     undecided: Decision | None = None
     extremum: Decision | None = None
+    computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     busy: bool = False
 
     @property

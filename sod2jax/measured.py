@@ -9,6 +9,7 @@ after the run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -65,6 +66,22 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
     dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
     size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim)
     return dim, size
+
+
+def once(argument: Any, compute: Callable[[], Any]) -> Any:
+    """What ``compute`` makes of an argument; the same again for the very same argument.
+
+    So arrays that one mask selects from have one size, and fit each other.
+    """
+    recorder = guards.active()
+    if recorder is None:
+        return compute()
+    if id(argument) not in recorder.computed:
+        result = compute()
+        if _compat.trace_of(result) is not _compat.trace_of(argument):
+            return result  # made inside a function that the argument comes from outside of
+        recorder.computed[id(argument)] = (argument, result)
+    return recorder.computed[id(argument)][1]
 
 
 def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:

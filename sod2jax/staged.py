@@ -66,8 +66,10 @@ class MeasuredPlan:
             values.update(zip(part.outputs, outputs, strict=False))
             counts = [int(count) for count in outputs[len(part.outputs) :]]
             broken = _learn(piece.measured, counts, sizes, found)
+            if broken or not _is_inside(program, sizes):
+                return Outcome(None, found, None, False)
             decision = _violated(program, sizes)
-            if broken or decision is not None or not _is_inside(program, sizes):
+            if decision is not None:
                 return Outcome(None, found, decision, False)
         results = program.jaxpr.outvars[: len(program.jaxpr.outvars) - len(program.measured)]
         out = [
