@@ -109,10 +109,17 @@ class Undecided:
     Attributes:
       decision: what to decide before the next try.
       error: what stopped the trace; final for sizes that the decision does not set apart.
+      measured: the symbols of sizes that depend on values, in the order of their making.
     """
 
     decision: Decision
     error: Exception
+    measured: tuple[str, ...] = ()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the decision is about sizes that depend on values."""
+        return not self.decision.symbols.isdisjoint(self.measured)
 
     def is_final(self, sizes: Mapping[str, int]) -> bool:
         """Whether the decision leaves the trace as it was at these sizes."""
@@ -131,6 +138,7 @@ class Recorder:
       guards: comparisons that were answered False, though some sizes make them true.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
+      unequal: the last two sizes that were taken for different, one of which depends on values.
       computed: results that stand for the same argument whenever it comes, by its id.
     """
 
@@ -141,6 +149,7 @@ class Recorder:
     guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
     undecided: Decision | None = None
     extremum: Decision | None = None
+    unequal: Decision | None = None
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     busy: bool = False
 
@@ -148,7 +157,7 @@ class Recorder:
     def doubtful(self) -> Decision | None:
         """The decision that most likely made a trace fail, if it made any."""
         last = next(reversed([g for g in self.guards.values() if not self.is_late(g)]), None)
-        return self.undecided or self.extremum or last
+        return self.undecided or self.extremum or last or self.unequal
 
     def is_late(self, decision: Decision) -> bool:
         """Whether a decision is about a size that is known only after a part of the program ran."""
@@ -312,12 +321,19 @@ def _truth(a: Any) -> bool:
 
 
 def _guard(recorder: Recorder, a: Any, b: Any) -> None:
+    if any(getattr(x, "scope", a.scope) is not (recorder.scope or a.scope) for x in (a, b)):
+        return  # a key that some cache still has from another trace
     source = _asking_line()
-    if source is None:
+    if source is None and not recorder.measured:
         return
     left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
-    if 0 in region.bounds(dims.normalise(left - right), recorder.area):
-        recorder.guards.setdefault((left, right), Decision(left, "==", right, source))
+    if 0 not in region.bounds(dims.normalise(left - right), recorder.area):
+        return
+    decision = Decision(left, "==", right, source or _user_line())
+    if recorder.is_late(decision) and 1 not in (left, right):
+        recorder.unequal = decision
+    if source is not None:
+        recorder.guards.setdefault((left, right), decision)
 
 
 def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:

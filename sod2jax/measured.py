@@ -22,8 +22,8 @@ from sod2jax.errors import DataDependentSizeError, TraceError
 NAME = "value_as_dim"
 
 
-def _abstract(count: Any, *, dim: Any) -> Any:
-    del dim
+def _abstract(count: Any, *, dim: Any, name: str) -> Any:
+    del dim, name
     return _compat.array_aval((), count.dtype)
 
 
@@ -35,7 +35,12 @@ def _batched(*args: Any, **params: Any) -> Any:
     )
 
 
-_value_as_dim = _compat.new_primitive(NAME, _abstract, lambda count, *, dim: count, _batched)
+def _meaning(count: Any, *, dim: Any, name: str) -> Any:
+    del dim, name
+    return count
+
+
+_value_as_dim = _compat.new_primitive(NAME, _abstract, _meaning, _batched)
 
 
 def is_tracing() -> bool:
@@ -64,7 +69,7 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
     name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
     recorder.measured.append(name)
     dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
-    size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim)
+    size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim, name=name)
     return dim, size
 
 
@@ -92,7 +97,11 @@ def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
         return _compat.dimensions([dims.jax_text(fixed)], recorder.scope)[0]
     known = {*recorder.area.names, name}
     limits = [c for c in recorder.known.limits if name in c.symbols and c.symbols <= known]
-    recorder.area = recorder.area.with_symbol(name, most, limits)
+    area = recorder.area.with_symbol(name, most, limits)
+    low, high = area.range(name)
+    if low == high:
+        return low
+    recorder.area = area
     hooks.widen(recorder.area)
     return _compat.dimensions([name], recorder.scope)[0]
 
@@ -117,12 +126,12 @@ def exposed(jaxpr: Any) -> tuple[Any, tuple[Dim, ...]]:
             )
     found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == NAME]
     measured = tuple(dims.from_jax(eqn.params["dim"]) for eqn in found)
-    symbols = [dim for dim in measured if dims.is_symbolic(dim)]
-    for dim in symbols:
-        if symbols.count(dim) > 1:
+    names = [eqn.params["name"] for eqn in found]
+    for name in names:
+        if names.count(name) > 1:
             raise TraceError(
-                f"a function under jax.jit makes the size '{dim}', which depends on values, and is "
-                "called twice: leave out that inner jax.jit"
+                f"a function under jax.jit makes the size '{name}', which depends on values, and "
+                "is called twice: leave out that inner jax.jit"
             )
     sizes = [eqn.outvars[0] for eqn in found]
     return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), measured

@@ -136,7 +136,10 @@ class Planner:
             raise ShapeError(_over_maximum(plan.specialisation.analysis.program, outcome.measured))
         else:
             regime = dataclasses.replace(plan.regime, known=NOTHING_KNOWN)
-        made = self._plans[call.key] = self._make_plan(call, regime)
+        made = self._make_plan(call, regime)
+        if made is None or made.specialisation is plan.specialisation:
+            return None  # for these values; the plan may still serve others
+        self._plans[call.key] = made
         return made
 
     def check_sizes(self, specialisation: Specialisation) -> None:
@@ -228,6 +231,12 @@ class Planner:
         for _ in range(_MOST_REGIMES):
             key = (tree, static, regime.key)
             found = self._trace(key, regime, arguments, function)
+            if isinstance(found, Undecided) and found.is_late:
+                assumed = regime.assuming(found.decision, found.measured)
+                if assumed is not None:
+                    regime = assumed
+                    continue
+                found = found.error
             if isinstance(found, Undecided) and found.is_final(regime.sizes):
                 found = found.error
             if isinstance(found, Exception):

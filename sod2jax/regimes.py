@@ -81,6 +81,22 @@ class Regime:
             narrowed = self._constrain(Constraint.of(decision.right - 1, ">=", decision.left))
         return dataclasses.replace(narrowed, reasons=(*self.reasons, reason))
 
+    def assuming(self, decision: Decision, measured: Sequence[str]) -> Regime | None:
+        """The regime where two sizes are equal, though one depends on values; checked by each run.
+
+        None if that says nothing new of the size that is measured last.
+        """
+        name = [n for n in measured if n in decision.symbols][-1]
+        difference = sympy.expand(sympy.sympify(decision.left) - decision.right)
+        solved = _isolate(difference, [name])
+        if solved is None or name in dict(self.known.fixed):
+            return None
+        known = dataclasses.replace(
+            self.known, fixed=(*self.known.fixed, (name, solved[name]))
+        )
+        reason = f"{decision.left} == {decision.right} is taken for granted at {decision.source}"
+        return dataclasses.replace(self, known=known, reasons=(*self.reasons, reason))
+
     def _constrain(self, constraint: Constraint) -> Regime:
         narrowed = dataclasses.replace(self, constraints=(*self.constraints, constraint))
         pinned = {n: low for n, low, high in narrowed.region.ranges if low == high}
