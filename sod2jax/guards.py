@@ -11,12 +11,9 @@ The hooks act only inside ``recording``, and only on its own thread.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
-import dis
 import functools
-import linecache
 import os
 import sys
 import threading
@@ -27,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat, dims, hooks, numeric, polyfill, region
+from sod2jax import _compat, dims, hooks, lookups, numeric, polyfill, region
 from sod2jax.dims import Dim
 from sod2jax.region import Constraint, Region
 
@@ -38,18 +35,6 @@ _LIBRARY = tuple(
 )
 _LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
 _JAX = os.path.dirname(jax.__file__) + os.sep
-
-# Packages that ask for the class or the hash of a size for reasons of their own.
-_OTHERS = frozenset(
-    "abc copy copyreg dataclasses functools jax jaxlib numpy pickle reprlib sod2jax "
-    "typing weakref".split()
-)
-_HASHERS = _OTHERS | {"flax"}  # compares sets of sizes with each other only
-_LOOKUPS = frozenset(
-    "BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR CONTAINS_OP BUILD_MAP BUILD_CONST_KEY_MAP "
-    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE _count_elements() dict() frozenset() set() .add() "
-    ".discard() .fromkeys() .get() .pop() .remove() .setdefault()".split()
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +232,7 @@ def _watched_class(original: Callable[[Any, str], Any]) -> Callable[[Any, str], 
     """What ``isinstance(n, int)`` sees: in the user's code a size is an integer."""
 
     def read(dim: Any, name: str) -> Any:
-        if name == "__class__" and _recorder() is not None and _is_users(sys._getframe(1)):
+        if name == "__class__" and _recorder() is not None and lookups.is_users(sys._getframe(1)):
             return int
         return original(dim, name)
 
@@ -258,43 +243,11 @@ def _watched_hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
     """Refuses what a dictionary or a set would answer wrongly: sizes are equal to no other key."""
 
     def call(dim: Any) -> int:
-        if _recorder() is not None and _looks_up(sys._getframe(1)):
+        if _recorder() is not None and lookups.looks_up(sys._getframe(1)):
             raise TypeError(f"the size '{dim}' is looked up in a dictionary or a set")
         return original(dim)
 
     return call
-
-
-def _is_users(frame: Any, others: frozenset[str] = _OTHERS) -> bool:
-    package = frame.f_globals.get("__name__", "").partition(".")[0]
-    return package not in others
-
-
-def _looks_up(frame: Any) -> bool:
-    """Whether the frame is the user's and hashes for a dictionary or a set."""
-    return _is_users(frame, _HASHERS) and _operation(frame.f_code, frame.f_lasti) in _LOOKUPS
-
-
-@functools.lru_cache(maxsize=4096)
-def _operation(code: Any, offset: int) -> str:
-    """Name of an instruction; where it calls one, that of the function() or the .method()."""
-    step = next((s for s in dis.get_instructions(code) if s.offset == offset), None)
-    if step is None or "CALL" not in step.opname or step.positions is None:  # PRECALL in 3.11
-        return "" if step is None else step.opname
-    first, last, start, end = step.positions
-    if first is None:
-        return ""
-    lines = [line.encode() for line in linecache.getlines(code.co_filename)[first - 1 : last]]
-    lines[-1:] = [line[:end] for line in lines[-1:]]
-    lines[:1] = [line[start:] for line in lines[:1]]
-    try:
-        call = ast.parse(b"".join(lines).decode(), mode="eval").body
-    except SyntaxError:
-        return ""
-    function = getattr(call, "func", None)
-    if isinstance(function, ast.Attribute):
-        return f".{function.attr}()"
-    return f"{function.id}()" if isinstance(function, ast.Name) else ""
 
 
 def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:

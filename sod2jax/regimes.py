@@ -91,9 +91,7 @@ class Regime:
         solved = _isolate(difference, [name])
         if solved is None or name in dict(self.known.fixed):
             return None
-        known = dataclasses.replace(
-            self.known, fixed=(*self.known.fixed, (name, solved[name]))
-        )
+        known = dataclasses.replace(self.known, fixed=(*self.known.fixed, (name, solved[name])))
         reason = f"{decision.left} == {decision.right} is taken for granted at {decision.source}"
         return dataclasses.replace(self, known=known, reasons=(*self.reasons, reason))
 

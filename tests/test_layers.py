@@ -27,6 +27,7 @@ FLOW = (
     "hooks",
     "numeric",
     "polyfill",
+    "lookups",
     "guards",
     "measured",
     "regimes",

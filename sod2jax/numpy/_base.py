@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -57,7 +58,9 @@ def library_for(name: str, *arguments: Any) -> Any:
 def is_jax(value: Any) -> bool:
     """Whether a value is JAX's, or is computed from symbolic sizes."""
     return (
-        isinstance(value, jax.Array) or hasattr(value, "__jax_array__") or _compat.is_symbolic(value)
+        isinstance(value, jax.Array)
+        or hasattr(value, "__jax_array__")
+        or _compat.is_symbolic(value)
     )
 
 

@@ -11,9 +11,7 @@ from jax import lax
 from sod2jax.numpy import _base
 
 
-def nms(
-    boxes: Any, scores: Any, iou_threshold: float, score_threshold: float | None = None
-) -> Any:
+def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float | None = None) -> Any:
     """Non-maximum suppression: the boxes that no kept box of a higher score overlaps too much.
 
     Greedy, as ``torchvision.ops.nms``: of equal scores the lower index goes first. Takes as many

@@ -72,8 +72,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, max_size: Any = Non
         counts = jnp.broadcast_to(jnp.ravel(counts), (n,))
     elif counts.shape[0] != n:
         raise ValueError(
-            "operands could not be broadcast together with shape "
-            f"({n},) ({counts.shape[0]},)"
+            f"operands could not be broadcast together with shape ({n},) ({counts.shape[0]},)"
         )
     counts = counts.astype(np.int32)
     total = jnp.sum(counts, dtype=np.int32)
@@ -188,7 +187,9 @@ def arange(
     """Numbers from ``start`` up to ``stop``, which may be values; as ``numpy.arange``.
 
     Args:
-      start, stop, step: integers: Python's, sizes, or integer scalars of the program.
+      start: an integer of Python's, a size, or an integer scalar of the program.
+      stop: as ``start``; without it, ``start`` is the end and 0 the start.
+      step: as ``start``; not 0.
       dtype: of the result; by default that of integers.
       max_size: the largest size that the result may have, an integer or a symbolic size; without
         it the size has no bound, and the program is always cut here.

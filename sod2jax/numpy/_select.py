@@ -80,15 +80,15 @@ def argwhere(a: Any) -> Any:
     return jnp.stack(_unravelled(found, a.shape), axis=1).astype(_base.index_dtype())
 
 
-def where(condition: Any, *choices: Any, **named: Any) -> Any:
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """``where(condition)`` is ``nonzero(condition)``; with x and y it is ``jax.numpy.where``.
 
     As ``numpy.where``.
 
     Args:
       condition: any shape.
-      *choices: x and y, which broadcast with the condition, or nothing; also by name.
-      **named: x and y.
+      x: what to take where the condition is not zero; broadcasts with it and with ``y``.
+      y: what to take elsewhere.
 
     Returns:
       With x and y an array of the broadcast shape; else a tuple, see ``nonzero``.
@@ -97,20 +97,11 @@ def where(condition: Any, *choices: Any, **named: Any) -> Any:
       ValueError: one of x and y is given without the other.
       DataDependentSizeError: with one argument, under a trace that is not an optimized function's.
     """
-    x, y = (*choices, *(named.pop(name) for name in "xy"[len(choices) :] if name in named), *_NONE)[
-        :2
-    ]
-    if named or len(choices) > 2:
-        raise TypeError("where takes a condition, or a condition, x and y")
-    if (x is None) != (y is None):
-        raise ValueError("either both or neither of x and y should be given")
-    if x is None:
+    if x is None and y is None:
         return nonzero(condition)
-    leaves = (condition, x, y)
-    return (jnp if any(map(_base.is_jax, leaves)) else np).where(condition, x, y)
-
-
-_NONE = (None, None)
+    if x is None or y is None:
+        raise ValueError("either both or neither of x and y should be given")
+    return (jnp if any(map(_base.is_jax, (condition, x, y))) else np).where(condition, x, y)
 
 
 @like_numpy
@@ -277,7 +268,7 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Any:
 
 
 def _flat_places(a: Any) -> Any:
-    """Flat positions of what is not zero: the same array, of the same size, for the same argument."""
+    """Flat positions of what is not zero; the same ones, of one size, for the same argument."""
     return measured.once(a, lambda: _base.places(jnp.ravel(a) != 0, "nonzero"))
 
 

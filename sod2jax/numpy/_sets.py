@@ -21,7 +21,8 @@ def intersect1d(
     """The elements that are in both arrays, ascending and once each; as ``numpy.intersect1d``.
 
     Args:
-      ar1, ar2: any shapes; flattened. A NaN is in neither.
+      ar1: any shape; flattened. A NaN is in neither.
+      ar2: any shape; flattened.
       assume_unique: changes nothing here, the elements need not be unique.
       return_indices: whether to return where each occurs first, in the two flattened arrays.
 
@@ -52,7 +53,8 @@ def union1d(ar1: Any, ar2: Any) -> Any:
     """The elements that are in either array, ascending and once each; as ``numpy.union1d``.
 
     Args:
-      ar1, ar2: any shapes; flattened. All NaNs are one element.
+      ar1: any shape; flattened. All NaNs are one element.
+      ar2: any shape; flattened.
 
     Returns:
       [count] of the promoted dtype.
@@ -68,7 +70,8 @@ def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     """The elements of the first array that are not in the second; as ``numpy.setdiff1d``.
 
     Args:
-      ar1, ar2: any shapes; flattened. A NaN is not in the second.
+      ar1: any shape; flattened. A NaN is not in the second.
+      ar2: any shape; flattened.
       assume_unique: whether to keep the order and the number of the elements of ``ar1``; else they
         are ascending and once each.
 
@@ -81,7 +84,7 @@ def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     ar1 = jnp.ravel(jnp.asarray(ar1))
     if assume_unique:
         return _base.take(ar1, _base.places(isin(ar1, ar2, invert=True), "difference"))
-    keys, order, firsts, _ = _merged(ar2, ar1)
+    keys, _, firsts, _ = _merged(ar2, ar1)
     new = starts(keys, equal_nan=True)
     if jnp.issubdtype(keys.dtype, np.inexact):
         new |= jnp.isnan(keys) & ~_base.before(firsts, True)
@@ -94,7 +97,8 @@ def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     """The elements that are in one array only, ascending, once each; as ``numpy.setxor1d``.
 
     Args:
-      ar1, ar2: any shapes; flattened. The NaNs of one array are one element, not in the other.
+      ar1: any shape; flattened. The NaNs of one array are one element, not in the other.
+      ar2: any shape; flattened.
       assume_unique: changes nothing here, the elements need not be unique.
 
     Returns:
@@ -131,7 +135,7 @@ def isin(
         return np.isin(element, test_elements, assume_unique=assume_unique, invert=invert)
     element, among = jnp.asarray(element), jnp.ravel(jnp.asarray(test_elements))
     dtype = jnp.promote_types(element.dtype, among.dtype)
-    dtype = np.dtype(np.int8) if dtype == bool else dtype
+    dtype = np.dtype(np.int8) if jnp.issubdtype(dtype, bool) else dtype
     keys, among = jnp.ravel(element).astype(dtype), jnp.sort(among.astype(dtype))
     at = jnp.searchsorted(among, keys)
     if isinstance(among.shape[0], int) and among.shape[0] == 0:
