@@ -1,6 +1,7 @@
 """Run JAX functions written for exact shapes at any shape, exactly, from few XLA executables."""
 
 from sod2jax import errors as errors
+from sod2jax import numpy as numpy
 from sod2jax.check import CheckReport as CheckReport
 from sod2jax.check import check as check
 from sod2jax.optimize import OptimizedFunction as OptimizedFunction

@@ -67,15 +67,18 @@ class Undecided:
     Attributes:
       decision: what to decide before the next try.
       error: what stopped the trace; final for sizes that the decision does not set apart.
-      measured: the sizes that depend on values, in order, if it is about those: then it is taken
-        for true, and checked after the run.
+      measured: the symbols of sizes that depend on values, in the order of their making.
     """
 
     decision: Decision
     error: Exception
     measured: tuple[str, ...] = ()
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the decision is about sizes that depend on values."""
+        return not self.decision.symbols.isdisjoint(self.measured)
+
     def is_final(self, sizes: Mapping[str, int]) -> bool:
         """Whether the decision leaves the trace as it was at these sizes."""
-        late = bool(self.measured)
-        return not late and self.decision.op == "==" and not self.decision.answer(sizes)
+        return self.decision.op == "==" and not self.decision.answer(sizes)

@@ -11,12 +11,9 @@ The hooks act only inside ``recording``, and only on its own thread.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
-import dis
 import functools
-import linecache
 import os
 import sys
 import threading
@@ -27,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat, dims, hooks, numeric, polyfill, region
+from sod2jax import _compat, dims, hooks, lookups, numeric, polyfill, region
 from sod2jax.decisions import NOTHING_KNOWN, Decision, Known
 from sod2jax.region import Region
 
@@ -38,18 +35,7 @@ _LIBRARY = tuple(
 )
 _LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
 _JAX = os.path.dirname(jax.__file__) + os.sep
-
-# Packages that ask for the class or the hash of a size for reasons of their own.
-_OTHERS = frozenset(
-    "abc copy copyreg dataclasses functools jax jaxlib numpy pickle reprlib sod2jax "
-    "typing weakref".split()
-)
-_HASHERS = _OTHERS | {"flax"}  # compares sets of sizes with each other only
-_LOOKUPS = frozenset(
-    "BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR CONTAINS_OP BUILD_MAP BUILD_CONST_KEY_MAP "
-    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE _count_elements() dict() frozenset() set() .add() "
-    ".discard() .fromkeys() .get() .pop() .remove() .setdefault()".split()
-)
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 @dataclasses.dataclass
@@ -64,7 +50,8 @@ class Recorder:
       guards: comparisons that were answered False, though some sizes make them true.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
-      mismatch: the last two sizes found unequal of which one depends on values.
+      unequal: the last two sizes that were taken for different, one of which depends on values.
+      computed: results that stand for the same argument whenever it comes, by its id.
     """
 
     area: Region
@@ -74,14 +61,15 @@ class Recorder:
     guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
     undecided: Decision | None = None
     extremum: Decision | None = None
-    mismatch: Decision | None = None
+    unequal: Decision | None = None
+    computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     busy: bool = False
 
     @property
     def doubtful(self) -> Decision | None:
         """The decision that most likely made a trace fail, if it made any."""
         last = next(reversed([g for g in self.guards.values() if not self.is_late(g)]), None)
-        return self.undecided or self.extremum or last
+        return self.undecided or self.extremum or last or self.unequal
 
     def is_late(self, decision: Decision) -> bool:
         """Whether a decision is about a size that is known only after a part of the program ran."""
@@ -171,7 +159,7 @@ def _watched_class(original: Callable[[Any, str], Any]) -> Callable[[Any, str], 
     """What ``isinstance(n, int)`` sees: in the user's code a size is an integer."""
 
     def read(dim: Any, name: str) -> Any:
-        if name == "__class__" and _recorder() is not None and _is_users(sys._getframe(1)):
+        if name == "__class__" and _recorder() is not None and lookups.is_users(sys._getframe(1)):
             return int
         return original(dim, name)
 
@@ -182,43 +170,11 @@ def _watched_hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
     """Refuses what a dictionary or a set would answer wrongly: sizes are equal to no other key."""
 
     def call(dim: Any) -> int:
-        if _recorder() is not None and _looks_up(sys._getframe(1)):
+        if _recorder() is not None and lookups.looks_up(sys._getframe(1)):
             raise TypeError(f"the size '{dim}' is looked up in a dictionary or a set")
         return original(dim)
 
     return call
-
-
-def _is_users(frame: Any, others: frozenset[str] = _OTHERS) -> bool:
-    package = frame.f_globals.get("__name__", "").partition(".")[0]
-    return package not in others
-
-
-def _looks_up(frame: Any) -> bool:
-    """Whether the frame is the user's and hashes for a dictionary or a set."""
-    return _is_users(frame, _HASHERS) and _operation(frame.f_code, frame.f_lasti) in _LOOKUPS
-
-
-@functools.lru_cache(maxsize=4096)
-def _operation(code: Any, offset: int) -> str:
-    """Name of an instruction; where it calls one, that of the function() or the .method()."""
-    step = next((s for s in dis.get_instructions(code) if s.offset == offset), None)
-    if step is None or "CALL" not in step.opname or step.positions is None:  # PRECALL in 3.11
-        return "" if step is None else step.opname
-    first, last, start, end = step.positions
-    if first is None:
-        return ""
-    lines = [line.encode() for line in linecache.getlines(code.co_filename)[first - 1 : last]]
-    lines[-1:] = [line[:end] for line in lines[-1:]]
-    lines[:1] = [line[start:] for line in lines[:1]]
-    try:
-        call = ast.parse(b"".join(lines).decode(), mode="eval").body
-    except SyntaxError:
-        return ""
-    function = getattr(call, "func", None)
-    if isinstance(function, ast.Attribute):
-        return f".{function.attr}()"
-    return f"{function.id}()" if isinstance(function, ast.Name) else ""
 
 
 def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
@@ -233,15 +189,7 @@ def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
         answer = original(a, b)
         if not answer and _is_dimension(b):
             _guard(recorder, a, b)
-            _mismatch(recorder, a, b)
         return answer
-
-
-def _mismatch(recorder: Recorder, a: Any, b: Any) -> None:
-    """Two sizes that the program measures, or one and another size, may have to be equal."""
-    decision = Decision(dims.from_jax(a), "==", dims.from_jax(b), _user_line())
-    if recorder.is_late(decision) and dims.is_symbolic(decision.right):
-        recorder.mismatch = decision
 
 
 def _truth(a: Any) -> bool:
@@ -253,12 +201,19 @@ def _truth(a: Any) -> bool:
 
 
 def _guard(recorder: Recorder, a: Any, b: Any) -> None:
+    if any(getattr(x, "scope", a.scope) is not (recorder.scope or a.scope) for x in (a, b)):
+        return  # a key that some cache still has from another trace
     source = _asking_line()
-    if source is None:
+    if source is None and not recorder.measured:
         return
     left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
-    if 0 in region.bounds(dims.normalise(left - right), recorder.area):
-        recorder.guards.setdefault((left, right), Decision(left, "==", right, source))
+    if 0 not in region.bounds(dims.normalise(left - right), recorder.area):
+        return
+    decision = Decision(left, "==", right, source or _user_line())
+    if recorder.is_late(decision) and 1 not in (left, right):
+        recorder.unequal = decision
+    if source is not None:
+        recorder.guards.setdefault((left, right), decision)
 
 
 def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
@@ -314,7 +269,7 @@ def _asking_line() -> str | None:
     name = frame.f_code.co_filename
     if name.startswith(_JAX) and not any(part in name for part in _LIBRARY):
         return None
-    return _line(frame)
+    return _user_line() if name.startswith(_PACKAGE) else _line(frame)
 
 
 def _user_line() -> str:
@@ -322,7 +277,7 @@ def _user_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_JAX) and not _is_machinery(name):
+        if not name.startswith((_JAX, _PACKAGE)) and not _is_machinery(name):
             return _line(frame)
         frame = frame.f_back  # type: ignore[assignment]
     return "unknown source"

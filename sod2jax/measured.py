@@ -9,6 +9,7 @@ after the run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,8 +22,8 @@ from sod2jax.errors import DataDependentSizeError
 NAME = "value_as_dim"
 
 
-def _abstract(count: Any, *, dim: Any, new: bool) -> Any:
-    del dim, new
+def _abstract(count: Any, *, dim: Any, name: str) -> Any:
+    del dim, name
     return _compat.array_aval((), count.dtype)
 
 
@@ -34,9 +35,12 @@ def _batched(*args: Any, **params: Any) -> Any:
     )
 
 
-_value_as_dim = _compat.new_primitive(
-    NAME, _abstract, lambda count, **_: count, _batched, stays_in_place=True
-)
+def _meaning(count: Any, *, dim: Any, name: str) -> Any:
+    del dim, name
+    return count
+
+
+_value_as_dim = _compat.new_primitive(NAME, _abstract, _meaning, _batched, stays_in_place=True)
 
 
 def is_tracing() -> bool:
@@ -65,8 +69,24 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
     name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
     recorder.measured.append(name)
     dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
-    new = name in recorder.area.names
-    return dim, _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim, new=new)
+    size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim, name=name)
+    return dim, size
+
+
+def once(argument: Any, compute: Callable[[], Any]) -> Any:
+    """What ``compute`` makes of an argument; the same again for the very same argument.
+
+    So arrays that one mask selects from have one size, and fit each other.
+    """
+    recorder = guards.active()
+    if recorder is None:
+        return compute()
+    if id(argument) not in recorder.computed:
+        result = compute()
+        if _compat.trace_of(result) is not _compat.trace_of(argument):
+            return result  # made inside a function that the argument comes from outside of
+        recorder.computed[id(argument)] = (argument, result)
+    return recorder.computed[id(argument)][1]
 
 
 def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
@@ -78,10 +98,11 @@ def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
     known = {*recorder.area.names, name}
     limits = [c for c in recorder.known.limits if name in c.symbols and c.symbols <= known]
     area = recorder.area.with_symbol(name, most, limits)
-    if area.range(name)[1] == 0:
-        return 0
+    low, high = area.range(name)
+    if low == high:
+        return low
     recorder.area = area
-    hooks.widen(area)
+    hooks.widen(recorder.area)
     return _compat.dimensions([name], recorder.scope)[0]
 
 
@@ -105,12 +126,12 @@ def exposed(jaxpr: Any) -> tuple[Any, tuple[Dim, ...]]:
             )
     found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == NAME]
     measured = tuple(dims.from_jax(eqn.params["dim"]) for eqn in found)
-    new = [dim for eqn, dim in zip(found, measured, strict=True) if eqn.params["new"]]
-    for dim in new:
-        if new.count(dim) > 1:
+    names = [eqn.params["name"] for eqn in found]
+    for name in names:
+        if names.count(name) > 1:
             raise DataDependentSizeError(
-                f"a function under jax.jit makes the size '{dim}', which depends on values, and is "
-                "called twice: leave out that inner jax.jit"
+                f"a function under jax.jit makes the size '{name}', which depends on values, and "
+                "is called twice: leave out that inner jax.jit"
             )
     sizes = [eqn.outvars[0] for eqn in found]
     return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), measured

@@ -54,7 +54,7 @@ class OptimizedFunction:
         self._fun, self.options = fun, options
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._counters = Counters()
-        traced = variables.returning_updates(fun)
+        self._traced = traced = variables.returning_updates(fun)
         self.planner = Planner(traced, self._name, options, self._counters, self._fall_back)
         self._fallback_reasons: list[str] = []
         self._measures = False
@@ -138,7 +138,8 @@ class OptimizedFunction:
                 return self._exact(*args, **kwargs)
             except DataDependentSizeError:
                 self._measures = True
-        return self._fun(*jax.tree.map(_on_device, args), **jax.tree.map(_on_device, dict(kwargs)))
+        args, kwargs = jax.tree.map(_on_device, (args, dict(kwargs)))
+        return jax.tree.map(jnp.asarray, self._traced(*args, **kwargs))
 
     def _fall_back(self, error: Exception) -> None:
         """Warns once per reason, or raises if the user wants no exact-shape executables."""

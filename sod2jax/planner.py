@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -153,15 +152,19 @@ class Planner:
         Raises:
           ShapeError: a size is over the maximum that the function gave for it.
         """
-        if outcome.decision is not None:
-            regime = plan.regime.decided(outcome.decision, outcome.measured)
+        if outcome.violated:
+            regime = plan.regime
+            for decision in outcome.violated:
+                regime = regime.decided(decision, outcome.measured)
         elif plan.regime.known == NOTHING_KNOWN:
             raise ShapeError(
                 ranges.over_maximum(plan.specialisation.analysis.program, outcome.measured)
             )
         else:
-            regime = dataclasses.replace(plan.regime, known=NOTHING_KNOWN)
-        made = self._plans[call.key] = self._make_plan(call, regime)
+            regime = plan.regime.forgetting()
+        made = self._make_plan(call, regime)
+        if made is not None and made.specialisation is not plan.specialisation:
+            self._plans[call.key] = made  # where no other plan is found, this one may serve others
         return made
 
     def check_sizes(self, specialisation: Specialisation) -> None:
@@ -253,6 +256,12 @@ class Planner:
         for _ in range(_MOST_REGIMES):
             key = (tree, static, regime.key)
             found = self._trace(key, regime, arguments, function)
+            if isinstance(found, Undecided) and found.is_late:
+                assumed = regime.assuming(found.decision, found.measured)
+                if assumed is not None:
+                    regime = assumed
+                    continue
+                found = found.error
             if isinstance(found, Undecided) and found.is_final(regime.sizes):
                 found = found.error
             if isinstance(found, Exception):
@@ -271,12 +280,6 @@ class Planner:
                     return found, regime
             else:
                 decision = found.decision
-                if found.measured:
-                    assumed = regime.assuming(decision, found.measured)
-                    if assumed is None or assumed.key == regime.key:
-                        return self._failed(found.error, regime, numbers)
-                    regime = assumed
-                    continue
             regime = regime.decided(decision)
         many = TraceError(
             f"{self._name} decides by size in more than {_MOST_REGIMES} ways: "

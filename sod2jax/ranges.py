@@ -28,11 +28,11 @@ def check(name: str, leaves: Sequence[Leaf], region: Region, sizes: Mapping[str,
 
 def over_maximum(program: Program, measured: Mapping[str, int]) -> str:
     """Says that a program measured a size above the maximum that was given with it."""
-    return (
-        f"{program.name} measured the sizes "
-        f"{', '.join(f'{n} = {size}' for n, size in measured.items())}, outside of "
-        f"{program.region}: raise the maximum that was given with them, or leave it out"
-    )
+    found = ", ".join(f"{n} = {size}" for n, size in measured.items())
+    remedy = "raise the maximum that was given with them, or leave it out"
+    if any(size < 0 for size in measured.values()):
+        remedy = "the counts that make them must not be negative"
+    return f"{program.name} measured the sizes {found}, outside of {program.region}: {remedy}"
 
 
 def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: int | None) -> str:

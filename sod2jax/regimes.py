@@ -81,11 +81,23 @@ class Regime:
             narrowed = self._constrain(Constraint.of(decision.right - 1, ">=", decision.left))
         return dataclasses.replace(narrowed, reasons=(*self.reasons, reason))
 
+    def forgetting(self) -> Regime:
+        """The regime before anything was learned of sizes that depend on values."""
+        fixed = {name for name, _ in self.known.fixed}
+        late = fixed.union(*(limit.symbols for limit in self.known.limits)) - self.symbols
+        reasons = tuple(r for r in self.reasons if not any(name in r.split() for name in late))
+        return dataclasses.replace(self, known=NOTHING_KNOWN, reasons=reasons)
+
     def assuming(self, decision: Decision, order: Sequence[str]) -> Regime | None:
-        """The regime where a decision about measured sizes is true; None if one cannot say how."""
+        """The regime where a decision about measured sizes is true; each run checks it.
+
+        None if one cannot say how, or if it says nothing new.
+        """
         try:
             known = _learned(self.known, decision, {}, order)
         except KeyError:
+            return None
+        if known == self.known:
             return None
         reason = f"{decision.left} {decision.op} {decision.right} is True at {decision.source}"
         return dataclasses.replace(self, known=known, reasons=(*self.reasons, reason))
@@ -147,7 +159,10 @@ def _learned(
         value = 0  # it is at most 0
     else:
         limit = Constraint.of(decision.left, ">=", decision.right)
-        return dataclasses.replace(known, limits=(*known.limits, limit))
+        limits = tuple(dict.fromkeys((*known.limits, limit)))
+        return dataclasses.replace(known, limits=limits)
+    if name in dict(known.fixed):
+        return known
     return dataclasses.replace(known, fixed=(*known.fixed, (name, value)))
 
 

@@ -66,9 +66,7 @@ def trace(
             failure = TraceError(_explain(name, recorder.area, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
-                return Undecided(recorder.doubtful, failure)
-            if recorder.mismatch is not None:
-                return Undecided(recorder.mismatch, failure, tuple(recorder.measured))
+                return Undecided(recorder.doubtful, failure, tuple(recorder.measured))
             raise failure from error
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):

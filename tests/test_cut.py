@@ -9,7 +9,7 @@ import pytest
 
 import sod2jax
 from sod2jax import cut
-from tests.test_measured import positive, vector
+from tests.test_staged import positive, vector
 
 
 def program(fun, **options):

@@ -28,6 +28,7 @@ FLOW = (
     "numeric",
     "polyfill",
     "decisions",
+    "lookups",
     "guards",
     "measured",
     "regimes",

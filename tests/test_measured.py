@@ -1,253 +1,304 @@
-"""Sizes that depend on values: what tracing takes for granted of them is checked after the run."""
+"""Sizes that depend on values: what is assumed of them, and what happens where it is wrong."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.core import Tracer
 
 import sod2jax
-from sod2jax import measured
-from sod2jax.errors import DataDependentSizeError, ExactFallbackWarning, ShapeError
-from tests.compile_log import compile_log
+import sod2jax.numpy as snp
+from sod2jax import guards
+from sod2jax.errors import DataDependentSizeError, ExactFallbackWarning, TraceError
+from sod2jax.region import Region
+from tests.harnesses.base import bits
 
-CUTS = ("never", "always")
-
-
-def positive(x, most="size"):
-    """The positive elements of a vector, in order, as user code could write it."""
-    if not measured.is_tracing():
-        if isinstance(x > 0, Tracer):
-            raise DataDependentSizeError("size of positive")
-        return x[np.flatnonzero(x > 0)]
-    mask = x > 0
-    count, size = measured.dimension(mask.sum(dtype=np.int32), mask.size if most else None, "k")
-    place = jnp.where(mask, jnp.cumsum(mask, dtype=np.int32) - 1, size)
-    return jnp.zeros(count, x.dtype).at[place].set(x, mode="drop")
+CUTS = pytest.mark.parametrize("cut", ["never", "always"])
 
 
-def optimized(fun, cut="never", **options):
-    options = {"buckets": {"n": (8,)}, "on_unsupported": "error", **options}
-    return sod2jax.optimize(fun, shapes=("n",), cut=cut, **options)
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    """LLVM's optimisation is most of what compiling costs, and changes only rounding."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
-def vector(count, size=8):
-    """`count` positive elements among `size`."""
-    x = np.random.default_rng(count).uniform(1, 2, size).astype(np.float32)
-    x[np.random.default_rng(size).permutation(size)[count:]] *= -1
-    return x
+def optimized(fun: Callable[..., Any], cut: str = "never", **options: Any) -> Any:
+    return sod2jax.optimize(
+        fun,
+        shapes=("n",),
+        buckets={"n": (8,)},
+        max_executables=1,
+        cut=cut,
+        **{"on_unsupported": "error", **options},
+    )
 
 
-def check(f, fun, counts=(0, 1, 2, 5, 8), size=8):
-    for count in counts:
-        x = vector(count, size)
-        want = jax.tree.leaves(fun(jnp.asarray(x)))
-        clean = jax.tree.leaves(f(x))
-        poisoned = jax.tree.leaves(f.run((x,), {}, True))
-        assert len(want) == len(clean)
-        for a, b, c in zip(want, clean, poisoned, strict=True):
-            assert (a.shape, a.dtype) == (b.shape, b.dtype)
-            np.testing.assert_allclose(b, a, rtol=1e-5)
-            assert np.asarray(b).tobytes() == np.asarray(c).tobytes()
+def vector(n: int, positive: int, large: int = 0) -> np.ndarray:
+    """So many numbers above 0, of which so many are above 1, at random places."""
+    x = np.concatenate([np.full(large, 2.5), np.full(positive - large, 0.5), np.full(n, -1.5)])[:n]
+    return np.random.default_rng(0).permutation(x + np.arange(n) / 64).astype(np.float32)
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_results_come_back_at_their_true_size(cut):
-    def fun(x):
-        y = positive(x)
-        return y, y * 2, y.sum(), jnp.concatenate([y, x])
-
-    f = optimized(fun, cut)
-    check(f, fun)
-    assert (f.stats().traces, f.stats().compiles) == (1, 1 if cut == "never" else 5)
-    assert "k_0" in f.explain()
+def positive(x: Any) -> Any:
+    return snp.compress(x > 0, x)
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_a_size_of_0_decides_the_course(cut):
-    def fun(x):
-        y = positive(x)
-        return x.sum() if y.shape[0] == 0 else y.max()
+def check(f: Any, x: np.ndarray, want: Any) -> None:
+    """Asserts that a call gives this, whatever the padding holds."""
+    clean, poisoned = (jax.tree.leaves(f.run((x,), {}, poison)) for poison in (False, True))
+    want = jax.tree.leaves(want)
+    assert len(clean) == len(want)
+    for a, b, c in zip(clean, want, poisoned, strict=True):
+        assert a.shape == np.shape(b)
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+        assert bits(a) == bits(c)
 
-    f = optimized(fun, cut)
-    check(f, fun)
+
+# Sizes that decide the course
+
+
+def branching(x: Any) -> Any:
+    y = positive(x)
+    if y.shape[0] == 0:
+        return y, -x
+    if y.shape[0] == x.shape[0]:
+        return y, 3 * x
+    if y.shape[0] > 3:
+        return y, x + 1
+    return y, x - 1
+
+
+@CUTS
+def test_branches_on_measured_sizes(cut: str) -> None:
+    f = optimized(branching, cut)
+    for n, count in [(8, 5), (8, 0), (8, 2), (8, 8), (8, 5), (6, 3), (6, 6), (5, 4), (5, 0)]:
+        x = vector(n, count)
+        check(f, x, branching(x))
+    assert f.stats().exact_fallbacks == 0
+    assert f.stats().traces <= 5
+
+
+@CUTS
+def test_an_axis_of_measured_size_one_is_squeezed(cut: str) -> None:
+    f = optimized(lambda x: jnp.squeeze(positive(x)) * 2, cut)
+    for count in (3, 1, 2, 0, 1):
+        x = vector(6, count)
+        check(f, x, np.squeeze(positive(x)) * 2)
+    assert f.stats().exact_fallbacks == 0
+
+
+def test_sizes_that_happen_to_be_equal_are_no_guess() -> None:
+    def fun(x: Any) -> Any:
+        a, b = snp.flatnonzero(x > 0), snp.flatnonzero(x > 1)
+        return "same" if a.shape == b.shape else "different"
+
+    def numbered(x: Any) -> Any:
+        return jnp.float32(fun(x) == "same")
+
+    f = optimized(numbered)
+    for positive, large in [(4, 2), (4, 4), (3, 1), (0, 0)]:
+        x = vector(8, positive, large)
+        assert f(x) == (positive == large)
+
+
+def test_all_that_a_run_violates_is_learned_at_once() -> None:
+    def fun(x: Any) -> Any:
+        parts = [snp.compress(x > k, x) for k in range(12)]
+        return [jnp.float32(-1) if part.shape[0] == 0 else part.sum() for part in parts]
+
+    f = optimized(fun)
+    x = vector(8, 4)
+    check(f, x, [x[x > 0].sum()] + [-1] * 11)
     assert f.stats().traces == 2
-
-
-@pytest.mark.parametrize("cut", CUTS)
-def test_slices_shorter_and_longer_than_the_size(cut):
-    def fun(x):
-        y = positive(x)
-        return y[:3], y[3:], y[-2:]
-
-    check(optimized(fun, cut), fun)
-
-
-@pytest.mark.parametrize("cut", CUTS)
-def test_equal_sizes_get_a_program_of_their_own(cut):
-    def fun(x):
-        y = positive(x)
-        return y + x if y.shape[0] == x.shape[0] else y
-
-    f = optimized(fun, cut)
-    check(f, fun)
-    assert any("k_0 == n" in s.regime.reasons[-1] for s in f.planner.specialisations[1:])
-
-
-def test_an_extremum_that_jax_settles_by_its_own_bounds_is_checked():
-    def fun(x):
-        y = positive(x)
-        return y.sum() / jax.core.max_dim(y.shape[0], 1)
-
-    f = optimized(fun)
-    x = vector(0)
-    assert float(f(x)) == 0.0
-    np.testing.assert_allclose(f(vector(3)), vector(3)[vector(3) > 0].mean(), rtol=1e-6)
-
-
-@pytest.mark.parametrize("cut", CUTS)
-def test_sizes_of_sizes(cut):
-    def fun(x):
-        y = positive(x)
-        z = positive(1.5 - y)
-        return z, positive(jnp.concatenate([z, -y])), y.shape[0] * z.sum()
-
-    check(optimized(fun, cut), fun)
-
-
-@pytest.mark.parametrize("cut", CUTS)
-def test_sizes_that_must_be_equal_are_taken_for_equal(cut):
-    def fun(x):
-        return positive(x) + positive(2 * x), positive(x) @ positive(x + 0)
-
-    f = optimized(fun, cut)
-    check(f, fun)
     assert f.stats().exact_fallbacks == 0
 
 
-def test_sizes_that_must_be_equal_and_are_not_raise_what_the_function_raises():
-    f = optimized(lambda x: positive(x) + positive(x - 1.5), on_unsupported="exact")
-    with pytest.warns(ExactFallbackWarning), pytest.raises(TypeError, match="incompatible shapes"):
-        f(vector(8))
+# Sizes that must be equal
 
 
-def test_a_call_is_run_once_after_the_first_of_its_kind():
-    def fun(x):
-        y = positive(x)
-        return y.sum() + (0 if y.shape[0] == 0 else y[0])
-
-    f = optimized(fun)
-    f(vector(0))
-    (last,) = [s for s in f.planner.specialisations if s.regime.known.fixed]
-    plan = f.planner.plan(f.planner.read((vector(0),), {}))
-    assert plan.specialisation is last
+def masks_twice(x: Any) -> Any:
+    return snp.boolean_index(x, x > 0) + snp.boolean_index(2 * x, x > 0)
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_nothing_is_compiled_after_compile(cut):
-    def fun(x):
-        y = positive(x)
-        return y[:2], y.sum() if y.shape[0] == 0 else y.max(), positive(y - 1.5)
-
-    f = optimized(fun, cut).compile(vector(3))
-    with compile_log() as log:
-        for count in (0, 1, 2, 8):
-            jax.block_until_ready(f(vector(count)))
-    assert not log
+@CUTS
+def test_the_same_mask_written_twice_gives_one_size(cut: str) -> None:
+    f = optimized(masks_twice, cut)
+    for n, count in [(8, 5), (6, 0), (8, 8), (1, 1)]:
+        x = vector(n, count)
+        check(f, x, masks_twice(x))
     assert f.stats().exact_fallbacks == 0
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_gradients(cut):
-    def fun(x):
-        return jax.grad(lambda v: (positive(v) ** 2).sum() * positive(v).mean())(x)
-
-    check(optimized(fun, cut), fun, (1, 3, 8))
-
-
-def test_without_a_bound_the_program_is_cut():
-    def fun(x):
-        y = positive(x, most=None)
-        return y[::-1], y.sum()
+def test_the_same_mask_gives_one_size() -> None:
+    def fun(x: Any) -> Any:
+        m = x > 0
+        return snp.boolean_index(x, m) * snp.flatnonzero(m) + snp.compress(m, 2 * x)
 
     f = optimized(fun)
-    check(f, fun)
-    assert len(f.planner.specialisations[0].parts) == 2
-    assert "no upper bound" in f.explain()
+    for count in (3, 0, 6):
+        check(f, vector(6, count), fun(vector(6, count)))
+    assert f.stats().traces == 1
 
 
-@pytest.mark.parametrize("cut", CUTS)
-def test_inside_jit_and_checkpoint(cut):
-    def fun(x):
-        return jax.jit(positive)(x), jax.checkpoint(lambda v: jnp.sin(positive(v)).sum())(x + 1)
-
-    def plain(x):
-        return positive(x), jnp.sin(positive(x + 1)).sum()
-
-    check(optimized(fun, cut), plain)
-
-
-def test_one_jitted_helper_called_twice_is_refused():
-    helper = jax.jit(positive)
-    f = optimized(lambda x: helper(x).sum() + helper(-x).sum())
-    with pytest.raises(DataDependentSizeError, match="called twice"):
-        f(vector(3))
-
-
-def test_in_a_loop_it_is_refused_and_runs_step_by_step():
-    def fun(x):
-        return jax.lax.fori_loop(0, 2, lambda _, c: c + positive(x).sum(), 0.0)
-
-    with pytest.raises(DataDependentSizeError, match=r"inside 'scan' at .*test_measured"):
-        optimized(fun)(vector(3))
-
-
-def test_under_vmap_it_is_refused():
-    f = sod2jax.optimize(jax.vmap(positive), shapes=("n, 4",), on_unsupported="error")
-    with pytest.raises(DataDependentSizeError, match="differs from row to row"):
-        f(np.ones((3, 4), np.float32))
-
-
-def test_ragged_vmap_refuses():
-    f = sod2jax.ragged_vmap(lambda x: positive(x).sum(), shapes=("n",))
-    with pytest.raises(DataDependentSizeError, match="differ from row to row"):
-        f([np.ones(3, np.float32), np.ones(5, np.float32)])
-
-
-def test_what_has_no_padded_form_runs_step_by_step():
-    def fun(x):
-        y = positive(x)
-        return jax.pure_callback(np.sort, jax.ShapeDtypeStruct(y.shape, y.dtype), y)
-
-    f = optimized(fun, on_unsupported="exact")
-    with pytest.warns(ExactFallbackWarning, match="callback"):
-        found = f(vector(3))
-    np.testing.assert_array_equal(found, np.sort(vector(3)[vector(3) > 0]))
+def test_sizes_taken_for_equal_that_are_not() -> None:
+    f = optimized(lambda x: snp.compress(x > 0, x) + snp.compress(x > 1, x), on_unsupported="exact")
+    equal, unequal = vector(8, 4, 4), vector(8, 4, 2)
+    want = 2 * equal[equal > 0]
+    np.testing.assert_allclose(f(equal), want)
+    # As it would step by step.
+    with pytest.warns(ExactFallbackWarning), pytest.raises(TypeError, match="shapes"):
+        f(unequal)
+    np.testing.assert_allclose(f(equal), want)
     assert f.stats().exact_fallbacks == 1
 
 
-def test_a_size_over_the_maximum_given_is_an_error():
-    def fun(x):
-        count, size = measured.dimension((x > 0).sum(dtype=np.int32), 3, "few")
-        return jnp.zeros(count).at[size - 1].set(1)
-
-    f = optimized(fun)
-    assert f(vector(3)).shape == (3,)
-    with pytest.raises(ShapeError, match="few_0 = 5"):
-        f(vector(5))
+# Empty arrays, derivatives, random numbers
 
 
-def test_outside_of_a_trace_there_is_no_dimension():
-    with pytest.raises(DataDependentSizeError):
-        measured.dimension(jnp.int32(3), 4, "k")
+def consumers(x: Any) -> Any:
+    y = positive(x)
+    return {
+        "sums": (jnp.sum(y), jnp.prod(y), jnp.any(y > 1), jnp.all(y > 1), jnp.linalg.norm(y)),
+        "order": (jnp.sort(y), jnp.argsort(y), jnp.cumsum(y)[::-1], jnp.max(y, initial=0.0)),
+        "shapes": (y[:, None] * x[None], jnp.stack([y, 2 * y]), jnp.pad(y, (1, 2)), y[None].T),
+        "pieces": (y[:-1], jnp.repeat(y, 2), jnp.concatenate([y, x, y]), jnp.eye(y.shape[0])),
+        "rows": jax.nn.softmax(jnp.outer(y, y), axis=-1),
+        "loops": (
+            jax.lax.scan(lambda c, v: (c + v, c * v), jnp.float32(0), y),
+            jax.lax.while_loop(
+                lambda s: s[0] < y.shape[0], lambda s: (s[0] + 1, s[1] * 2), (0, jnp.float32(1))
+            ),
+            jax.vmap(lambda v: v * x.sum())(y),
+        ),
+    }
 
 
-def test_dimensions_are_nac_and_bounded():
+@CUTS
+def test_consumers_of_measured_sizes(cut: str) -> None:
+    f = optimized(consumers, cut)
+    for n, count in [(8, 5), (8, 0), (5, 5), (1, 0), (1, 1), (7, 1)]:
+        x = vector(n, count)
+        with jax.disable_jit():
+            want = consumers(jnp.asarray(x)) if count and n == 8 else None
+        if want is not None:
+            check(f, x, want)
+        y = x[x > 0]
+        out = f(x)
+        np.testing.assert_allclose(out["order"][2], np.cumsum(y)[::-1], rtol=1e-5)
+        np.testing.assert_allclose(out["loops"][1][1], 2.0**count)
+        np.testing.assert_allclose(out["shapes"][0], y[:, None] * x, rtol=1e-5)
+        np.testing.assert_allclose(out["pieces"][2], np.concatenate([y, x, y]))
+        assert [a.shape for a in out["pieces"][:2]] == [(max(count - 1, 0),), (2 * count,)]
+    assert f.stats().exact_fallbacks == 0
+
+
+@CUTS
+def test_derivatives(cut: str) -> None:
+    def fun(x: Any) -> Any:
+        def loss(x: Any) -> Any:
+            return jnp.sum(x[snp.flatnonzero(x > 0)] ** 2) + jnp.sum(
+                snp.repeat(x, jnp.where(x > 1, 2, 1), max_size=16) * 3
+            )
+
+        return jax.value_and_grad(loss)(x)
+
+    f = optimized(fun, cut)
+    for n, count, large in [(8, 5, 2), (8, 0, 0), (3, 3, 3), (1, 1, 0)]:
+        x = vector(n, count, large)
+        times = np.where(x > 1, 2, 1)
+        value = (x[x > 0] ** 2).sum() + 3 * (x * times).sum()
+        check(f, x, (value, np.where(x > 0, 2 * x, 0) + 3 * times))
+
+
+@CUTS
+def test_random_numbers_of_measured_size(cut: str) -> None:
+    def fun(x: Any) -> Any:
+        return jax.random.normal(jax.random.key(0), (positive(x).shape[0], 2))
+
+    f = optimized(fun, cut)
+    for count in (5, 0, 2):
+        check(f, vector(8, count), jax.random.normal(jax.random.key(0), (count, 2)))
+
+
+# Where no program can be made
+
+
+def test_sizes_in_loops_branches_and_batches() -> None:
+    def scanned(x: Any) -> Any:
+        return jax.lax.scan(lambda c, v: (c + snp.flatnonzero(x > v).sum(), v), 0, x)
+
+    def branched(x: Any) -> Any:
+        return jax.lax.cond(x.sum() > 0, lambda: positive(x).sum(), lambda: 0.0)
+
+    def batched(x: Any) -> Any:
+        return jax.vmap(lambda row: snp.compress(row > 0, row).sum())(x[:, None])
+
+    for fun, place in [(scanned, "scan"), (branched, "cond"), (batched, "vmap")]:
+        with pytest.raises(TraceError, match=place):
+            optimized(fun)(vector(4, 2))
+        with (
+            pytest.warns(ExactFallbackWarning),
+            pytest.raises(DataDependentSizeError, match=r"sod2jax\.optimize"),
+        ):
+            optimized(fun, on_unsupported="exact")(vector(4, 2))
+
+
+def test_a_size_that_must_be_a_number_runs_step_by_step() -> None:
+    f = optimized(
+        lambda x: positive(x) * [1.0, 2.0][positive(x).shape[0] % 2], on_unsupported="exact"
+    )
+    with pytest.warns(ExactFallbackWarning):
+        seen = f(vector(6, 3))
+    assert isinstance(seen, jax.Array)
+    np.testing.assert_allclose(seen, 2 * positive(vector(6, 3)))
+
+
+def test_inside_an_inner_jit() -> None:
+    inner = jax.jit(lambda x: snp.flatnonzero(x > 0))
+    f = optimized(lambda x: (inner(x), inner(x[:, None] + 0)))
+    for count in (2, 0):
+        x = vector(6, count)
+        check(f, x, (np.flatnonzero(x > 0),) * 2)
+    with pytest.raises(TraceError, match=r"leave out that inner jax\.jit"):
+        optimized(lambda x: (inner(x), inner(-x)))(vector(6, 2))
+
+
+def test_learned_specs() -> None:
+    f = sod2jax.optimize(lambda x: (positive(x), snp.unique(jnp.round(x))))
+    for n, count in [(5, 3), (7, 0), (6, 6), (7, 2)]:
+        x = vector(n, count)
+        y, different = f(x)
+        np.testing.assert_array_equal(y, x[x > 0])
+        np.testing.assert_array_equal(different, np.unique(np.round(x)))
+    assert f.stats().exact_fallbacks == 0
+
+
+# What is told of them
+
+
+def test_bound_and_kind_are_reported() -> None:
     f = optimized(lambda x: positive(x) * 2)
-    analysis = f.trace(vector(3))
-    assert analysis.classes.edo == 1
+    analysis = f.trace(vector(5, 2))
     assert analysis.facts.summary().nac > 0
-    assert analysis.program.value_symbols == {"k_0"}
-    assert analysis.program.region.range("k_0") == (0, 8)
+    assert analysis.classes.nac > 0
+    f(vector(5, 2))
+    assert "0 <= nonzero_0 <= 8, n >= nonzero_0" in f.explain()
+    assert "EDO" in f.explain()
+
+
+def test_keys_that_caches_still_hold_from_other_traces_are_no_guards() -> None:
+    mine, other = jax.export.SymbolicScope(), jax.export.SymbolicScope()
+    (n,) = jax.export.symbolic_shape("n", scope=mine)
+    (old,) = jax.export.symbolic_shape("gone", scope=other)
+    with guards.recording(Region.of(["n"], []), mine) as recorder:
+        assert n != old
+        assert old != n
+        assert not recorder.guards
+        assert n != 5
+        assert recorder.guards

@@ -63,6 +63,7 @@ __all__ = [
     "source_line",
     "sub_jaxprs",
     "trace_context",
+    "trace_of",
     "with_constants",
     "with_equations",
     "with_weak_type",
@@ -279,8 +280,7 @@ def literal_array(atom: Any) -> np.ndarray:
 def source_line(*eqns: JaxprEqn) -> str:
     """The user's line, ``file:line (function)``, of the first of the equations that knows it.
 
-    An equation in the body of a function of JAX's own, such as ``jnp.var``, knows none; the ``jit``
-    equation that it stands in does.
+    One in a function of JAX's own, such as ``jnp.var``, knows none; the ``jit`` around it does.
     """
     for eqn in eqns:
         frame = source_info_util.user_frame(eqn.source_info.traceback)
@@ -295,13 +295,10 @@ def equation_scope(eqn: JaxprEqn) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(source_info_util.user_context(eqn.source_info.traceback))
         stack.enter_context(eqn.ctx.manager)
-        if not config.enable_x64.value and any(map(_is_wide, (*eqn.invars, *eqn.outvars))):
+        used = [atom.aval.dtype for atom in (*eqn.invars, *eqn.outvars)]
+        if not config.enable_x64.value and any(map(_is_wide_dtype, used)):
             stack.enter_context(jax.enable_x64(True))
         yield
-
-
-def _is_wide(atom: Any) -> bool:
-    return _is_wide_dtype(atom.aval.dtype)
 
 
 def _is_wide_dtype(dtype: Any) -> bool:
@@ -353,6 +350,11 @@ def key_array(bits: jax.Array, like: Any) -> Any:
     return type(like)(like._impl, bits)
 
 
+def trace_of(tracer: Any) -> Any:
+    """The trace that a tracer belongs to; None for other values."""
+    return getattr(tracer, "_trace", None)
+
+
 def trace_context() -> Any:
     """The settings that tracing reads, such as 64-bit mode; hashable."""
     return config.trace_context()
@@ -379,8 +381,7 @@ def listen_for_compiles(callback: Callable[[str, float], None]) -> None:
         "/jax/core/compile/backend_compile_duration": "compile",
     }
 
-    def listener(event: str, duration_secs: float, **kwargs: str | int) -> None:
-        del kwargs
+    def listener(event: str, duration_secs: float, **_: str | int) -> None:
         if event in stages:
             callback(stages[event], duration_secs)
 

@@ -197,7 +197,9 @@ def test_the_limit_of_executables_never_runs_a_size_in_a_bucket_without_its_bran
     plan = function.planner.plan(function.planner.read((np.ones(size, np.float32),), {}))
     plan.specialisation.executables._limit = 1
     x = np.random.default_rng(size).normal(size=size).astype(np.float32)
-    assert_same([function(x)], [jax.jit(sorted_when_long)(x)], 1e-5, f"{size} in {plan.call.bucket}")
+    assert_same(
+        [function(x)], [jax.jit(sorted_when_long)(x)], 1e-5, f"{size} in {plan.call.bucket}"
+    )
 
 
 def test_a_bucket_covers_what_begins_and_ends_inside() -> None:

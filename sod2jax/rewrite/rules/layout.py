@@ -218,8 +218,8 @@ def _dim_as_value(cx: Context, eqn: Any) -> list[Padded]:
 @register_pad_rule("value_as_dim")
 def _value_as_dim(cx: Context, eqn: Any, count: Padded) -> list[Padded]:
     """From here on the true size of a symbol is known, as a number that the program computes."""
-    if eqn.params["new"]:
-        cx.measure(str(dims.from_jax(eqn.params["dim"])), count.array)
+    if str(dims.from_jax(eqn.params["dim"])) == eqn.params["name"]:
+        cx.measure(eqn.params["name"], count.array)
     return [count]
 
 

@@ -1,0 +1,134 @@
+"""Whose function a call is, and the selection of elements that the others are made of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from sod2jax import _compat, measured
+from sod2jax.errors import DataDependentSizeError
+
+# Keywords that only these functions have; NumPy and jax.numpy do without them.
+_OURS = ("max_size",)
+
+
+def like_numpy(inside: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is NumPy's or jax.numpy's outside of optimized functions."""
+    name = inside.__name__
+
+    @functools.wraps(inside)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        library = library_for(name, args, kwargs)
+        if library is None:
+            return inside(*args, **kwargs)
+        kwargs = {key: value for key, value in kwargs.items() if key not in _OURS}
+        return getattr(library, name)(*args, **kwargs)
+
+    return call
+
+
+def library_for(name: str, *arguments: Any) -> Any:
+    """NumPy or jax.numpy, by the arrays among the arguments; None inside an optimized function.
+
+    Raises:
+      DataDependentSizeError: another trace than that of an optimized function is going on.
+    """
+    leaves = [x for x in jax.tree.leaves(arguments) if is_jax(x)]
+    if not leaves:
+        return np
+    if measured.is_tracing():
+        return None
+    if any(isinstance(x, jax.core.Tracer) for x in leaves):
+        raise DataDependentSizeError(
+            f"the size of what '{name}' returns depends on values, which are not known while JAX "
+            "traces a function: decorate the function with sod2jax.optimize and call it outside of "
+            f"jax.jit, jax.grad, jax.vmap and loops, or use jax.numpy.{name} with a fixed size, if "
+            "it has one, such as jnp.nonzero(x, size=...)"
+        )
+    return jnp
+
+
+def is_jax(value: Any) -> bool:
+    """Whether a value is JAX's, or is computed from symbolic sizes."""
+    return (
+        isinstance(value, jax.Array)
+        or hasattr(value, "__jax_array__")
+        or _compat.is_symbolic(value)
+    )
+
+
+def index_dtype() -> Any:
+    """int32, or int64 with 64 bits enabled."""
+    return jax.dtypes.canonicalize_dtype(np.int64)
+
+
+def count_of(mask: Any) -> Any:
+    """int32 scalar: how many elements are true; the mask may be empty."""
+    return jnp.sum(mask, dtype=np.int32)
+
+
+def places(mask: Any, what: str, most: Any = None) -> Any:
+    """int32[count]: where a mask is true, ascending.
+
+    Args:
+      mask: bool[n].
+      what: names the size.
+      most: a dimension that the count is never above; n by default.
+    """
+    (n,) = mask.shape
+    count, size = measured.dimension(count_of(mask), n if most is None else most, what)
+    target = jnp.where(mask, jnp.cumsum(mask, dtype=np.int32) - 1, size)
+    start = jnp.zeros(count, np.int32)
+    return start.at[target].set(positions(n), mode="drop", wrap_negative_indices=False)
+
+
+def flat_places(a: Any) -> Any:
+    """Flat positions of what is not zero; the same ones, of one size, for the same argument."""
+    return measured.once(a, lambda: places(jnp.ravel(a) != 0, "nonzero"))
+
+
+def positions(n: Any) -> Any:
+    """int32[n]: 0, 1, 2, ..."""
+    return lax.iota(np.int32, n)
+
+
+def take(a: Any, index: Any, axis: int = 0, unique: bool = True) -> Any:
+    """``a`` at ascending places, different ones if ``unique``, of one axis, all inside it."""
+    at = (*[slice(None)] * axis, index)
+    return a.at[at].get(
+        mode="clip", unique_indices=unique, indices_are_sorted=True, wrap_negative_indices=False
+    )
+
+
+def pick(a: Any, index: Any) -> Any:
+    """``a`` at places of its first axis, moved inside."""
+    return a.at[index].get(mode="clip", wrap_negative_indices=False)
+
+
+def before(x: Any, value: Any) -> Any:
+    """``x`` moved one place up along its first axis: ``value``, x[0], x[1], ..."""
+    widths = [(1, -1, 0), *[(0, 0, 0)] * (x.ndim - 1)]
+    return lax.pad(x, jnp.asarray(value, x.dtype), widths)
+
+
+def after(x: Any, value: Any) -> Any:
+    """``x[n]`` moved one place down: x[1], x[2], ..., ``value``."""
+    return lax.pad(x, jnp.asarray(value, x.dtype), [(-1, 1, 0)])
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """An axis as a number from 0.
+
+    Raises:
+      AxisError: there is none.
+    """
+    if not -rank <= axis < rank:
+        raise np.exceptions.AxisError(axis, rank)
+    return axis % rank
