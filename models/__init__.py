@@ -12,6 +12,7 @@ NAMES = (
     "blockdrop",
     "codebert",
     "convnet_aig",
+    "sam",
     "sd_text_encoder",
     "sd_vae_encoder",
     "skipnet",
