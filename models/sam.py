@@ -229,9 +229,7 @@ def build(size: str, *, weights: str | Path | None, seed: int, multimask: bool =
         original: jax.Array | None = None,
     ) -> Segmentation:
         embeddings = module.apply(params, images, method="encode")
-        masks, quality = module.apply(
-            params, embeddings, points, labels, boxes, method="decode"
-        )
+        masks, quality = module.apply(params, embeddings, points, labels, boxes, method="decode")
         chosen = slice(1, None) if multimask else slice(0, 1)
         masks, quality = masks[:, :, chosen], quality[:, :, chosen]
         wanted = images.shape[1:3] if original is None else original.shape[:2]

@@ -112,7 +112,7 @@ class RelativeAttention(nn.Module):
 
 
 def to_windows(x: jax.Array, side: int) -> jax.Array:
-    """Cuts [b, h, w, c], with zeros below and to the right, to [b, rows, columns, side, side, c]."""
+    """Cuts [b, h, w, c], after zeros where it ends, to [b, rows, columns, side, side, c]."""
     b, h, w, c = x.shape
     rows, columns = _ceil_div(h, side), _ceil_div(w, side)
     x = jnp.pad(x, ((0, 0), (0, rows * side - h), (0, columns * side - w), (0, 0)))

@@ -34,9 +34,7 @@ def sam_model(config: SamConfig, seed: int = 0) -> Any:
         num_pos_feats=decoder.features // 2,
         **image,
     )
-    prompts = dict(
-        hidden_size=decoder.features, mask_input_channels=decoder.mask_channels, **image
-    )
+    prompts = dict(hidden_size=decoder.features, mask_input_channels=decoder.mask_channels, **image)
     masks = dict(
         hidden_size=decoder.features,
         mlp_dim=decoder.mlp,
@@ -116,11 +114,9 @@ class AnySize:
                 window_size=encoder.window,
             )
         ).eval()
-        self.trunk.load_state_dict(dict(map(_trunk_tensor, *zip(*self._encoder_state(), strict=True))))
-
-    def _encoder_state(self) -> list[tuple[str, Any]]:
-        state = self.model.vision_encoder.state_dict().items()
-        return [(name, tensor) for name, tensor in state if not name.startswith("neck.")]
+        state = model.vision_encoder.state_dict()
+        trunk = (_trunk_tensor(*item) for item in state.items() if "neck." not in item[0])
+        self.trunk.load_state_dict(dict(trunk))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Embeddings [b, h, w, c] of images [b, patch * h, patch * w, 3]."""
@@ -140,9 +136,7 @@ class AnySize:
         size = torch.tensor([w * self.patch, h * self.patch])
         scaled = (torch.from_numpy(points) + 0.5) / size - 0.5
         places = torch.stack(
-            torch.meshgrid(
-                (torch.arange(w) + 0.5) / w, (torch.arange(h) + 0.5) / h, indexing="xy"
-            ),
+            torch.meshgrid((torch.arange(w) + 0.5) / w, (torch.arange(h) + 0.5) / h, indexing="xy"),
             dim=-1,
         )
         with torch.no_grad():
