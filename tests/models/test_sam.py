@@ -212,7 +212,7 @@ def published_name(name: str) -> str:
         (r"neck\.layer_norm2", "neck.3"),
         (
             r"^shared_image_embedding.*",
-            f"{positions}",
+            f"prompt_encoder.pe_layer.{frequencies}",
         ),
         (r"point_embed\.(\d)", r"point_embeddings.\1"),
         (r"mask_embed\.conv1", "mask_downscaling.0"),
