@@ -60,14 +60,16 @@ def _vit(features: int, blocks: int, heads: int, global_blocks: tuple[int, ...])
     return SamConfig(encoder, DecoderConfig())
 
 
+def _tiny(blocks: int, global_blocks: tuple[int, ...], decoder_blocks: int) -> SamConfig:
+    encoder = ImageEncoderConfig(32, blocks, 2, global_blocks, mlp=64, window=5, patch=8, grid=12)
+    decoder = DecoderConfig(16, 2, 32, iou_hidden=16, mask_channels=8, blocks=decoder_blocks)
+    return SamConfig(encoder, decoder, max_grid=16, max_prompts=8, max_points=8)
+
+
 SIZES = {
-    "tiny": SamConfig(
-        ImageEncoderConfig(32, 4, 2, (1, 3), mlp=64, window=5, patch=8, grid=12),
-        DecoderConfig(features=16, heads=2, mlp=32, iou_hidden=16, mask_channels=8),
-        max_grid=16,
-        max_prompts=8,
-        max_points=8,
-    ),
+    # One block of each kind: it compiles fastest.
+    "shallow": _tiny(2, (1,), 1),
+    "tiny": _tiny(4, (1, 3), 2),
     "small": SamConfig(
         ImageEncoderConfig(96, 4, 4, (1, 3), mlp=384, window=7, grid=16),
         DecoderConfig(features=64, heads=4, mlp=256, iou_hidden=64),

@@ -10,7 +10,7 @@ from sod2jax.bench.suite import Suite, SuiteFile, load_package
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Longest side of an image, in patches: on a CPU the published 64 take minutes an image.
-_LARGEST = {"tiny": 16, "small": 20, "full": 24}
+_LARGEST = {"shallow": 16, "tiny": 16, "small": 20, "full": 24}
 # Most objects that a request asks for, and most clicks on each.
 _PROMPTS, _POINTS = 4, 8
 
@@ -53,7 +53,7 @@ SUITE = SuiteFile(
     about="photographs in their own proportions, a few clicks on each",
     sizes=tuple(_LARGEST),
     default_size="small",
-    quick_size="tiny",
+    quick_size="shallow",
     takes_weights=True,
     build=build,
     pads_by_hand=False,
