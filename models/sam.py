@@ -1,9 +1,8 @@
 """Segment Anything (SAM): an image and points or a box to masks, written for exact shapes.
 
-The published model reads square images of one size, the longer side of a photograph scaled to
-1024 and zeros after the shorter one; here height and width are any multiples of the patch, so that
-nothing need be added to a photograph but its last patch. Number of images, of prompts for each and
-of points for each prompt are free too.
+The published model reads square images of one size: the longer side of a photograph is scaled to
+1024 and zeros come after the shorter one. Here height and width are any multiples of the patch, and
+the numbers of images, of prompts for each and of points for each prompt are free too.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from models.sam_decoder import (
     DecoderConfig,
     MaskDecoder,
     PromptEncoder,
+    postprocess,
 )
 from models.sam_encoder import ImageEncoder, ImageEncoderConfig
 
@@ -164,33 +164,6 @@ def _sparse(
     if points is None or labels is None:
         return more, kinds
     return jnp.concatenate((points, more), axis=2), jnp.concatenate((labels, kinds), axis=2)
-
-
-def resize(masks: jax.Array, height: Any, width: Any) -> jax.Array:
-    """Bilinear interpolation of [..., h, w] to [..., height, width], as torch does it."""
-    shape = (*masks.shape[:-2], height, width)
-    return jax.image.resize(masks, shape, "linear", antialias=False)
-
-
-def postprocess(
-    masks: jax.Array,
-    image: tuple[Any, Any],
-    photograph: tuple[Any, Any],
-    original: tuple[Any, Any],
-) -> jax.Array:
-    """Masks of an image that is a scaled photograph with zeros after it, at the original's size.
-
-    Args:
-      masks: logits, float32 [..., 4 * h, 4 * w].
-      image: height and width of what the model read.
-      photograph: height and width of the photograph in it.
-      original: height and width of the photograph before it was scaled.
-
-    Returns:
-      logits, float32 [..., *original].
-    """
-    height, width = photograph
-    return resize(resize(masks, *image)[..., :height, :width], *original)
 
 
 def param_shapes(config: SamConfig) -> Any:

@@ -252,3 +252,30 @@ class MaskDecoder(nn.Module):
         image = nn.ConvTranspose(c // 4, name="upscale_conv1", **up)(image)
         image = gelu(layer_norm("upscale_layer_norm")(image))
         return gelu(nn.ConvTranspose(c // 8, name="upscale_conv2", **up)(image))
+
+
+def resize(masks: jax.Array, height: Any, width: Any) -> jax.Array:
+    """Bilinear interpolation of [..., h, w] to [..., height, width], as torch does it."""
+    shape = (*masks.shape[:-2], height, width)
+    return jax.image.resize(masks, shape, "linear", antialias=False)
+
+
+def postprocess(
+    masks: jax.Array,
+    image: tuple[Any, Any],
+    photograph: tuple[Any, Any],
+    original: tuple[Any, Any],
+) -> jax.Array:
+    """Masks of an image that is a scaled photograph with zeros after it, at the original's size.
+
+    Args:
+      masks: logits, float32 [..., 4 * h, 4 * w].
+      image: height and width of what the model read.
+      photograph: height and width of the photograph in it.
+      original: height and width of the photograph before it was scaled.
+
+    Returns:
+      logits, float32 [..., *original].
+    """
+    height, width = photograph
+    return resize(resize(masks, *image)[..., :height, :width], *original)

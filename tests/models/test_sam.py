@@ -1,4 +1,4 @@
-"""Segment Anything against transformers, its parameter counts, checkpoints, and any size."""
+"""Segment Anything against transformers, its parameter counts and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 from models import load, sam
 from models.sam import Sam
+from models.sam_decoder import postprocess
 from models.sam_encoder import resize_cubic
-from tests.models.dynamic import COMPILES_FAST, check_dynamic
+from tests.models.dynamic import COMPILES_FAST
 
 TINY = sam.SIZES["tiny"]
 PATCH, GRID = TINY.encoder.patch, TINY.encoder.grid
@@ -180,10 +181,8 @@ def test_tables_are_interpolated_as_by_torch(size):
     [((96, 64), (300, 200)), ((50, 96), (25, 48)), ((96, 96), (96, 96)), ((96, 71), (61, 45))],
 )
 def test_postprocessing_equals_transformers(photograph, original):
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    import torch
-
     masks = np.random.default_rng(0).normal(size=(2, 3, 48, 48)).astype(np.float32)
     (wanted,) = transformers.SamImageProcessorPil().post_process_masks(
         torch.from_numpy(masks[None]),
@@ -192,7 +191,7 @@ def test_postprocessing_equals_transformers(photograph, original):
         binarize=False,
         pad_size={"height": 96, "width": 96},
     )
-    found = sam.postprocess(jnp.asarray(masks), (96, 96), photograph, original)
+    found = postprocess(jnp.asarray(masks), (96, 96), photograph, original)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -302,82 +301,3 @@ def test_a_call_without_a_prompt_is_refused(model):
         jax.eval_shape(model.fun, model.params, images, None, None)
     with pytest.raises(ValueError, match="points and labels go together"):
         jax.eval_shape(model.fun, model.params, images, points, None)
-
-
-# Any size
-
-# Every dimension at its smallest, at its bucket's, and at sizes that divide nothing.
-CALLS = [(1, 1, 1, 1, 1), (2, 16, 16, 4, 4), (1, 16, 1, 4, 1), (2, 5, 10, 1, 2), (1, 6, 9, 3, 3)]
-CALLS += [(1, 12, 12, 2, 1), (1, 7, 13, 1, 4), (2, 3, 2, 2, 3), (1, 15, 16, 3, 1), (2, 11, 4, 1, 1)]
-CALLS += [(1, 2, 14, 4, 2), (2, 8, 5, 3, 4)]
-BUCKETS = {"b": (2,), "h": (16,), "w": (16,), "p": (4,), "n": (4,)}
-
-
-def sizes(calls: list[tuple[int, ...]]) -> list[dict[str, int]]:
-    return [dict(zip("bhwpn", call, strict=True)) for call in calls]
-
-
-def test_any_size_from_one_executable():
-    assert check_dynamic(load("sam", "shallow"), sizes(CALLS), BUCKETS).compiles == 1
-
-
-@pytest.mark.slow
-def test_any_size_with_all_blocks(model):
-    assert check_dynamic(model, sizes(CALLS), BUCKETS).compiles == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("multimask", [True, False])
-def test_any_size_with_boxes_and_masks_of_the_size_of_a_photograph(multimask):
-    """The size of an output comes from an array that is not read."""
-    model = load("sam", multimask=multimask)
-
-    def more_inputs(rng: np.random.Generator, *, y: int, x: int, **dims: int) -> Any:
-        images, points, labels = model.inputs(rng, **dims)
-        boxes = boxes_in(rng, *points.shape[:2], images.shape[2], images.shape[1])
-        return images, points, labels, boxes, np.zeros((y, x), np.uint8)
-
-    boxed = dataclasses.replace(
-        model,
-        shapes=(*model.shapes, "b, p, 4", "y, x"),
-        constraints=(*model.constraints, "y <= 100", "x <= 100"),
-        inputs=more_inputs,
-    )
-    photographs = [(100, 100), (1, 1), (37, 61), (100, 8)]
-    calls = [
-        {**dims, "y": y, "x": x}
-        for dims, (y, x) in zip(sizes(CALLS[1:5]), photographs, strict=True)
-    ]
-    buckets = {**BUCKETS, "y": (100,), "x": (100,)}
-    assert check_dynamic(boxed, calls, buckets).compiles == 1
-
-
-@pytest.mark.slow
-def test_any_size_with_prompts_on_embeddings(model):
-    """As a user corrects a mask: the image is embedded once, the last mask is a prompt too."""
-
-    def decode(params: Any, *args: jax.Array) -> Any:
-        embeddings, points, labels, masks = args
-        return Sam(TINY).apply(params, embeddings, points, labels, None, masks, method="decode")
-
-    def prompts(rng: np.random.Generator, **dims: int) -> Any:
-        _, points, labels = model.inputs(rng, **dims)
-        b, p, h, w = (dims[name] for name in "bphw")
-        embeddings = rng.normal(size=(b, h, w, TINY.decoder.features)).astype(np.float32)
-        masks = rng.normal(size=(b, p, 4 * h, 4 * w)).astype(np.float32)
-        return embeddings, points, labels, masks
-
-    decoder = dataclasses.replace(
-        model,
-        fun=decode,
-        shapes=(None, "b, h, w, _", "b, p, n, 2", "b, p, n", "b, p, 4*h, 4*w"),
-        inputs=prompts,
-    )
-    assert check_dynamic(decoder, sizes(CALLS), BUCKETS).compiles == 1
-
-
-@pytest.mark.slow
-def test_full_size():
-    calls = sizes([(1, 4, 6, 1, 1), (1, 5, 3, 2, 3)])
-    buckets = {"b": (1,), "h": (6,), "w": (6,), "p": (2,), "n": (3,)}
-    assert check_dynamic(load("sam", "full"), calls, buckets).compiles == 1
