@@ -15,6 +15,7 @@ NAMES = (
     "convnet_aig",
     "dgnet",
     "ranet",
+    "sam",
     "sd_text_encoder",
     "sd_vae_encoder",
     "skipnet",
