@@ -31,6 +31,7 @@ FLOW = (
     "program",
     "trace",
     "unify",
+    "gated",
     "_operator_classes",
     "classify",
     "rdp",

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 from sod2jax import rdp
 from sod2jax.passes.change import Change as Change
+from sod2jax.passes.gates import compact_gates
 from sod2jax.program import Program
 
 __all__ = ["PASSES", "Change", "transform"]
 
 Pass = Callable[[Program, rdp.Facts], tuple[Program, tuple[Change, ...]]]
 
-PASSES: tuple[Pass, ...] = ()
+PASSES: tuple[Pass, ...] = (compact_gates,)
 """In the order in which they run."""
 
 

@@ -1,0 +1,154 @@
+"""The part of a program that only one case of some selects needs, as far as its rows are apart."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sod2jax import _compat
+from sod2jax.dims import Dim
+from sod2jax.passes.predicates import Gate
+from sod2jax.passes.rows import UNUSED, Mixed, Need, Row, operand_needs
+from sod2jax.rdp.facts import dims_of
+
+
+# Costs nothing in a slice, and much memory outside, where it would be read row by row.
+_COPIED = frozenset({"broadcast_in_dim"})
+
+READ_WHOLE = "its result is read for all rows at once"
+NOT_REACHED = "what reads it stays outside"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Selects by one gate, none of which needs another's result.
+
+    Attributes:
+      selects: their equations.
+      gates: the gate of each; all have one vector.
+      rows: how many rows it decides for.
+    """
+
+    selects: tuple[Any, ...]
+    gates: tuple[Gate, ...]
+    rows: Dim
+
+    @property
+    def count(self) -> int:
+        """How many cases there are."""
+        return len(self.selects[0].invars) - 1
+
+    def case(self, number: int) -> list[Any]:
+        """What the selects choose in a case."""
+        return [select.invars[1 + number] for select in self.selects]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axis of rows of each result."""
+        return tuple(gate.axis for gate in self.gates)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Equations that only one case needs and that keep rows apart, and copies of broadcasts.
+
+    Attributes:
+      eqns: in the program's order.
+      needs: what is read of each of their results.
+      operands: what they read from outside: (variable, its rows, or None for the whole).
+      refused: equations that only this case needs, too, but that stay outside, with the reason.
+    """
+
+    eqns: tuple[Any, ...]
+    needs: Mapping[Any, Need]
+    operands: tuple[tuple[Any, Row | None], ...]
+    refused: tuple[tuple[Any, str], ...]
+
+
+class Uses:
+    """Who reads each variable: (id of the equation, position), or the program's end."""
+
+    def __init__(self, eqns: Sequence[Any], outvars: Iterable[Any]):
+        self._found: dict[Any, set[tuple[int, int]]] = collections.defaultdict(set)
+        for eqn in eqns:
+            for at, atom in enumerate(eqn.invars):
+                if not _compat.is_literal(atom):
+                    self._found[atom].add((id(eqn), at))
+        for at, atom in enumerate(outvars):
+            if not _compat.is_literal(atom):
+                self._found[atom].add((0, at))
+
+    def of(self, var: Any) -> set[tuple[int, int]]:
+        """The readers of a variable."""
+        return self._found.get(var, set())
+
+
+def slice_of(group: Group, number: int, eqns: Sequence[Any], uses: Uses) -> Slice:
+    """What only case ``number`` of a group needs; ``eqns`` is the program."""
+    selects = {id(select) for select in group.selects}
+    results, inside = group.case(number), {(select, 1 + number) for select in selects}
+    reads: dict[Any, set[Row | None]] = collections.defaultdict(set)
+    for atom, axis in zip(results, group.axes, strict=True):
+        reads[atom].add(Row(axis))
+    needs: dict[Any, Need] = {}
+    taken: list[Any] = []
+    reasons: dict[int, str] = {}
+    for eqn in reversed(eqns):
+        if id(eqn) in selects or not any(var in reads for var in eqn.outvars):
+            continue
+        is_own = all(uses.of(var) <= inside for var in eqn.outvars)
+        if not is_own and eqn.primitive.name not in _COPIED:
+            continue
+        outs = [_only(reads[var]) if var in reads else UNUSED for var in eqn.outvars]
+        if None in outs or "several" in outs:
+            reasons[id(eqn)] = READ_WHOLE
+            continue
+        try:
+            found = operand_needs(eqn, group.rows, outs)  # type: ignore[arg-type]
+            _check_boundary(eqn, found, group.rows)
+        except Mixed as error:
+            reasons[id(eqn)] = str(error)
+            continue
+        for atom, need in zip(eqn.invars, found, strict=True):
+            if not _compat.is_literal(atom):
+                reads[atom].add(need if isinstance(need, Row) else None)
+        taken.append(eqn)
+        needs.update(zip(eqn.outvars, outs, strict=True))  # type: ignore[arg-type]
+        if is_own:
+            inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
+    ours = {var for eqn in taken for var in eqn.outvars}
+    operands = [(atom, row) for atom, rows in reads.items() if atom not in ours for row in rows]
+    refused = _refused(group, number, eqns, uses, {id(eqn) for eqn in taken}, reasons)
+    return Slice(tuple(taken[::-1]), needs, tuple(operands), tuple(refused))
+
+
+def _only(rows: set[Row | None]) -> Row | None | str:
+    return next(iter(rows)) if len(rows) == 1 else "several"
+
+
+def _check_boundary(eqn: Any, needs: Sequence[Need], rows: Dim) -> None:
+    """Merged rows exist inside slices only, and have the sizes they claim."""
+    for atom, need in zip(eqn.invars, needs, strict=True):
+        if isinstance(need, Row) and need.inner == 1 and dims_of(atom)[need.axis] != rows:
+            raise Mixed(f"'{eqn.primitive.name}' has other rows")
+
+
+def _refused(
+    group: Group,
+    number: int,
+    eqns: Sequence[Any],
+    uses: Uses,
+    taken: set[int],
+    reasons: Mapping[int, str],
+) -> Iterable[tuple[Any, str]]:
+    """What only the case needs, whatever becomes of rows, and is not in the slice."""
+    selects = {id(select) for select in group.selects}
+    inside = {(select, 1 + number) for select in selects}
+    for eqn in reversed(eqns):
+        if id(eqn) in selects or not all(uses.of(var) <= inside for var in eqn.outvars):
+            continue
+        inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
+        if id(eqn) not in taken:
+            yield eqn, reasons.get(id(eqn), NOT_REACHED)
