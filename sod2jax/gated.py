@@ -1,9 +1,9 @@
 """The primitive that runs a part of a program only for the rows whose gate asks for it.
 
 A *row* is one position along an axis of the batch. The primitive means exactly the select that it
-stands for: where the gate of a row is ``cases[k]``, the row's results are those of ``bodies[k]`` on
-the row's own slices; elsewhere they are the row of the initial arrays. It exists between the passes,
-which make it, and the rewrite, whose rule makes it a loop over the active rows; it is never lowered.
+stands for: where the gate of a row is ``cases[k]``, the row's results are those of ``bodies[k]``
+on the row's own slices; elsewhere they are the row of the initial arrays. The passes make it, and
+the rewrite makes it a loop over the active rows: it is never lowered.
 """
 
 from __future__ import annotations
@@ -46,6 +46,6 @@ gated_rows_p.def_abstract_eval(_results)
   value of the gate;
 - ``block``: how many rows a body takes.
 
-The gate is bool or int32 [rows]; the operands' axes of rows have ``rows`` positions, the bodies' have
-``block``.
+The gate is bool or int32 [rows]; the operands' axes of rows have ``rows`` positions, those of the
+bodies' inputs and results have ``block``.
 """

@@ -60,7 +60,12 @@ def _with(items: Sequence[Any], at: int, item: Any) -> tuple[Any, ...]:
 
 
 def equation_of_block(
-    eqn: Any, invars: Sequence[Any], rows: Dim, block: int, outs: Sequence[Need]
+    eqn: Any,
+    invars: Sequence[Any],
+    rows: Dim,
+    block: int,
+    outs: Sequence[Need],
+    needs: Sequence[Need],
 ) -> Any:
     """An equation on ``block`` rows, with new results.
 
@@ -70,20 +75,21 @@ def equation_of_block(
       rows: the number of rows that it has now.
       block: the number of rows that it gets.
       outs: what is read of each result.
+      needs: what is read of each operand.
 
     Raises:
       Mixed: JAX infers something else than the same shapes with other rows.
     """
-    needs = operand_needs(eqn, rows, outs)
-    params = _params_of_block(eqn, [var.aval for var in invars], rows, block, outs, needs)
-    if any(True for _ in _compat.sub_jaxprs(eqn)):
-        avals = [aval_of(v.aval, n, block) for v, n in zip(eqn.outvars, outs, strict=True)]
-    else:
-        avals = _inferred(eqn, [var.aval for var in invars], params)
-    for var, need, aval in zip(eqn.outvars, outs, avals, strict=True):
-        wanted = aval_of(var.aval, need, block)
-        if isinstance(need, Row) and (aval.shape, aval.dtype) != (wanted.shape, wanted.dtype):
-            raise Mixed(f"'{eqn.primitive.name}' gives {aval} for {block} rows, not {wanted}")
+    params, avals = eqn.params, [var.aval for var in eqn.outvars]
+    if any(isinstance(need, Row) for need in outs):
+        given = [var.aval for var in invars]
+        params = _params_of_block(eqn, given, rows, block, outs, needs)
+        has_body = any(True for _ in _compat.sub_jaxprs(eqn))
+        wanted = [aval_of(v.aval, n, block) for v, n in zip(eqn.outvars, outs, strict=True)]
+        avals = wanted if has_body else _inferred(eqn, given, params)
+        for need, aval, want in zip(outs, avals, wanted, strict=True):
+            if isinstance(need, Row) and (aval.shape, aval.dtype) != (want.shape, want.dtype):
+                raise Mixed(f"'{eqn.primitive.name}' gives {aval} for {block} rows, not {want}")
     outvars = list(map(_compat.new_variable, avals))
     return _compat.new_equation(eqn.primitive, invars, outvars, params, eqn, eqn.effects)
 
@@ -164,11 +170,9 @@ def equations_of_block(
         if all(need is UNUSED for need in outs) and not eqn.effects:
             continue
         invars = [a if _compat.is_literal(a) else env.get(a, a) for a in eqn.invars]
-        if any(isinstance(need, Row) for need in outs):
-            new = equation_of_block(eqn, invars, rows, block, outs)
-        else:
-            outvars = [_compat.new_variable(var.aval) for var in eqn.outvars]
-            new = _compat.new_equation(eqn.primitive, invars, outvars, eqn.params, eqn, eqn.effects)
+        has_rows = any(isinstance(need, Row) for need in outs)
+        reads = operand_needs(eqn, rows, outs) if has_rows else [None] * len(invars)
+        new = equation_of_block(eqn, invars, rows, block, outs, reads)
         env.update(zip(eqn.outvars, new.outvars, strict=True))
         done.append(new)
     return done

@@ -1,16 +1,16 @@
 """Batched gates: what only some rows need runs only for them.
 
-``select(gate[b], f(x), x)`` and a ``cond`` under ``vmap`` compute ``f`` for every row and throw the
-rest away. Where only the select needs it, and no row of it needs another row, ``f`` becomes the body
-of a ``gated_rows`` equation, which runs it for the rows whose gate is on: their results are the
-same, and the others' were never seen. Regions inside a body are found in turn: rows that left a
+``select(gate[b], f(x), x)`` and a ``cond`` under ``vmap`` compute ``f`` for every row and throw
+the rest away. Where only the select needs it, and no row of it needs another row, ``f`` becomes the
+body of a ``gated_rows`` equation, which runs it for the rows whose gate is on: their results are
+the same, and the others' were never seen. Regions inside a body are found in turn: rows that left a
 network early pay for no later stage.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import jax
@@ -31,8 +31,9 @@ from sod2jax.region import Region
 
 # A block's work must be worth the loop around it, some microseconds.
 _LEAST_FLOPS = 1e5
-# A body reads its weights once for each block: fewer flops for each of them, and it waits for them.
-_FLOPS_PER_WEIGHT = 16.0
+# A body reads its weights once for each block: with fewer flops for each, it would wait for them,
+# and be slower than all rows at once where most gates are on.
+_FLOPS_PER_WEIGHT = 64.0
 _MOST_ROWS = 8  # of a block, where one row does too little with its weights
 _BLOCK_OF_GPU = 8  # fills more of the device than one row, and wastes at most 7 of the last block
 
@@ -97,10 +98,10 @@ class _Scope:
 
     def _regions(self, eqns: list[Any], outvars: Sequence[Any]) -> tuple[list[Any], bool]:
         """The equations with regions in place of selects, the outermost (last) ones first."""
-        done: set[int] = set()
+        done: dict[int, Any] = {}  # keeps what it has the id of
         found = False
         while (group := _last_group(eqns, done)) is not None:
-            done |= {id(select) for select in group.selects}
+            done.update((id(select), select) for select in group.selects)
             replaced = self._replaced(group, eqns, Uses(eqns, outvars))
             if replaced is not None:
                 eqns, found = live(ordered(replaced), outvars), True
@@ -121,13 +122,13 @@ class _Scope:
         try:
             new = self._region(group, {k: slices[k] for k in heavy}, block)
         except Mixed as error:
-            self._tell(group, "left a select by rows", source, str(error))
+            self._tell(group, "left a select", source, str(error))
             return None
         for k in heavy:
             each = work[k].flops / count
             self._tell(
                 group,
-                "compacted a select by rows",
+                "compacted a select",
                 source,
                 f"case {k} takes {len(slices[k].eqns)} equations and {each:.2g} flops a row, and "
                 f"runs for its rows only, {block} at a time",
@@ -143,11 +144,11 @@ class _Scope:
         if self.block is not None:
             return self.block if each * self.block >= _LEAST_FLOPS else None
         block = _BLOCK_OF_GPU if jax.default_backend() != "cpu" else 1
-        while block < _MOST_ROWS and each * block < _FLOPS_PER_WEIGHT * work.weights:
+        while block < min(rows, _MOST_ROWS) and each * block < _FLOPS_PER_WEIGHT * work.weights:
             block *= 2
         block = min(block, rows)
-        pays = each * block >= _LEAST_FLOPS and (block == 1 or block < rows)
-        return block if pays else None
+        reuses = block == rows == 1 or each * block >= _FLOPS_PER_WEIGHT * work.weights
+        return block if reuses and each * block >= _LEAST_FLOPS else None
 
     def _region(self, group: Group, slices: dict[int, Slice], block: int) -> list[Any]:
         """The equations that a group becomes."""
@@ -215,9 +216,9 @@ class _Scope:
             outs = [found.needs[var] for var in eqn.outvars]
             needs = operand_needs(eqn, group.rows, outs)
             args = list(map(read, eqn.invars, needs))
-            eqns.append(equation_of_block(eqn, args, group.rows, block, outs))
+            eqns.append(equation_of_block(eqn, args, group.rows, block, outs, needs))
             made.update(zip(eqn.outvars, eqns[-1].outvars, strict=True))
-        outvars = list(map(read, group.case(case), map(Row, group.axes)))
+        outvars = list(map(read, group.case(case), group.reads))
         return _compat.closed_jaxpr(invars, outvars, eqns, self.like)
 
     def _explain(
@@ -228,16 +229,20 @@ class _Scope:
             lost = work_of((eqn for eqn, _ in found.refused), self.area)
             if work[case].flops >= lost.flops > 0 or (work[case].flops and not lost.flops):
                 each = work[case].flops / _size(group.rows, self.area)
-                reason = f"case {case} takes {each:.2g} flops a row, less than a loop would cost"
-                self._tell(group, "left a select by rows", source, reason)
+                reason = (
+                    f"case {case} takes {each:.2g} flops a row with {work[case].weights:.2g} "
+                    "weights, too little for a loop over rows"
+                )
+                self._tell(group, "left a select", source, reason)
             elif lost.flops:
                 eqn, why = _blocking(found)
                 reason = f"case {case} needs all rows at {_compat.source_line(eqn)}: {why}"
-                self._tell(group, "left a select by rows", source, reason)
+                self._tell(group, "left a select", source, reason)
 
     def _tell(self, group: Group, what: str, source: str, reason: str) -> None:
         many = f" ({len(group.selects)} results)" if len(group.selects) > 1 else ""
-        self.changes.append(Change(f"{what} of '{group.rows}'{many}", source, reason))
+        where = "one row" if group.rows == 1 else f"rows of '{group.rows}'"
+        self.changes.append(Change(f"{what} by {where}{many}", source, reason))
 
 
 def _blocking(found: Slice) -> tuple[Any, str]:
@@ -266,7 +271,7 @@ def _flattened(vector: Any, axis: int, like: Any) -> tuple[Any, Any]:
     return var, _compat.new_equation(lax.reshape_p, [vector], [var], params, like)
 
 
-def _last_group(eqns: Sequence[Any], done: set[int]) -> Group | None:
+def _last_group(eqns: Sequence[Any], done: Container[int]) -> Group | None:
     """The last select by rows that was not looked at, and those before it by the same gate."""
     makers = {var: eqn for eqn in eqns for var in eqn.outvars}
     selects = [eqn for eqn in eqns if eqn.primitive.name == "select_n" and id(eqn) not in done]

@@ -64,8 +64,7 @@ def _traced(atom: Any, result_axis: int, makers: Mapping[Any, Any]) -> _Traced |
         if all(d == 1 for k, d in enumerate(dims_of(atom)) if k != axis):
             found = _Traced(atom, axis, result_axis)
         eqn = None if _compat.is_literal(atom) else makers.get(atom)
-        before = None if eqn is None else _before(eqn, axis)
-        if before is None:
+        if eqn is None or (before := _before(eqn, axis)) is None:
             return found
         atom, axis = eqn.invars[0], before
 

@@ -54,32 +54,36 @@ class Kind(enum.Enum):
     """How a primitive treats rows.
 
     Attributes:
+      ELEMENTWISE: operands are aligned, or the same for every row.
       ALIKE: operands are aligned or scalars.
       CONTRACTS: an operand that is not aligned is read whole.
       CREATES: makes every row the same from nothing, or from operands without rows.
     """
 
+    ELEMENTWISE = enum.auto()
     ALIKE = enum.auto()
     CONTRACTS = enum.auto()
     CREATES = enum.auto()
 
 
+_ELEMENTWISE = """
+abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp clz
+complex conj convert_element_type copy copy_p cos cosh digamma div eq eq_to erf erf_inv erfc exp
+exp2 expm1 floor ge gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log
+log1p log2 logistic lt lt_to max min mul mulhi ne neg nextafter not one_minus_square or polygamma
+population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n
+shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub
+tan tanh xor zeta
+"""
+_ALIKE = """
+argmax argmin bitcast_convert_type concatenate cumlogsumexp cummax cummin cumprod cumsum
+dynamic_slice dynamic_update_slice pad reduce_and reduce_max reduce_min reduce_or reduce_prod
+reduce_sum reduce_window reduce_window_max reduce_window_min reduce_window_sum reduce_xor rev
+select_and_gather_add select_and_scatter_add slice sort split squeeze top_k
+"""
 _KINDS: dict[str, Kind] = {
-    **dict.fromkeys(
-        """abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh bessel_i0e
-        bessel_i1e bitcast_convert_type cbrt ceil clamp clz complex concatenate conj
-        convert_element_type copy copy_p cos cosh cumlogsumexp cummax cummin cumprod cumsum digamma
-        div dynamic_slice dynamic_update_slice eq eq_to erf erf_inv erfc exp exp2 expm1 floor
-        ge gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log log1p
-        log2 logistic lt lt_to max min mul mulhi ne neg nextafter not one_minus_square
-        or pad polygamma population_count pow real reduce_and reduce_max
-        reduce_min reduce_or reduce_precision reduce_prod reduce_sum reduce_window
-        reduce_window_max reduce_window_min reduce_window_sum reduce_xor regularized_incomplete_beta
-        rem rev round rsqrt select_and_gather_add select_n shift_left shift_right_arithmetic
-        shift_right_logical sign sin sinh slice sort split sqrt square squeeze stop_gradient sub tan
-        tanh top_k transpose xor zeta""".split(),
-        Kind.ALIKE,
-    ),
+    **dict.fromkeys(_ELEMENTWISE.split(), Kind.ELEMENTWISE),
+    **dict.fromkeys(_ALIKE.split(), Kind.ALIKE),
     **dict.fromkeys(["dot_general", "conv_general_dilated", "gather"], Kind.CONTRACTS),
     **dict.fromkeys(["broadcast_in_dim", "iota"], Kind.CREATES),
 }
@@ -103,6 +107,8 @@ def operand_needs(eqn: Any, rows: Dim, outs: Sequence[Need]) -> list[Need]:
     """
     if eqn.effects:
         raise Mixed(f"'{eqn.primitive.name}' has effects")
+    if rows == 1:
+        return [None] * len(eqn.invars)  # the row is the whole
     name = eqn.primitive.name
     wanted = set(outs) - {UNUSED}
     if name in CALLS:
@@ -174,8 +180,7 @@ def _aligned(eqn: Any, row: Row) -> list[Need]:
     needs: list[Need] = []
     for atom, places in zip(eqn.invars, rdp.lanes_of(eqn), strict=True):
         found = [axis for axis, at in enumerate(places) if at == row.axis]
-        is_scalar = not dims_of(atom)
-        if not found and kind is Kind.ALIKE and not is_scalar:
+        if not found and not _is_read_whole(kind, dims_of(atom), row.axis):
             raise Mixed(f"'{name}' mixes rows")
         needs.append(Row(found[0]) if found else None)
     if any(needs):
@@ -183,6 +188,13 @@ def _aligned(eqn: Any, row: Row) -> list[Need]:
     if kind is not Kind.CREATES or eqn.params.get("dimension") == row.axis:
         raise Mixed(f"'{name}' tells rows by their position")
     return needs
+
+
+def _is_read_whole(kind: Kind, shape: tuple[Dim, ...], axis: int) -> bool:
+    """Whether an operand that is not aligned with the rows is the same for each."""
+    if kind is Kind.ELEMENTWISE:
+        return not shape or shape[axis] == 1
+    return not shape or kind is not Kind.ALIKE
 
 
 # Merged axes: JAX batches a convolution of batched filters by merging rows into its channels
@@ -194,8 +206,8 @@ def quotient(dim: Dim, divisor: Dim) -> Dim | None:
         return dim // divisor if divisor and dim % divisor == 0 else None
     if isinstance(dim, int):
         return None
-    found, rest = sympy.div(sympy.sympify(dim), sympy.sympify(divisor), domain="ZZ")
-    return dims.normalise(found) if rest == 0 else None
+    divided: Any = sympy.div(dim, sympy.sympify(divisor), domain="ZZ")
+    return dims.normalise(divided[0]) if divided[1] == 0 else None
 
 
 def reshaped_row(eqn: Any, rows: Dim, row: Row) -> Row:

@@ -1,4 +1,4 @@
-"""The part of a program that only one case of some selects needs, as far as its rows are apart."""
+"""What only one case of some selects needs, as far as its rows are apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sod2jax.dims import Dim
 from sod2jax.passes.predicates import Gate
 from sod2jax.passes.rows import UNUSED, Mixed, Need, Row, operand_needs
 from sod2jax.rdp.facts import dims_of
-
 
 # Costs nothing in a slice, and much memory outside, where it would be read row by row.
 _COPIED = frozenset({"broadcast_in_dim"})
@@ -43,6 +42,11 @@ class Group:
     def case(self, number: int) -> list[Any]:
         """What the selects choose in a case."""
         return [select.invars[1 + number] for select in self.selects]
+
+    @property
+    def reads(self) -> list[Row | None]:
+        """What is read of each result: a row, or the whole where there is only one."""
+        return [None if self.rows == 1 else Row(axis) for axis in self.axes]
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -90,8 +94,8 @@ def slice_of(group: Group, number: int, eqns: Sequence[Any], uses: Uses) -> Slic
     selects = {id(select) for select in group.selects}
     results, inside = group.case(number), {(select, 1 + number) for select in selects}
     reads: dict[Any, set[Row | None]] = collections.defaultdict(set)
-    for atom, axis in zip(results, group.axes, strict=True):
-        reads[atom].add(Row(axis))
+    for atom, read in zip(results, group.reads, strict=True):
+        reads[atom].add(read)
     needs: dict[Any, Need] = {}
     taken: list[Any] = []
     reasons: dict[int, str] = {}
@@ -102,7 +106,7 @@ def slice_of(group: Group, number: int, eqns: Sequence[Any], uses: Uses) -> Slic
         if not is_own and eqn.primitive.name not in _COPIED:
             continue
         outs = [_only(reads[var]) if var in reads else UNUSED for var in eqn.outvars]
-        if None in outs or "several" in outs:
+        if "several" in outs or (None in outs and group.rows != 1):
             reasons[id(eqn)] = READ_WHOLE
             continue
         try:
@@ -124,7 +128,7 @@ def slice_of(group: Group, number: int, eqns: Sequence[Any], uses: Uses) -> Slic
     return Slice(tuple(taken[::-1]), needs, tuple(operands), tuple(refused))
 
 
-def _only(rows: set[Row | None]) -> Row | None | str:
+def _only(rows: set[Row | None]) -> Row | str | None:
     return next(iter(rows)) if len(rows) == 1 else "several"
 
 

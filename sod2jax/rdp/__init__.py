@@ -31,9 +31,9 @@ def analyse(jaxpr: Any, region: Region, value_symbols: frozenset[str] = frozense
 
 
 def lanes_of(eqn: Any) -> Sequence[Places]:
-    """For each operand of an equation, the axis of the results that each axis becomes lane for lane.
+    """For each operand of an equation, the axis of the results that each of its axes becomes.
 
-    None where lanes mix, or where nothing is known.
+    Lane for lane; None where lanes mix, or where nothing is known.
     """
     rule = rule_of(eqn)
     if isinstance(rule, LocalRule):
