@@ -83,7 +83,8 @@ def _body(eqn: Any, known: dict[Any, Any]) -> Iterable[Any]:
         yield _compat.new_equation(
             inner.primitive, invars, outvars, inner.params, like, inner.effects
         )
-    known.update((v, _read(env, a)) for v, a in zip(eqn.outvars, body.outvars, strict=True))
+    results = [_read(known, _read(env, atom)) for atom in body.outvars]
+    known.update(zip(eqn.outvars, results, strict=True))
 
 
 def live(eqns: Sequence[Any], outvars: Sequence[Any]) -> list[Any]:

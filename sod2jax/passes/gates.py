@@ -199,8 +199,6 @@ class _Scope:
         block: int,
     ) -> Any:
         """A case as a closed jaxpr of a block's operands."""
-        if any(row is not None and row.inner != 1 for _, row in operands):
-            raise Mixed("rows are merged with another axis outside the slice")
         invars = [_compat.new_variable(aval_of(atom.aval, row, block)) for atom, row in operands]
         outside = dict(zip(operands, invars, strict=True))
         made: dict[Any, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from sod2jax import _compat
@@ -91,6 +91,21 @@ class Uses:
 
 def slice_of(group: Group, number: int, eqns: Sequence[Any], uses: Uses) -> Slice:
     """What only case ``number`` of a group needs; ``eqns`` is the program."""
+    outside: set[int] = set()
+    while True:
+        found = _slice_of(group, number, eqns, uses, outside)
+        merged = {atom for atom, row in found.operands if row is not None and row.inner != 1}
+        if not merged:
+            return found
+        # Rows that are merged with another axis are no rows to read one by one.
+        outside |= {
+            id(eqn) for eqn in found.eqns if any(a is m for a in eqn.invars for m in merged)
+        }
+
+
+def _slice_of(
+    group: Group, number: int, eqns: Sequence[Any], uses: Uses, outside: Set[int]
+) -> Slice:
     selects = {id(select) for select in group.selects}
     results, inside = group.case(number), {(select, 1 + number) for select in selects}
     reads: dict[Any, set[Row | None]] = collections.defaultdict(set)
@@ -108,6 +123,9 @@ def slice_of(group: Group, number: int, eqns: Sequence[Any], uses: Uses) -> Slic
         outs = [_only(reads[var]) if var in reads else UNUSED for var in eqn.outvars]
         if "several" in outs or (None in outs and group.rows != 1):
             reasons[id(eqn)] = READ_WHOLE
+            continue
+        if id(eqn) in outside:
+            reasons[id(eqn)] = "its operand's rows are merged with another axis"
             continue
         try:
             found = operand_needs(eqn, group.rows, outs)  # type: ignore[arg-type]

@@ -82,6 +82,8 @@ def _carried(
     inputs: Sequence[Padded], initial: Sequence[Padded], params: Mapping[str, Any]
 ) -> dict[int, int]:
     """Operand -> result whose initial array it is, with the same axis of rows."""
+    if not initial:
+        return {}
     return {
         k: j
         for k, (x, axis) in enumerate(zip(inputs, params["axes"], strict=True))
