@@ -143,7 +143,7 @@ def test_any_size_from_one_executable_for_one_image_and_one_for_more(model):
 
 
 def test_blocks_run_for_the_rows_that_need_them(model):
-    gated.check_compacted(model, RATE)
+    gated.check_compacted(model, RATES[1])
 
 
 def test_forced_patterns_at_any_size(model):
