@@ -86,12 +86,20 @@ def equation_of_block(
         params = _params_of_block(eqn, given, rows, block, outs, needs)
         has_body = any(True for _ in _compat.sub_jaxprs(eqn))
         wanted = [aval_of(v.aval, n, block) for v, n in zip(eqn.outvars, outs, strict=True)]
-        avals = wanted if has_body else _inferred(eqn, given, params)
-        for need, aval, want in zip(outs, avals, wanted, strict=True):
-            if isinstance(need, Row) and (aval.shape, aval.dtype) != (want.shape, want.dtype):
+        inferred = wanted if has_body else _inferred(eqn, given, params)
+        for need, aval, want in zip(outs, inferred, wanted, strict=True):
+            if isinstance(need, Row) and not _agree(aval, want, need.axis):
                 raise Mixed(f"'{eqn.primitive.name}' gives {aval} for {block} rows, not {want}")
+        pairs = zip(outs, inferred, wanted, strict=True)
+        avals = [want if isinstance(need, Row) else aval for need, aval, want in pairs]
     outvars = list(map(_compat.new_variable, avals))
     return _compat.new_equation(eqn.primitive, invars, outvars, params, eqn, eqn.effects)
+
+
+def _agree(found: Any, wanted: Any, axis: int) -> bool:
+    """Whether rows and type are the same; other sizes, which do not vary, JAX may spell anew."""
+    alike = (found.ndim, found.dtype) == (wanted.ndim, wanted.dtype)
+    return alike and found.shape[axis] == wanted.shape[axis]
 
 
 def _inferred(eqn: Any, avals: Sequence[Any], params: dict[str, Any]) -> list[Any]:

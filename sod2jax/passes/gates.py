@@ -10,7 +10,7 @@ network early pay for no later stage.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,7 +35,7 @@ _LEAST_FLOPS = 1e5
 # and be slower than all rows at once where most gates are on.
 _FLOPS_PER_WEIGHT = 64.0
 _MOST_ROWS = 8  # of a block, where one row does too little with its weights
-_BLOCK_OF_GPU = 8  # fills more of the device than one row, and wastes at most 7 of the last block
+_BLOCK_OF_GPU = 8  # fills more of a device than one row does
 
 
 def compact_gates(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Change, ...]]:
@@ -98,18 +98,29 @@ class _Scope:
 
     def _regions(self, eqns: list[Any], outvars: Sequence[Any]) -> tuple[list[Any], bool]:
         """The equations with regions in place of selects, the outermost (last) ones first."""
-        done: dict[int, Any] = {}  # keeps what it has the id of
+        makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+        selects = [eqn for eqn in eqns if eqn.primitive.name == "select_n"]
+        left = [(eqn, gate) for eqn in selects if (gate := gate_of(eqn, makers)) is not None]
         found = False
-        while (group := _last_group(eqns, done)) is not None:
-            done.update((id(select), select) for select in group.selects)
-            replaced = self._replaced(group, eqns, Uses(eqns, outvars))
-            if replaced is not None:
-                eqns, found = live(ordered(replaced), outvars), True
+        while left:
+            group, left = _last_group(left, makers)
+            replaced = self._replaced(group, eqns, outvars)
+            if replaced is None:
+                continue
+            eqns, found = live(ordered(replaced), outvars), True
+            makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+            left = [(eqn, gate) for eqn, gate in left if eqn.outvars[0] in makers]
         return eqns, found
 
-    def _replaced(self, group: Group, eqns: Sequence[Any], uses: Uses) -> list[Any] | None:
+    def _replaced(
+        self, group: Group, eqns: Sequence[Any], outvars: Sequence[Any]
+    ) -> list[Any] | None:
         """The equations with a group as one region; None where it does not pay or cannot be."""
-        slices = {k: slice_of(group, k, eqns, uses) for k in range(group.count)}
+        uses = Uses(eqns, outvars)
+        owned = {k: uses.owned(group, k) for k in range(group.count)}
+        if not any(is_heavy(eqn) for own in owned.values() for eqn in own):
+            return None
+        slices = {k: slice_of(group, k, eqns, uses) for k in owned}
         work = {k: work_of(found.eqns, self.area) for k, found in slices.items()}
         count = _size(group.rows, self.area)
         blocks = {k: self._block(done, count) for k, done in work.items()}
@@ -142,13 +153,14 @@ class _Scope:
             return None
         each = work.flops / rows
         if self.block is not None:
-            return self.block if each * self.block >= _LEAST_FLOPS else None
-        block = _BLOCK_OF_GPU if jax.default_backend() != "cpu" else 1
-        while block < min(rows, _MOST_ROWS) and each * block < _FLOPS_PER_WEIGHT * work.weights:
+            block = min(self.block, rows)
+            return block if each * block >= _LEAST_FLOPS else None
+        on_gpu = jax.default_backend() != "cpu"
+        block = max(1, min(_BLOCK_OF_GPU, rows // 4)) if on_gpu else 1
+        while 2 * block <= min(rows // 2, _MOST_ROWS) and not _reuses(block, each, work):
             block *= 2
-        block = min(block, rows)
-        reuses = block == rows == 1 or each * block >= _FLOPS_PER_WEIGHT * work.weights
-        return block if reuses and each * block >= _LEAST_FLOPS else None
+        pays = each * block >= _LEAST_FLOPS and (rows == 1 or _reuses(block, each, work))
+        return block if pays else None
 
     def _region(self, group: Group, slices: dict[int, Slice], block: int) -> list[Any]:
         """The equations that a group becomes."""
@@ -243,6 +255,10 @@ class _Scope:
         self.changes.append(Change(f"{what} by {where}{many}", source, reason))
 
 
+def _reuses(block: int, each: float, work: Work) -> bool:
+    return each * block >= _FLOPS_PER_WEIGHT * work.weights
+
+
 def _blocking(found: Slice) -> tuple[Any, str]:
     """The refused equation that says most about why the ones before it stay outside."""
     mixing = [(eqn, why) for eqn, why in found.refused if why not in (READ_WHOLE, NOT_REACHED)]
@@ -269,21 +285,28 @@ def _flattened(vector: Any, axis: int, like: Any) -> tuple[Any, Any]:
     return var, _compat.new_equation(lax.reshape_p, [vector], [var], params, like)
 
 
-def _last_group(eqns: Sequence[Any], done: Container[int]) -> Group | None:
-    """The last select by rows that was not looked at, and those before it by the same gate."""
-    makers = {var: eqn for eqn in eqns for var in eqn.outvars}
-    selects = [eqn for eqn in eqns if eqn.primitive.name == "select_n" and id(eqn) not in done]
-    found = [(eqn, gate) for eqn in selects if (gate := gate_of(eqn, makers)) is not None]
-    if not found:
-        return None
-    last, gate = found[-1]
-    members, above = [(last, gate)], _above(last, makers)
+def _last_group(
+    found: Sequence[tuple[Any, Gate]], makers: dict[Any, Any]
+) -> tuple[Group, list[tuple[Any, Gate]]]:
+    """The last select and those before it by the same gate, as far as none needs another.
+
+    Returns:
+      The group, and the other selects.
+    """
+    (last, gate), rest, members = found[-1], [], [found[-1]]
+    above: set[int] | None = None
     for eqn, other in reversed(found[:-1]):
-        if id(eqn) not in above and _same_cases(eqn, other, last, gate):
-            members.append((eqn, other))
-            above |= _above(eqn, makers)
+        if not _same_cases(eqn, other, last, gate):
+            rest.append((eqn, other))
+            continue
+        above = _above(last, makers) if above is None else above
+        if id(eqn) in above:
+            rest.append((eqn, other))
+            continue
+        members.append((eqn, other))
+        above |= _above(eqn, makers)
     selects, gates = zip(*reversed(members), strict=True)
-    return Group(selects, gates, rows_of(gate))
+    return Group(selects, gates, rows_of(gate)), rest[::-1]
 
 
 def _same_cases(a: Any, gate_a: Gate, b: Any, gate_b: Gate) -> bool:

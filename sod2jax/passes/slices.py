@@ -62,7 +62,8 @@ class Slice:
       eqns: in the program's order.
       needs: what is read of each of their results.
       operands: what they read from outside: (variable, its rows, or None for the whole).
-      refused: equations that only this case needs, too, but that stay outside, with the reason.
+      refused: equations that only this case needs, too, but that stay outside, with the reason;
+        the last ones first.
     """
 
     eqns: tuple[Any, ...]
@@ -75,6 +76,7 @@ class Uses:
     """Who reads each variable: (id of the equation, position), or the program's end."""
 
     def __init__(self, eqns: Sequence[Any], outvars: Iterable[Any]):
+        self._makers = {var: eqn for eqn in eqns for var in eqn.outvars}
         self._found: dict[Any, set[tuple[int, int]]] = collections.defaultdict(set)
         for eqn in eqns:
             for at, atom in enumerate(eqn.invars):
@@ -87,6 +89,23 @@ class Uses:
     def of(self, var: Any) -> set[tuple[int, int]]:
         """The readers of a variable."""
         return self._found.get(var, set())
+
+    def owned(self, group: Group, number: int) -> list[Any]:
+        """The equations that only a case of a group needs, whatever becomes of rows."""
+        selects = {id(select) for select in group.selects}
+        inside = {(select, 1 + number) for select in selects}
+        found: dict[int, Any] = {}
+        stack = [self._makers.get(atom) for atom in group.case(number)]
+        while stack:
+            eqn = stack.pop()
+            if eqn is None or id(eqn) in found or id(eqn) in selects:
+                continue
+            if not all(self.of(var) <= inside for var in eqn.outvars):
+                continue  # looked at again when its last reader is found
+            found[id(eqn)] = eqn
+            inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
+            stack += [self._makers.get(a) for a in eqn.invars if not _compat.is_literal(a)]
+        return list(found.values())
 
 
 def slice_of(group: Group, number: int, eqns: Sequence[Any], uses: Uses) -> Slice:
@@ -142,7 +161,8 @@ def _slice_of(
             inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
     ours = {var for eqn in taken for var in eqn.outvars}
     operands = [(atom, row) for atom, rows in reads.items() if atom not in ours for row in rows]
-    refused = _refused(group, number, eqns, uses, {id(eqn) for eqn in taken}, reasons)
+    left = {id(eqn) for eqn in uses.owned(group, number)} - {id(eqn) for eqn in taken}
+    refused = [(e, reasons.get(id(e), NOT_REACHED)) for e in reversed(eqns) if id(e) in left]
     return Slice(tuple(taken[::-1]), needs, tuple(operands), tuple(refused))
 
 
@@ -155,22 +175,3 @@ def _check_boundary(eqn: Any, needs: Sequence[Need], rows: Dim) -> None:
     for atom, need in zip(eqn.invars, needs, strict=True):
         if isinstance(need, Row) and need.inner == 1 and dims_of(atom)[need.axis] != rows:
             raise Mixed(f"'{eqn.primitive.name}' has other rows")
-
-
-def _refused(
-    group: Group,
-    number: int,
-    eqns: Sequence[Any],
-    uses: Uses,
-    taken: set[int],
-    reasons: Mapping[int, str],
-) -> Iterable[tuple[Any, str]]:
-    """What only the case needs, whatever becomes of rows, and is not in the slice."""
-    selects = {id(select) for select in group.selects}
-    inside = {(select, 1 + number) for select in selects}
-    for eqn in reversed(eqns):
-        if id(eqn) in selects or not all(uses.of(var) <= inside for var in eqn.outvars):
-            continue
-        inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
-        if id(eqn) not in taken:
-            yield eqn, reasons.get(id(eqn), NOT_REACHED)

@@ -74,6 +74,12 @@ def exits(first: jax.Array, second: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.where(along(first, logits[0]), logits[0], rest)
 
 
+def exits_of_tokens(first: jax.Array, second: jax.Array, x: jax.Array) -> jax.Array:
+    y = jnp.tanh(x @ MATRIX)
+    z = jnp.where(along(second, x), y, jnp.tanh(y @ MATRIX))
+    return jnp.where(along(first, x), x, z)
+
+
 def exits_by_branches(x: jax.Array) -> jax.Array:
     """The same for one example, with an exit decided by its own logits."""
 
@@ -192,8 +198,9 @@ HARNESSES = [
         "gates_blocks",
         lambda g, x: jnp.where(along(g, x), jnp.tanh(x @ MATRIX), x),
         (GATE, TOKENS),
-        {"b": 7, "s": 8},
+        {"b": 9, "s": 8},
     ),
+    Harness("gates_blocks_nested", exits_of_tokens, (GATE, GATE, TOKENS), {"b": 9, "s": 8}),
     Harness(
         "gates_fixed_rows",
         lambda g, x: jnp.where(along(g, x), jnp.tanh(x @ MATRIX), x),

@@ -26,6 +26,7 @@ TABLE = {harness.name: harness for harness in gates.HARNESSES}
 HEAVY = ("conv_general_dilated", "dot_general")
 # How many regions a program gets, bodies of regions included; 1 where it is not named here.
 REGIONS = {
+    "gates_blocks_nested": 2,
     "gates_chain": 3,
     "gates_exits": 2,
     "gates_exits_by_branches": 2,
@@ -271,6 +272,14 @@ def test_the_loop_runs_once_for_each_true_active_row(on: tuple[int, ...]) -> Non
     )
     (seen,) = run_both(optimized, [gate, x])
     assert_same(seen, [jax.jit(harness.fun)(gate, x)], 1e-5, str(on))
+
+
+def test_without_any_symbol() -> None:
+    inputs = [arg.values(np.random.default_rng(0), gates.BUCKET) for arg in (GATE, IMAGES)]
+    optimized = sod2jax.optimize(masked(block), shapes=(None, None), on_unsupported="error")
+    (found,) = jax.tree.leaves(optimized(*inputs))
+    assert_same([found], [jax.jit(masked(block))(*inputs)], 1e-5, "fixed sizes")
+    assert "compacted a select by rows of '4'" in optimized.explain()
 
 
 def test_explain_says_what_was_done() -> None:

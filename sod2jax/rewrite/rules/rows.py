@@ -33,13 +33,13 @@ def _gated_rows(cx: Context, eqn: Any, gate: Padded, *operands: Padded) -> list[
     pairs = zip(operands[count:], params["axes"], strict=True)
     inputs = [x if axis is None else cx.compact(x, (axis,)) for x, axis in pairs]
     initial = [cx.compact(x) for x in operands[:count]]
+    start = initial or _zeros(cx, eqn)
     results = [
-        _compat.with_weak_type(x.array, var.aval)
-        for x, var in zip(initial or _zeros(cx, eqn), eqn.outvars, strict=True)
+        _compat.with_weak_type(x.array, var.aval) for x, var in zip(start, eqn.outvars, strict=True)
     ]
     # Rows that a loop overwrites are read from what it carries: then no copy of them is kept.
     carried = _carried(inputs, initial, params)
-    facts = [_facts(x) for x in initial] or [_facts(x) for x in _zeros(cx, eqn)]
+    facts = [_facts(x) for x in start]
     for body, case in zip(params["bodies"], params["cases"], strict=True):
         active = _active(cx, gate, case)
         seen: list[list[Mapping[int, Fill]]] = []
