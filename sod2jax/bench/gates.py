@@ -101,7 +101,7 @@ def measure(
             method.name,
             tuple(1e3 * statistics.median(times) for times in seconds[method.name]),
             method.temp_bytes,
-            _error(found, results[0]),
+            error(found, results[0]),
         )
         for method, found in zip(methods, results, strict=True)
     ]
@@ -158,7 +158,8 @@ def _result(
     return [np.asarray(leaf, np.float64) for leaves in outputs for leaf in leaves]
 
 
-def _error(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+def error(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """The largest difference of any array, relative to its largest magnitude."""
     pairs = zip(found, wanted, strict=True)
     errors = [np.abs(a - b).max() / max(np.abs(b).max(), 1e-30) for a, b in pairs]
     return float(max(errors))
@@ -187,7 +188,7 @@ def table(rows: Sequence[Row], rates: Sequence[float]) -> str:
     )
 
 
-def _gated_models() -> list[str]:
+def gated_models() -> list[str]:
     """Names of the models whose gates can be forced."""
     models = importlib.import_module("models")
     return [name for name in models.NAMES if models.load(name).gate_override is not None]
@@ -210,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the bench; 1 if a method's results differ from the dense mask's."""
     options = _parser().parse_args(argv)
     load_package(options.models)
-    names = _gated_models() if options.model == "all" else options.model.split(",")
+    names = gated_models() if options.model == "all" else options.model.split(",")
     rows: list[Row] = []
     for name in names:
         for batch in map(int, options.batch.split(",")):
