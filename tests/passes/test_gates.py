@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -272,6 +273,20 @@ def test_the_loop_runs_once_for_each_true_active_row(on: tuple[int, ...]) -> Non
     )
     (seen,) = run_both(optimized, [gate, x])
     assert_same(seen, [jax.jit(harness.fun)(gate, x)], 1e-5, str(on))
+
+
+@pytest.mark.parametrize("name", ["exits_by_branches", "branches", "pooled", "two_bodies"])
+def test_several_rows_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the last block has fewer rows than room."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    harness = dataclasses.replace(TABLE[f"gates_{name}"], bucket={"b": 9, "h": 9, "w": 8})
+    optimized = harness.optimized()
+    for rows in (9, 4):
+        sizes = {"b": rows, "h": 5, "w": 7}
+        inputs = [arg.values(np.random.default_rng(rows), sizes) for arg in harness.args]
+        (seen,) = run_both(optimized, inputs)
+        assert_same(seen, [jax.jit(harness.fun)(*inputs)], 1e-5, f"{name}, {rows} rows")
+    assert "2 at a time" in optimized.explain()
 
 
 def test_without_any_symbol() -> None:
