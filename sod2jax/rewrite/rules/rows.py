@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -169,11 +168,11 @@ def _over(
 def _ranked(active: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
     """int32 indices of the active rows, in order and then past the end, and how many there are."""
     (rows,) = active.shape
-    rank = lax.cumsum(lax.convert_element_type(active, np.int32))
-    places = lax.select(active, rank - np.int32(1), lax.full((rows,), np.int32(rows + block)))
-    order = jnp.full(rows + block - 1, rows, np.int32)
-    order = order.at[places].set(lax.iota(np.int32, rows), mode="drop", unique_indices=False)
-    return order, rank[-1]
+    index = lax.iota(np.int32, rows)
+    order = lax.sort(lax.select(active, index, lax.full_like(index, rows)))
+    past = lax.full((block - 1,), np.int32(rows))
+    count = lax.reduce_sum(lax.convert_element_type(active, np.int32), axes=(0,))
+    return lax.concatenate([order, past], 0) if block > 1 else order, count
 
 
 def _read(array: jax.Array, index: jax.Array, axis: int) -> jax.Array:
