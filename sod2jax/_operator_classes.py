@@ -1,4 +1,4 @@
-"""The table of operator classes: every primitive that JAX 0.10 to 0.12 defines outside Pallas."""
+"""The table of operator classes: every primitive of JAX 0.10 to 0.12 outside Pallas, and ours."""
 
 from __future__ import annotations
 
@@ -162,6 +162,10 @@ GROUPS: dict[str, tuple[OpClass, str]] = {
     "control flow": (
         OpClass.EDO,
         "cond thunky.cond thunky.while while",
+    ),
+    "made by the passes of this package": (
+        OpClass.EDO,
+        "gated_rows",
     ),
     "opaque calls": (
         OpClass.EDO,

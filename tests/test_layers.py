@@ -35,6 +35,7 @@ FLOW = (
     "program",
     "trace",
     "unify",
+    "gated",
     "_operator_classes",
     "classify",
     "rdp",

@@ -22,7 +22,7 @@ from jax._src.lax import utils as lax_utils
 from jax._src.lax.control_flow import loops
 from jax._src.numpy import hijax, indexing, lax_numpy, linalg, ufuncs
 from jax._src.random import core as random_core
-from jax.extend.core import InconclusiveDimensionOperation, Literal
+from jax.extend.core import InconclusiveDimensionOperation, Literal, Primitive
 
 from sod2jax._compat.primitives import array_aval, new_primitive
 
@@ -30,6 +30,7 @@ __all__ = [
     "TELL_SIZES_APART",
     "WANT_NUMBERS",
     "InconclusiveDimensionOperation",
+    "Primitive",
     "all_constants",
     "array_aval",
     "bind",
@@ -160,13 +161,15 @@ def new_equation(
     )
 
 
-def with_equations(jaxpr: Jaxpr, eqns: Sequence[JaxprEqn], outvars: Any = None) -> Jaxpr:
-    """The jaxpr, open or closed, with other equations, and other outputs if they are given."""
-    outvars = list(jaxpr.outvars if outvars is None else outvars)
+def with_equations(
+    jaxpr: Jaxpr, eqns: Sequence[JaxprEqn], outvars: Any = None, invars: Any = None
+) -> Jaxpr:
+    """The jaxpr, open or closed, with other equations, and other outputs and inputs if given."""
+    given = {"outvars": outvars, "invars": invars}
+    new = {"eqns": list(eqns), **{k: list(v) for k, v in given.items() if v is not None}}
     if hasattr(jaxpr, "jaxpr") and jaxpr.jaxpr is not jaxpr:  # closed, before jax 0.11
-        inner = jaxpr.jaxpr.replace(eqns=list(eqns), outvars=outvars)
-        return jaxpr.replace(jaxpr=inner)
-    return jaxpr.replace(eqns=list(eqns), outvars=outvars)
+        return jaxpr.replace(jaxpr=jaxpr.jaxpr.replace(**new))
+    return jaxpr.replace(**new)
 
 
 def closed_jaxpr(

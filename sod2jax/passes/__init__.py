@@ -13,6 +13,7 @@ from sod2jax import rdp
 from sod2jax.passes.change import Change as Change
 from sod2jax.passes.collapse import collapse, collapse_in_bucket
 from sod2jax.passes.decide import decide
+from sod2jax.passes.gates import compact_gates
 from sod2jax.passes.sizes import Sizes
 from sod2jax.passes.surgery import has_cond
 from sod2jax.program import Program
@@ -22,7 +23,7 @@ __all__ = ["PASSES", "Change", "deciding_sizes", "in_area", "transform"]
 
 Pass = Callable[[Program, rdp.Facts], tuple[Program, tuple[Change, ...]]]
 
-PASSES: tuple[Pass, ...] = (decide, collapse)
+PASSES: tuple[Pass, ...] = (decide, collapse, compact_gates)
 """In the order in which they run."""
 
 

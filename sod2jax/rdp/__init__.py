@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sod2jax.rdp import rules as rules
 from sod2jax.rdp.engine import propagate
 from sod2jax.rdp.facts import Facts as Facts
-from sod2jax.rdp.rule import rule_of
+from sod2jax.rdp.rule import LocalRule, Places, rule_of
 from sod2jax.region import Region
 
-__all__ = ["Facts", "analyse"]
+__all__ = ["Facts", "analyse", "lanes_of"]
 
 
 def analyse(jaxpr: Any, region: Region, value_symbols: frozenset[str] = frozenset()) -> Facts:
@@ -27,3 +28,14 @@ def analyse(jaxpr: Any, region: Region, value_symbols: frozenset[str] = frozense
       InvariantError: a rule contradicts JAX's own shape inference (a bug in sod2jax).
     """
     return propagate(jaxpr, region, value_symbols, rule_of)
+
+
+def lanes_of(eqn: Any) -> Sequence[Places]:
+    """For each operand of an equation, the axis of the results that each of its axes becomes.
+
+    Lane for lane; None where lanes mix, or where nothing is known.
+    """
+    rule = rule_of(eqn)
+    if isinstance(rule, LocalRule):
+        return rule.lanes(eqn)
+    return [(None,) * len(getattr(atom.aval, "shape", ())) for atom in eqn.invars]

@@ -17,10 +17,15 @@ from sod2jax.rewrite.padded import Padded
 PadRule = Callable[..., Sequence[Padded]]
 
 _RULES: dict[str, PadRule] = {}
+_OURS: set[str] = set()
 
 
-def register_pad_rule(*primitives: str) -> Callable[[PadRule], PadRule]:
+def register_pad_rule(*primitives: str, ours: bool = False) -> Callable[[PadRule], PadRule]:
     """Decorator that registers a rule for primitives, by name.
+
+    Args:
+      primitives: their names.
+      ours: whether JAX does not know them, so that the rule must run without any padding, too.
 
     Raises:
       InvariantError: a primitive has a rule already.
@@ -31,6 +36,7 @@ def register_pad_rule(*primitives: str) -> Callable[[PadRule], PadRule]:
             if name in _RULES:
                 raise InvariantError(f"primitive '{name}' has two rewrite rules")
             _RULES[name] = rule
+        _OURS.update(primitives if ours else ())
         return rule
 
     return decorate
@@ -75,7 +81,8 @@ def _apply(cx: Context, eqn: Any, operands: Sequence[Padded]) -> Sequence[Padded
     try:
         rule = _RULES.get(eqn.primitive.name)
         constant = bool(operands) and all(p.constant is not None for p in operands)
-        if not has_symbolic(eqn) and not (constant and rule):
+        is_plain = not has_symbolic(eqn) and eqn.primitive.name not in _OURS
+        if is_plain and not (constant and rule):
             return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
         if rule is None:
             raise cx.refuse(

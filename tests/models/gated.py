@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 import models
+import sod2jax
 from models.base import Model
 from models.resnet import ResNet, ResNetConfig
 from tests.models.dynamic import COMPILES_FAST, assert_close, check_dynamic
@@ -114,6 +115,35 @@ def check_branches_equal_masks(model: Model, *rates: float) -> None:
         assert_close(looped, masked, "a loop of branches")
     traced = single.trace(model.params, batch[:1], patterns(model, rates[0], 1)).jaxpr
     assert str(traced).count(" cond[") == model.gates
+
+
+def check_compacted(model: Model, rate: float) -> None:
+    """Batch 8 through `sod2jax.optimize`, by masks and by `vmap` of branches, equals a loop.
+
+    Every gated block is in a loop over the rows that need it, and nothing of it is outside.
+    """
+    batch, pattern = images(model, 8, 16, 13), patterns(model, rate, 8)
+    single = jit(model.gate_override)
+    rows = [single(model.params, x[None], g[None]) for x, g in zip(batch, pattern, strict=True)]
+    looped = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+    for gating in ("mask", "branch"):
+        fun = sod2jax.optimize(
+            models.load(model.name, model.size, gating=gating).gate_override,
+            shapes=(*model.shapes, "b, _"),
+            constraints=model.constraints,
+            buckets=dict.fromkeys("bhw", (20,)) | {"b": (8,)},
+            on_unsupported="error",
+            poison=True,
+        )
+        assert_close(fun(model.params, batch, pattern), looped, f"{gating}, compacted")
+        assert_close(
+            fun(model.params, batch[:5], pattern[:5]),
+            jax.tree.map(lambda leaf: leaf[:5], looped),
+            f"{gating}, compacted, fewer rows",
+        )
+        (found,) = fun.planner.specialisations
+        compacted = [c for c in found.analysis.changes if c.what.startswith("compacted")]
+        assert len(compacted) == model.gates, list(map(str, found.analysis.changes))
 
 
 def check_bias(model: Model) -> None:

@@ -132,6 +132,10 @@ def test_any_size_from_one_executable_for_one_image_and_one_for_more(model):
     gated.check_any_size(model)
 
 
+def test_blocks_run_for_the_rows_that_need_them(model):
+    gated.check_compacted(model, RATE)
+
+
 def test_forced_patterns_at_any_size(model):
     gated.check_any_size_forced(model, RATE)
 

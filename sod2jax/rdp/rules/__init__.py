@@ -9,3 +9,5 @@ from sod2jax.rdp.rules import layout as layout
 from sod2jax.rdp.rules import order as order
 from sod2jax.rdp.rules import random as random
 from sod2jax.rdp.rules import reduce as reduce
+from sod2jax.rdp.rules import rows as rows
+from sod2jax.rdp.rules import window as window

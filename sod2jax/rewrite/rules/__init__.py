@@ -15,6 +15,7 @@ from sod2jax.rewrite.rules import loop as loop
 from sod2jax.rewrite.rules import order as order
 from sod2jax.rewrite.rules import random as random
 from sod2jax.rewrite.rules import reduce as reduce
+from sod2jax.rewrite.rules import rows as rows
 from sod2jax.rewrite.rules import scatter as scatter
 from sod2jax.rewrite.rules import selection as selection
 from sod2jax.rewrite.rules import solve as solve

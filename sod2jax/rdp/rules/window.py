@@ -1,0 +1,42 @@
+"""Windows: an axis along which nothing moves keeps its lanes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sod2jax import dims
+from sod2jax.rdp.facts import dims_of
+from sod2jax.rdp.rule import LocalRule, Places, register_transfer
+
+
+def _window_lanes(eqn: Any) -> list[Places]:
+    """Axes whose window is a single lane; initial values are scalars."""
+    params = eqn.params
+    rank = len(params["window_dimensions"])
+    ones = (1,) * rank
+    columns = zip(
+        params["window_dimensions"],
+        params["window_strides"],
+        params.get("base_dilation") or ones,
+        params.get("window_dilation") or ones,
+        params["padding"],
+        strict=True,
+    )
+    kept = [
+        all(dims.from_jax(d) == 1 for d in (size, stride, base, dilation))
+        and all(dims.from_jax(d) == 0 for d in padding)
+        for size, stride, base, dilation, padding in columns
+    ]
+    places = tuple(k if keeps else None for k, keeps in enumerate(kept))
+    return [places if dims_of(atom) else () for atom in eqn.invars]
+
+
+register_transfer(
+    "reduce_window",
+    "reduce_window_max",
+    "reduce_window_min",
+    "reduce_window_sum",
+    "select_and_gather_add",
+    "select_and_scatter_add",
+    rule=LocalRule(lanes=_window_lanes),
+)
