@@ -47,9 +47,12 @@ clean:  ## remove the virtual environment, caches and build outputs
 	@touch $@
 
 .venv/.stamp-bench .venv/.stamp-test .venv/.stamp-dev: .venv/.stamp-%: .venv/.stamp-venv pyproject.toml
-	@echo "Installing sod2jax[$*] into .venv"
-	@$(PIP) install -e '.[$*]'
+	@echo "Installing sod2jax[$*$(ALSO)] into .venv"
+	@$(PIP) install -e '.[$*$(ALSO)]'
 	@touch $@
+
+# The inputs of the models are photographs and speech.
+.venv/.stamp-bench: ALSO := ,models
 
 # Decided once per environment; a decision given by hand is not remembered.
 ifeq ($(ORACLE),auto)
