@@ -73,7 +73,7 @@ def _levels(program: Program, names: frozenset[str]) -> _Levels:
     of_eqn = []
     for eqn in program.jaxpr.eqns:
         operands = [of_var.get(a, 0) for a in eqn.invars if not _compat.is_literal(a)]
-        made = _made(eqn)
+        made = measured.made_by(eqn)
         mentioned = [of_symbol[n] for n in _mentioned(eqn) if n != made]
         level = max([*operands, *mentioned], default=0)
         if made is not None:
@@ -81,14 +81,6 @@ def _levels(program: Program, names: frozenset[str]) -> _Levels:
         of_eqn.append(level)
         of_var.update(dict.fromkeys(eqn.outvars, level))
     return _Levels(of_eqn, of_symbol)
-
-
-def _made(eqn: Any) -> str | None:
-    """The symbol whose size an equation is the first to know."""
-    if eqn.primitive.name != measured.NAME:
-        return None
-    name = str(dims.from_jax(eqn.params["dim"]))
-    return name if name == eqn.params["name"] else None
 
 
 def _mentioned(eqn: Any) -> frozenset[str]:
@@ -122,7 +114,7 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
     outputs = tuple(v for v in made if v in wanted and not _is_wide(v))
     sizes = [eqn for eqn in mine if eqn.primitive.name == measured.NAME]
     dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
-    inside = {name for eqn in sizes if (name := _made(eqn)) is not None}
+    inside = {name for eqn in sizes if (name := measured.made_by(eqn)) is not None}
     # A part has no buckets for the sizes of symbols that it does not speak of.
     names = inside.union(*map(_mentioned, mine))
     values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
@@ -204,7 +196,7 @@ def places(
 def _changes(program: Program, cuts: frozenset[str], reason: str) -> tuple[Change, ...]:
     found = []
     for eqn in program.jaxpr.eqns:
-        name = _made(eqn)
+        name = measured.made_by(eqn)
         if name is None:
             continue
         why = reason if _is_bounded(program, name) else "it has no upper bound"

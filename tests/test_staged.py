@@ -239,9 +239,11 @@ def test_a_size_over_the_maximum_given_is_an_error():
         f(vector(5))
 
 
-def test_outside_of_a_trace_there_is_no_dimension():
+def test_outside_of_a_trace_a_dimension_is_a_number():
+    dim, size = measured.dimension(jnp.int32(3), 4, "k")
+    assert (dim, int(size)) == (3, 3)
     with pytest.raises(DataDependentSizeError):
-        measured.dimension(jnp.int32(3), 4, "k")
+        jax.jit(lambda n: measured.dimension(n, 4, "k"))(3)
 
 
 def test_dimensions_are_nac_and_bounded():
