@@ -23,8 +23,10 @@ def sunk(
     An equation runs at most as often as before, so loops may move as well; effects never do.
     """
     eqns, changes = list(eqns), []
-    for at in reversed(conds(eqns)):  # positions before a cond stay until it is done
-        if not is_plain(eqns[at]) or not eqns[at].outvars:
+    ends = [eqns[k].outvars[0] for k in reversed(conds(eqns)) if eqns[k].outvars]
+    for end in ends:  # the last first; one may have moved into another meanwhile
+        at = next((k for k, eqn in enumerate(eqns) if end in eqn.outvars), None)
+        if at is None or not is_plain(eqns[at]):
             continue
         moves = _moves(eqns, at, outputs)
         if not moves:
