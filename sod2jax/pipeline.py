@@ -47,8 +47,9 @@ class Analysis:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
         area = chosen.area(self.program.region)
-        program, facts = passes.in_area(self.program, self.facts, area)
-        return compile_bucket(program, chosen, facts.value_range, self.program.constants)
+        program, facts, changes = passes.in_area(self.program, self.facts, area)
+        built = compile_bucket(program, chosen, facts.value_range, self.program.constants)
+        return dataclasses.replace(built, changes=changes)
 
 
 def analyse(
