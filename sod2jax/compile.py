@@ -13,6 +13,7 @@ import numpy as np
 from sod2jax import memory, rewrite
 from sod2jax.bucket import Bucket
 from sod2jax.dims import Dim
+from sod2jax.passes import Change
 from sod2jax.program import Program
 from sod2jax.rewrite import MaskRecord
 
@@ -28,6 +29,7 @@ class Executable:
       jaxpr: the static program that was compiled.
       masks: every mask it holds, and those that were not needed.
       seconds: time spent on tracing, lowering and compiling.
+      changes: what its sizes decided before it was compiled.
     """
 
     bucket: Bucket
@@ -36,6 +38,7 @@ class Executable:
     jaxpr: Any
     masks: tuple[MaskRecord, ...]
     seconds: float
+    changes: tuple[Change, ...] = ()
 
     def memory_plan(self) -> memory.MemoryPlan:
         """The memory plan of the bucket, beside XLA's own figures."""

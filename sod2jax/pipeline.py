@@ -41,8 +41,10 @@ class AnalysedPart:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
         whole = self.part.program
-        program, facts = passes.in_area(whole, self.facts, chosen.area(whole.region))
-        return compile_bucket(program, chosen, facts.value_range, whole.constants)
+        area = chosen.area(whole.region)
+        program, facts, changes = passes.in_area(whole, self.facts, area)
+        built = compile_bucket(program, chosen, facts.value_range, whole.constants)
+        return dataclasses.replace(built, changes=changes)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

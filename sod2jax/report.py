@@ -18,11 +18,16 @@ def describe(analysis: Analysis, regime: Regime, executables: Sequence[Executabl
     lines += _changes(analysis)
     lines += ["buckets:"]
     lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
-    compiled = [f"  [{e.bucket}] compiled in {e.seconds:.2f} s" for e in executables]
-    lines += compiled or ["  none compiled yet"]
+    lines += [line for e in executables for line in _compiled(e)] or ["  none compiled yet"]
     if executables:
         lines += _masks(executables[0])
     return "\n".join(lines)
+
+
+def _compiled(executable: Executable) -> list[str]:
+    changes = Counter(map(str, executable.changes))
+    head = f"  [{executable.bucket}] compiled in {executable.seconds:.2f} s"
+    return [head, *(f"    {text}" + _times(n) for text, n in changes.items())]
 
 
 def _changes(analysis: Analysis) -> list[str]:

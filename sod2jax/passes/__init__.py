@@ -60,10 +60,11 @@ def deciding_sizes(program: Program, facts: rdp.Facts) -> Mapping[str, tuple[int
     return Sizes(program, facts).edges if has_cond(program.jaxpr) else {}
 
 
-def in_area(program: Program, facts: rdp.Facts, area: Region) -> tuple[Program, rdp.Facts]:
+def in_area(
+    program: Program, facts: rdp.Facts, area: Region
+) -> tuple[Program, rdp.Facts, tuple[Change, ...]]:
     """The program for the sizes that one executable serves: conds that they decide are gone."""
     if not has_cond(program.jaxpr) or not Sizes(program, facts).indices:
-        return program, facts
+        return program, facts, ()
     part = dataclasses.replace(program, region=area)
-    found = _run((decide, collapse_in_bucket), part, _facts(part))
-    return found[:2]
+    return _run((decide, collapse_in_bucket), part, _facts(part))

@@ -7,10 +7,9 @@ from typing import Any
 from sod2jax import _compat
 from sod2jax.cost import Cost, Counter
 from sod2jax.passes.change import Change
+from sod2jax.passes.sink import typical_sizes
 from sod2jax.passes.surgery import dependents, is_cond, variables
 from sod2jax.region import Region
-
-_TYPICAL = 128  # size of a symbol without an upper bound, for shares of work
 
 
 def early_predicates(jaxpr: Any, counter: Counter, area: Region) -> tuple[Change, ...]:
@@ -25,7 +24,7 @@ def early_predicates(jaxpr: Any, counter: Counter, area: Region) -> tuple[Change
     indices = set(variables([eqn.invars[0] for eqn in conds]))
     if indices & results:
         return ()
-    sizes = {n: max(low, _TYPICAL) if high is None else high for n, low, high in area.ranges}
+    sizes = typical_sizes(area)
     guarded = sum((_most(eqn, counter) for eqn in conds), Cost()).at(sizes)
     whole = counter.jaxpr(jaxpr).at(sizes)
     at = ", ".join(f"{name}={size}" for name, size in sizes.items())

@@ -1,16 +1,22 @@
-"""Sinking: work that one branch of one cond uses, and nothing else, moves into that branch."""
+"""Sinking: work that one branch of one cond uses, and nothing else, moves into that branch.
+
+What the work reads must then live until the cond runs. It stays outside where that holds more bytes
+in memory than the work has flops: a sum is then cheaper to compute early than its operand to keep.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sod2jax import _compat
-from sod2jax.cost import Cost, Counter
+from sod2jax import _compat, dims
+from sod2jax.cost import Cost, Counter, size_of
 from sod2jax.passes.change import Change
 from sod2jax.passes.numbering import conds
 from sod2jax.passes.surgery import Copier, cond_of, is_plain, used_in, variables
 from sod2jax.region import Region
+
+_USUAL = 128  # size of a symbol without an upper bound, for comparisons
 
 Use = tuple[int, int | None]  # position of the reader; the branch that reads, None for all of it
 
@@ -23,15 +29,21 @@ def sunk(
     An equation runs at most as often as before, so loops may move as well; effects never do.
     """
     eqns, changes = list(eqns), []
-    for at in reversed(conds(eqns)):  # positions before a cond stay until it is done
-        if not is_plain(eqns[at]) or not eqns[at].outvars:
+    ends = [eqns[k].outvars[0] for k in reversed(conds(eqns)) if eqns[k].outvars]
+    for end in ends:  # the last first; one may have moved into another meanwhile
+        at = next((k for k, eqn in enumerate(eqns) if end in eqn.outvars), None)
+        if at is None or not is_plain(eqns[at]):
             continue
         moves = _moves(eqns, at, outputs)
-        if not moves:
-            continue
-        changes += _changes(eqns, at, moves, counter, area)
-        eqns[at] = _with_work(eqns, at, moves, copier)
-        eqns = [eqn for k, eqn in enumerate(eqns) if k not in moves]
+        for branch in sorted(set(moves.values())):
+            positions = [k for k in sorted(moves) if moves[k] == branch]
+            held, change = _weighed(eqns, at, branch, positions, outputs, counter, area)
+            changes.append(change)
+            if held:
+                moves = {k: b for k, b in moves.items() if b != branch}
+        if moves:
+            eqns[at] = _with_work(eqns, at, moves, copier)
+            eqns = [eqn for k, eqn in enumerate(eqns) if k not in moves]
     return eqns, changes
 
 
@@ -83,27 +95,41 @@ def _with_work(eqns: Sequence[Any], at: int, moves: dict[int, int], copier: Copi
     return cond_of(cond.invars[0], outside, branches, cond.outvars, like=cond)
 
 
-def _changes(
-    eqns: Sequence[Any], at: int, moves: dict[int, int], counter: Counter, area: Region
-) -> list[Change]:
-    found = []
-    for number in sorted(set(moves.values())):
-        work = [eqns[k] for k in sorted(moves) if moves[k] == number]
-        inputs = {var for eqn in work for var in variables(eqn.invars)}
-        outputs = [var for var, branch in _reads(eqns[at]) if branch == number]
-        made = {var for eqn in work for var in eqn.outvars}
-        cost = counter.equations(work, inputs - made, [v for v in outputs if v in made])
-        found.append(
-            Change(
-                f"moved {len(work)} equations into branch {number} of a cond",
-                _compat.source_line(eqns[at]),
-                f"nothing else uses them: {describe(cost, area)} less where another is taken",
-            )
-        )
-    return found
+def _weighed(
+    eqns: Sequence[Any],
+    at: int,
+    branch: int,
+    positions: Sequence[int],
+    outputs: Sequence[Any],
+    counter: Counter,
+    area: Region,
+) -> tuple[bool, Change]:
+    """Whether work must stay outside a branch, and the numbers that decided."""
+    work = [eqns[k] for k in positions]
+    made = {var for eqn in work for var in eqn.outvars}
+    inputs = {var for eqn in work for var in variables(eqn.invars)} - made
+    given = made & {var for var, _ in _reads(eqns[at])}
+    cost = counter.equations(work, inputs, given)
+    alive = {*variables(outputs), *(v for e in eqns[at:] for v in variables(e.invars))}
+    computed = {var for eqn in eqns[:at] for var in eqn.outvars}
+    kept = [var for var in inputs if var in computed and var not in alive]
+    sizes = typical_sizes(area)
+    longer, shorter = (sum(int(dims.evaluate(size_of(v), sizes)) for v in s) for s in (kept, given))
+    flops, extra = int(cost.at(sizes).flops), longer - shorter
+    source, number = _compat.source_line(eqns[at]), f"{len(work)} equations"
+    if extra > flops:
+        reason = f"{extra:,} bytes more would be kept for it, to save {flops:,} flops"
+        return True, Change(f"left {number} before a cond that one branch uses", source, reason)
+    reason = f"nothing else uses them: {describe(cost, area)} less where another is taken"
+    return False, Change(f"moved {number} into branch {branch} of a cond", source, reason)
 
 
 def describe(cost: Cost, area: Region) -> str:
     """A cost in numbers where it is bounded, else in dimensions."""
     most = cost.largest(area)
     return f"{cost}" if most is None else f"{'up to ' if most != cost else ''}{most}"
+
+
+def typical_sizes(area: Region) -> dict[str, int]:
+    """The largest sizes of a region, and something usual where there is no largest."""
+    return {n: max(low, _USUAL) if high is None else high for n, low, high in area.ranges}

@@ -215,6 +215,20 @@ def test_work_that_is_used_elsewhere_stays(case: str) -> None:
     check(Harness(case, fun, (S,)))
 
 
+def test_work_stays_where_its_operand_would_be_kept_alive() -> None:
+    def fun(x: jax.Array, reduce: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        wide = jnp.sort(jnp.broadcast_to(x, (500, x.shape[0])) * jnp.arange(500.0)[:, None])
+        work = reduce(wide)
+        p = wide[3].sum() > 0
+        return lax.cond(p, lambda: heavy(x) * work, lambda: x)
+
+    summed = analysed(lambda x: fun(x, jnp.prod), S)
+    assert "reduce_prod" in [eqn.primitive.name for eqn in summed.program.jaxpr.eqns]
+    assert "bytes more would be kept" in reasons(summed, "left")[0]
+    dear = analysed(lambda x: fun(x, lambda v: (v.T @ v).max()), S)
+    assert counts(conds(dear)[0].params["branches"][1])["dot_general"] == 1
+
+
 def test_work_is_not_moved_into_a_loop() -> None:
     def fun(x: jax.Array) -> jax.Array:
         work = jnp.tanh(x)

@@ -55,6 +55,9 @@ def test_the_dead_branch_is_in_no_executable() -> None:
     assert " sort(" in long.call.as_text() and " sort(" not in short.call.as_text()
     assert " cosine(" in short.call.as_text() and " cosine(" not in long.call.as_text()
     assert_exact(function, [1, 99, 100, 101, 102, 256])
+    report = function.explain()
+    assert "sizes alone decide its index, which changes after s=100" in report
+    assert "left 1 of 2 branches of a cond out" in report
 
 
 def test_the_threshold_is_an_edge_of_the_ladder() -> None:
