@@ -24,17 +24,17 @@ def flat(eqns: Iterable[Any], outvars: Sequence[Any]) -> tuple[list[Any], list[A
       The equations, and the atoms that the outputs are.
     """
     known: dict[Any, Any] = {}
-    done = list(_flat(eqns, known))
+    done = list(_flat(eqns, known, {}))
     outputs = [_read(known, atom) for atom in outvars]
     return live(done, outputs), outputs
 
 
-def _flat(eqns: Iterable[Any], known: dict[Any, Any]) -> Iterable[Any]:
-    sources: dict[Any, Any] = {}
+def _flat(eqns: Iterable[Any], known: dict[Any, Any], sources: dict[Any, Any]) -> Iterable[Any]:
+    """Flat equations; ``known`` gets what replaces variables, ``sources`` their equals."""
     for eqn in eqns:
         eqn = _reading(eqn, known)
         if _is_inlined(eqn):
-            yield from _flat(_body(eqn, known), known)
+            yield from _flat(_body(eqn, known), known, sources)
             continue
         if eqn.primitive.name in _SAME:
             sources[eqn.outvars[0]] = _root(sources, eqn.invars[0])

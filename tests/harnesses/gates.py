@@ -200,6 +200,13 @@ HARNESSES = [
         (GATE, TOKENS),
         {"b": 9, "s": 8},
     ),
+    # A softmax over rows of NaN leaves NaN in pad rows; the rows themselves are written over.
+    Harness(
+        "gates_over_rows_of_nan",
+        lambda g, x, y: jnp.where(along(g, x), jnp.tanh(x @ MATRIX), jax.nn.softmax(y, 0)).sum(0),
+        (gates(1), TOKENS, Arg(f"b, s, {D}", make=lambda rng, shape: np.full(shape, np.nan))),
+        BUCKET,
+    ),
     Harness("gates_blocks_nested", exits_of_tokens, (GATE, GATE, TOKENS), {"b": 9, "s": 8}),
     Harness(
         "gates_fixed_rows",

@@ -70,11 +70,14 @@ def _facts(value: Padded) -> Mapping[int, Fill]:
 
 
 def _met(old: Mapping[int, Fill], new: Mapping[int, Fill], axis: int) -> Mapping[int, Fill]:
-    """What pad lanes hold whether or not a row was written; pad rows never are."""
-    return {
-        k: fill if k == axis else padded.either(fill, new.get(k, padded.ANYTHING))
-        for k, fill in old.items()
-    }
+    """What pad lanes hold whether or not a row was written; pad rows never are.
+
+    Pad rows that may be NaN, because all true ones were, are so still when true ones are written.
+    """
+    met = {k: padded.either(fill, new.get(k, padded.ANYTHING)) for k, fill in old.items()}
+    if axis in old:
+        met[axis] = padded.ANYTHING if old[axis].or_nan_row else old[axis]
+    return met
 
 
 def _carried(
