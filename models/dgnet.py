@@ -170,6 +170,8 @@ def _run(
         runs = _each_pixel(spatial, pixels) & kept[:, None, None]
         residual = jnp.where(runs, nn.relu(conv(residual)), 0)
     residual = jnp.where(_each_pixel(spatial, pixels), block.last(residual), 0)
+    # Changes no value, and says for whom none of this has to be computed.
+    residual = jnp.where(spatial.any(axis=(1, 2))[:, None, None, None], residual, 0)
     return nn.relu(block.shortcut(x) + residual), Decisions(spatial, tuple(channels))
 
 
