@@ -39,6 +39,7 @@ class Model:
       gate_bias: `gate_bias(params, bias)` gives parameters whose gate logits are higher by
         `bias`, a float (float32 [gates] where each gate has a bias of its own): it sets the share
         of gates that are on, or how early examples leave. `fun` still computes the decisions.
+      from_pattern: from bool [b, gates], the gates that are on, to what `gate_override` takes.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Model:
     gates: int = 0
     gate_override: Callable[..., Any] | None = None
     gate_bias: Callable[[Any, Any], Any] | None = None
+    from_pattern: Callable[[Any], Any] = lambda pattern: pattern
 
 
 def bert_scale(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[float, float]:

@@ -267,6 +267,7 @@ def build(size: str, *, weights: str | Path | None, seed: int, gating: Gating = 
         gates=gates,
         gate_override=forced,
         gate_bias=gate_bias,
+        from_pattern=lambda pattern: pattern.sum(axis=1, dtype=np.int32),
     )
 
 

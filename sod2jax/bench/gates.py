@@ -84,16 +84,16 @@ def measure(
       name: a model of the ``models`` package, which is loaded.
       size: its configuration.
       batch: how many examples.
-      image: every other symbol of its specs.
+      image: height and width, in pixels.
       rates: shares of gates that are on; the last is what ratios refer to.
       repeats: runs of each.
       seed: of weights, inputs and gates.
       clock: gives seconds.
     """
     model = _load(name, size, "mask", seed)
-    sizes = {symbol: image for symbol in _symbols(model.shapes)} | {"b": batch}
+    sizes = {**_sizes(model.shapes, image), "b": batch}
     inputs = model.inputs(np.random.default_rng(seed), **sizes)
-    on = list(patterns(rates, batch, model.gates, seed))
+    on = [model.from_pattern(p) for p in patterns(rates, batch, model.gates, seed)]
     methods = list(_methods(name, size, seed, sizes, inputs, on[0]))
     results = [_result(method.call, model.params, inputs, on) for method in methods]
     seconds: dict[str, list[list[float]]] = {m.name: [[] for _ in rates] for m in methods}
@@ -123,10 +123,15 @@ def _load(name: str, size: str, gating: str, seed: int) -> Any:
     return models.load(name, size, seed=seed, **({"gating": gating} if takes_gating else {}))
 
 
-def _symbols(shapes: Sequence[Any]) -> set[str]:
+def _sizes(shapes: Sequence[Any], image: int) -> dict[str, int]:
+    """Symbols' sizes at which axes, such as ``8*h``, are ``image`` long."""
     parts = [part for spec in shapes if isinstance(spec, str) for part in spec.split(",")]
-    names = [dims.symbols_of(dims.parse(p)) for p in parts if p.strip() not in ("_", "...", "")]
-    return set().union(*names)
+    found = [dims.parse(p) for p in parts if p.strip() not in ("_", "...", "")]
+    return {
+        name: image // int(dims.evaluate(dim, {name: 1}))
+        for dim in found
+        for name in dims.symbols_of(dim)
+    }
 
 
 def _methods(
@@ -141,7 +146,7 @@ def _methods(
         model = _load(name, size, gating, seed)
         optimized = sod2jax.optimize(
             model.gate_override,
-            shapes=(*model.shapes[: 1 + len(inputs)], "b, _"),
+            shapes=(*model.shapes[: 1 + len(inputs)], "b" + ", _" * (gates.ndim - 1)),
             constraints=model.constraints,
             buckets={symbol: (most,) for symbol, most in sizes.items()},
             on_unsupported="error",
@@ -149,8 +154,7 @@ def _methods(
         call = optimized.planner.read((model.params, *inputs, gates), {})
         found = optimized.planner.plan(call)
         assert found is not None  # on_unsupported raises
-        plan, specialisation = found
-        executable = specialisation.executables.get(plan.bucket)
+        executable = found.specialisation.executables.get(found.call.bucket)
         yield _Method(method, optimized, _temp_bytes(executable.call))
 
 

@@ -13,6 +13,7 @@ from sod2jax.passes.surgery import (
     Branch,
     Copier,
     cond_of,
+    counted,
     dependents,
     equations,
     is_plain,
@@ -88,7 +89,7 @@ def _obstacle(eqns: Sequence[Any], first: int, second: int) -> str | None:
     copied = _count(way) * (len(eqns[first].params["branches"]) - 1)
     if copied > MOST_COPIED:
         return (
-            f"{_count(way)} equations lead from the first to the second and would be compiled "
+            f"{counted(_count(way))} on the way from the first to the second would be compiled "
             f"once per branch, over the limit of {MOST_COPIED} more"
         )
     return None
@@ -128,7 +129,7 @@ def _merge(
     merged_cond = cond_of(one.invars[0], outside, branches, kept, like=one)
     reason = f"their index is the same{', negated' if flipped else ''}"
     if way:
-        reason += f"; {_count(way)} equations between them moved in, once per branch"
+        reason += f"; {counted(_count(way))} between them moved in, once per branch"
     what = f"merged a cond with that at {_compat.source_line(other)}"
     new = [*eqns[:first], *before, merged_cond, *rest]
     return pruned(new, outputs), Change(what, _compat.source_line(one), reason)

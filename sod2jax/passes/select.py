@@ -102,8 +102,8 @@ def judge(eqn: Any, counter: Counter, area: Region) -> Judgement:
     wasted, saved = sum(seconds) - min(seconds), OVERHEAD + traffic.seconds
     comparison = "at most" if wasted <= saved else "over"
     reason = (
-        f"running its branches for nothing ({shown}) costs {wasted * 1e6:.3g} us, {comparison} the "
-        f"{saved * 1e6:.3g} us of a branch and its results"
+        f"running its branches for nothing ({shown}) costs {wasted * 1e6:,.2f} us, {comparison} "
+        f"the {saved * 1e6:,.2f} us of a branch and its results"
     )
     return Judgement(wasted <= saved, reason)
 

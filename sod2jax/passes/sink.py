@@ -13,7 +13,7 @@ from sod2jax import _compat, dims
 from sod2jax.cost import Cost, Counter, size_of
 from sod2jax.passes.change import Change
 from sod2jax.passes.numbering import conds
-from sod2jax.passes.surgery import Copier, cond_of, is_plain, used_in, variables
+from sod2jax.passes.surgery import Copier, cond_of, counted, is_plain, used_in, variables
 from sod2jax.region import Region
 
 _USUAL = 128  # size of a symbol without an upper bound, for comparisons
@@ -116,7 +116,7 @@ def _weighed(
     sizes = typical_sizes(area)
     longer, shorter = (sum(int(dims.evaluate(size_of(v), sizes)) for v in s) for s in (kept, given))
     flops, extra = int(cost.at(sizes).flops), longer - shorter
-    source, number = _compat.source_line(eqns[at]), f"{len(work)} equations"
+    source, number = _compat.source_line(eqns[at]), counted(len(work))
     if extra > flops:
         reason = f"{extra:,} bytes more would be kept for it, to save {flops:,} flops"
         return True, Change(f"left {number} before a cond that one branch uses", source, reason)

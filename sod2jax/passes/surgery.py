@@ -35,6 +35,11 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             yield from equations(inner)
 
 
+def counted(number: int) -> str:
+    """So many equations, in words."""
+    return f"{number} equation{'' if number == 1 else 's'}"
+
+
 def is_cond(eqn: Any) -> bool:
     """Whether an equation is a conditional whose index is computed at run time."""
     return eqn.primitive.name == "cond" and eqn.params.get("branches_platforms") is None

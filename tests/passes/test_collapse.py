@@ -127,7 +127,7 @@ def test_work_between_conds_runs_once_in_the_branch_taken() -> None:
     (cond,) = conds(analysis)
     assert [counts(branch)["tanh"] for branch in cond.params["branches"]] == [1, 1]
     assert counts(analysis.program.jaxpr)["tanh"] == 2
-    assert "1 equations between them moved in" in reasons(analysis, "merged")[0]
+    assert "1 equation between them moved in" in reasons(analysis, "merged")[0]
 
 
 def test_conds_of_different_predicates_stay_apart() -> None:
