@@ -48,7 +48,7 @@ def by_row(x: jax.Array) -> jax.Array:
     def one(row: jax.Array) -> jax.Array:
         best = jnp.argmax(row.sum(1))
         return lax.cond(
-            row[best].max() > 1, lambda: jnp.tanh(row @ MATRIX), lambda: row - row[best]
+            row[best].max() > 1, lambda: jnp.tanh(row @ MATRIX), lambda: row - row[best][None]
         )
 
     return jax.vmap(one)(x)
