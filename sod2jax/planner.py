@@ -349,11 +349,11 @@ def _check_range(
 
 
 def _over_maximum(program: Program, measured: Mapping[str, int]) -> str:
-    return (
-        f"{program.name} measured the sizes "
-        f"{', '.join(f'{n} = {size}' for n, size in measured.items())}, outside of "
-        f"{program.region}: raise the maximum that was given with them, or leave it out"
-    )
+    found = ", ".join(f"{n} = {size}" for n, size in measured.items())
+    remedy = "raise the maximum that was given with them, or leave it out"
+    if any(size < 0 for size in measured.values()):
+        remedy = "the counts that make them must not be negative"
+    return f"{program.name} measured the sizes {found}, outside of {program.region}: {remedy}"
 
 
 def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: int | None) -> str:
