@@ -35,6 +35,7 @@ _LIBRARY = tuple(
 )
 _LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
 _JAX = os.path.dirname(jax.__file__) + os.sep
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,7 +343,7 @@ def _asking_line() -> str | None:
     name = frame.f_code.co_filename
     if name.startswith(_JAX) and not any(part in name for part in _LIBRARY):
         return None
-    return _line(frame)
+    return _user_line() if name.startswith(_PACKAGE) else _line(frame)
 
 
 def _user_line() -> str:
@@ -350,7 +351,7 @@ def _user_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_JAX) and not _is_machinery(name):
+        if not name.startswith((_JAX, _PACKAGE)) and not _is_machinery(name):
             return _line(frame)
         frame = frame.f_back  # type: ignore[assignment]
     return "unknown source"

@@ -100,11 +100,13 @@ CASES: dict[str, Callable[..., Any]] = {
     "intersect_places": lambda x, m, a, k: snp.intersect1d(k, k[::-1] + 1, return_indices=True),
     "union": lambda x, m, a, k: snp.union1d(x, a),
     "setdiff": lambda x, m, a, k: snp.setdiff1d(x, a),
-    "setdiff_ordered": lambda x, m, a, k: snp.setdiff1d(x, a, assume_unique=True),
+    "setdiff_ordered": lambda x, m, a, k: snp.setdiff1d(
+        snp.unique(x)[::-1], snp.unique(a), assume_unique=True
+    ),
     "setdiff_nan": lambda x, m, a, k: snp.setdiff1d(x, x),
     "setxor": lambda x, m, a, k: snp.setxor1d(x, a),
     "setxor_nan": lambda x, m, a, k: snp.setxor1d(x, -x),
-    "isin": lambda x, m, a, k: (snp.isin(a, x), snp.isin(k, k[1:] + 1, invert=True)),
+    "isin": lambda x, m, a, k: (snp.isin(a, x), snp.isin(k, k[::-1] + 1, invert=True)),
     "isin_selected": lambda x, m, a, k: snp.isin(k, snp.compress(m, k) + 1),
     "bincount": lambda x, m, a, k: snp.bincount(k, max_size=8),
     "bincount_weights": lambda x, m, a, k: snp.bincount(k, a[:, 0], minlength=3, max_size=8),
@@ -122,6 +124,7 @@ SLOW = (
     "unique_booleans unique_nan setdiff_nan setxor_nan setdiff_ordered bincount_weights "
     "compress_rows repeat_scalar unique_of_selected arange_steps intersect"
 ).split()
+SEEN_EMPTY = "isin_selected unique_of_selected".split()  # JAX refuses to read from empty arrays
 FREE = "where_three delete_last insert_first repeat_fixed isin".split()  # of sizes by value
 
 
@@ -134,7 +137,8 @@ def test_equals_numpy(name: str, cut: str) -> None:
     for n, density in [(1, "all"), (1, "none"), (MOST, "half"), (5, "none"), (5, "one")]:
         check(f, CASES[name], arguments(n, density), f"{name} at {n}, {density}")
     stats = f.stats()
-    assert (stats.traces, stats.exact_fallbacks) == (1, 0), stats
+    traces = 2 if name in SEEN_EMPTY else 1
+    assert (stats.traces, stats.exact_fallbacks) == (traces, 0), stats
     pieces = len(f.trace(*arguments(5, "half")).parts)
     unbounded = name.endswith("unbounded")
     assert pieces == 1 if name in FREE or (cut == "never" and not unbounded) else pieces > 1

@@ -89,6 +89,11 @@ def places(mask: Any, what: str, most: Any = None) -> Any:
     return start.at[target].set(positions(n), mode="drop", wrap_negative_indices=False)
 
 
+def flat_places(a: Any) -> Any:
+    """Flat positions of what is not zero; the same ones, of one size, for the same argument."""
+    return measured.once(a, lambda: places(jnp.ravel(a) != 0, "nonzero"))
+
+
 def positions(n: Any) -> Any:
     """int32[n]: 0, 1, 2, ..."""
     return lax.iota(np.int32, n)
@@ -100,6 +105,11 @@ def take(a: Any, index: Any, axis: int = 0, unique: bool = True) -> Any:
     return a.at[at].get(
         mode="clip", unique_indices=unique, indices_are_sorted=True, wrap_negative_indices=False
     )
+
+
+def pick(a: Any, index: Any) -> Any:
+    """``a`` at places of its first axis, moved inside."""
+    return a.at[index].get(mode="clip", wrap_negative_indices=False)
 
 
 def before(x: Any, value: Any) -> Any:

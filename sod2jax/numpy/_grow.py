@@ -125,7 +125,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
             f"a mask of {mask.shape[0]} elements marks places on an axis with size {n}; it must "
             "have as many elements, or one more"
         )
-    found = _base.places(mask, "inserted")
+    found = _base.flat_places(mask)
     count = found.shape[0]
     shape = (*arr.shape[:axis], count, *arr.shape[axis + 1 :])
     values = jnp.broadcast_to(jnp.asarray(values, arr.dtype), shape)

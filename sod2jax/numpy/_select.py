@@ -29,7 +29,7 @@ def flatnonzero(a: Any) -> Any:
     Raises:
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
-    return _flat_places(jnp.asarray(a)).astype(_base.index_dtype())
+    return _base.flat_places(jnp.asarray(a)).astype(_base.index_dtype())
 
 
 @like_numpy
@@ -54,7 +54,7 @@ def nonzero(a: Any) -> tuple[Any, ...]:
             "Calling nonzero on 0d arrays is not allowed. Use "
             "np.atleast_1d(scalar).nonzero() instead."
         )
-    indices = _unravelled(_flat_places(a), a.shape)
+    indices = _unravelled(_base.flat_places(a), a.shape)
     return tuple(index.astype(_base.index_dtype()) for index in indices)
 
 
@@ -74,7 +74,7 @@ def argwhere(a: Any) -> Any:
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
     a = jnp.asarray(a)
-    found = _flat_places(a)
+    found = _base.flat_places(a)
     if a.ndim == 0:
         return jnp.zeros((found.shape[0], 0), _base.index_dtype())
     return jnp.stack(_unravelled(found, a.shape), axis=1).astype(_base.index_dtype())
@@ -135,7 +135,7 @@ def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
             f"the condition has {condition.shape[0]} elements for axis {axis} with size "
             f"{a.shape[axis]}"
         )
-    return _base.take(a, _flat_places(condition), axis)
+    return _base.take(a, _base.flat_places(condition), axis)
 
 
 @like_numpy
@@ -190,7 +190,7 @@ def boolean_index(a: Any, mask: Any) -> Any:
                 f"{size} but size of corresponding boolean axis is {own}"
             )
     merged = (math.prod(mask.shape), *a.shape[mask.ndim :])
-    return _base.take(jnp.reshape(a, merged), _flat_places(mask))
+    return _base.take(jnp.reshape(a, merged), _base.flat_places(mask))
 
 
 @like_numpy
@@ -265,11 +265,6 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Any:
     last = jnp.where("b" in trim.lower(), last, size - 1)
     count, _ = measured.dimension(jnp.where(any_kept, last - first + 1, 0), n, "trimmed")
     return _base.take(filt, first + _base.positions(count))
-
-
-def _flat_places(a: Any) -> Any:
-    """Flat positions of what is not zero; the same ones, of one size, for the same argument."""
-    return measured.once(a, lambda: _base.places(jnp.ravel(a) != 0, "nonzero"))
 
 
 def _unravelled(flat: Any, shape: tuple[Any, ...]) -> list[Any]:

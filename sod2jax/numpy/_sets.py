@@ -43,7 +43,7 @@ def intersect1d(
     if not return_indices:
         return values
     begin = lax.cummax(jnp.where(new, _base.positions(keys.shape[0]), 0))
-    first = jnp.take(order, _base.take(begin, found), mode="clip")
+    first = _base.pick(order, _base.take(begin, found))
     second = _base.take(order, found) - jnp.asarray(n, np.int32)
     return values, *(x.astype(_base.index_dtype()) for x in (first, second))
 
@@ -113,7 +113,7 @@ def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     if jnp.issubdtype(keys.dtype, np.inexact):
         new |= jnp.isnan(keys) & (others != _base.before(others, False))
     begin = lax.cummax(jnp.where(new, _base.positions(keys.shape[0]), 0))
-    alone = _base.after(new, True) & (jnp.take(others, begin, mode="clip") == others)
+    alone = _base.after(new, True) & (_base.pick(others, begin) == others)
     return _base.take(keys, _base.places(alone, "exclusive"))
 
 
@@ -137,12 +137,9 @@ def isin(
     dtype = jnp.promote_types(element.dtype, among.dtype)
     dtype = np.dtype(np.int8) if jnp.issubdtype(dtype, bool) else dtype
     keys, among = jnp.ravel(element).astype(dtype), jnp.sort(among.astype(dtype))
-    at = jnp.searchsorted(among, keys)
-    if isinstance(among.shape[0], int) and among.shape[0] == 0:
-        found = jnp.zeros(keys.shape, bool)
-    else:
-        found = jnp.take(among, at, mode="clip") == keys
-        found &= at < jnp.asarray(among.shape[0], at.dtype)
+    at, size = jnp.searchsorted(among, keys), jnp.asarray(among.shape[0], np.int32)
+    longer = jnp.pad(among, (0, 1))  # there may be none
+    found = (_base.pick(longer, at) == keys) & (at < size)
     return jnp.reshape(found != invert, element.shape)
 
 

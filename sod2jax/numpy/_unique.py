@@ -62,10 +62,10 @@ def unique(
         rows = jnp.moveaxis(ar, axis, 0)
         keys = jnp.reshape(rows, (rows.shape[0], math.prod(rows.shape[1:])))
         shape, order = (rows.shape[0],), _lexicographic(keys)
-        aux = keys[order]
+        aux = _base.pick(keys, order)
         first = jnp.any(aux != _base.before(aux, 0), axis=1) | _is_zeroth(aux.shape[0])
         found = _base.places(first, "unique")
-        values = jnp.moveaxis(jnp.take(rows, order[found], axis=0, mode="clip"), 0, axis)
+        values = jnp.moveaxis(_base.pick(rows, _base.pick(order, found)), 0, axis)
     results = [values]
     if return_index:
         results.append(_base.take(order, found))
@@ -106,6 +106,6 @@ def _lexicographic(rows: Any) -> Any:
 
     def by_column(number: Any, order: Any) -> Any:
         column = lax.dynamic_index_in_dim(rows, m - 1 - number, axis=1, keepdims=False)
-        return lax.sort((column[order], order), num_keys=1)[1]
+        return lax.sort((_base.pick(column, order), order), num_keys=1)[1]
 
     return lax.fori_loop(0, m, by_column, _base.positions(n))

@@ -111,6 +111,7 @@ class Context:
         """
         if isinstance(dim, sympy.Symbol) and dim.name not in self._sizes:
             low, high = self.region.range(dim.name)
+            high = jnp.iinfo(count.dtype).max if high is None else high
             limits = [jnp.asarray(end, count.dtype) for end in (low, high)]
             self._sizes[dim.name] = lax.clamp(limits[0], count, limits[1])
 
