@@ -1,0 +1,31 @@
+"""Real programs whose sizes depend on values equal plain NumPy, cut and uncut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+from tests.harnesses.data_dependent import PROGRAMS, check
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    """LLVM's optimisation is most of what compiling costs, and changes only rounding."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.parametrize("cut", ["never", "always"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_equals_numpy(name: str, cut: str) -> None:
+    check(PROGRAMS[name], cut)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_equals_the_function_step_by_step(name: str) -> None:
+    if name != "masked_loss_gradient":  # jax.grad traces it, also step by step
+        check(PROGRAMS[name], "auto", eagerly=True)
