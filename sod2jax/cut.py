@@ -8,9 +8,11 @@ for the number; it saves what the padding would cost.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 import sympy
 
 from sod2jax import _compat, dims, measured
@@ -96,15 +98,15 @@ def _symbols(value: Any) -> Iterator[str]:
 def _part(program: Program, levels: _Levels, number: int) -> Part:
     jaxpr = program.jaxpr
     placed = list(zip(jaxpr.eqns, levels.eqns, strict=True))
-    mine = [eqn for eqn, level in placed if level == number]
-    later = [eqn for eqn, level in placed if level > number]
+    mine = _with_wide(placed, number)
+    later = [eqn for k in sorted(set(levels.eqns)) if k > number for eqn in _with_wide(placed, k)]
     results = jaxpr.outvars[: len(jaxpr.outvars) - len(program.measured)]
     made = [var for eqn in mine for var in eqn.outvars]
     wanted = _variables([*(a for eqn in later for a in eqn.invars), *results])
     constvars = frozenset(jaxpr.constvars)
     read = _variables(a for eqn in mine for a in eqn.invars)
     inputs = tuple(v for v in read if v not in frozenset(made) and v not in constvars)
-    outputs = tuple(v for v in made if v in wanted)
+    outputs = tuple(v for v in made if v in wanted and not _is_wide(v))
     sizes = [eqn for eqn in mine if eqn.primitive.name == measured.NAME]
     dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
     inside = {d.name for d in dimensions if isinstance(d, sympy.Symbol)}
@@ -132,6 +134,25 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
         inputs,
         outputs,
     )
+
+
+def _with_wide(placed: Sequence[tuple[Any, int]], number: int) -> list[Any]:
+    """The equations of a part, and again those before that make 64-bit values for it.
+
+    Where 64 bits are disabled, such values, made of sizes, cannot leave an executable.
+    """
+    found, read = [], set()
+    for eqn, level in reversed(placed):
+        again = level < number and not read.isdisjoint(v for v in eqn.outvars if _is_wide(v))
+        if level == number or again:
+            found.append(eqn)
+            read.update(a for a in eqn.invars if not _compat.is_literal(a))
+    return found[::-1]
+
+
+def _is_wide(var: Any) -> bool:
+    dtype = var.aval.dtype
+    return isinstance(dtype, np.dtype) and jax.dtypes.canonicalize_dtype(dtype) != dtype
 
 
 def _variables(atoms: Iterable[Any]) -> dict[Any, None]:

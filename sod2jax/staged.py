@@ -52,7 +52,8 @@ class MeasuredPlan:
           poison: see ``pad``.
         """
         program, sizes = self.program, dict(self.sizes)
-        values = dict(zip(program.jaxpr.invars, (leaves[k] for k in self.order), strict=True))
+        values = dict(zip(program.jaxpr.constvars, _compat.constants(program.jaxpr), strict=True))
+        values |= zip(program.jaxpr.invars, (leaves[k] for k in self.order), strict=True)
         found: dict[str, int] = {}
         for part, lookup in parts:
             piece = part.program

@@ -357,7 +357,11 @@ def crossings(signal):
     """When a signal rises through zero, and the mean of what comes after the first time."""
     low = signal < 0
     times = snp.flatnonzero(low[:-1] & ~low[1:]) + 1
-    return times, signal[times], jnp.sum(jnp.where(times[:, None] <= jnp.arange(len(signal)), 1, 0))
+    return (
+        times,
+        signal[times],
+        jnp.sum(jnp.where(times[:, None] <= jnp.arange(len(signal))[None], 1, 0)),
+    )
 
 
 def plain_crossings(signal):
@@ -399,7 +403,7 @@ def positive_histogram(x):
 def plain_positive_histogram(x):
     y = x[x > 0]
     counts, edges = np.histogram(y, bins=np.array([0.0, 0.5, 1.0, 2.0, 9.0], np.float32))
-    return counts, edges, np.array([np.sum(y < v) for v in x])
+    return counts.astype(np.float32), edges, np.array([np.sum(y < v) for v in x])
 
 
 def sentences(ids):
