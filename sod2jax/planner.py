@@ -130,8 +130,10 @@ class Planner:
         Raises:
           ShapeError: a size is over the maximum that the function gave for it.
         """
-        if outcome.decision is not None:
-            regime = plan.regime.decided(outcome.decision, outcome.measured)
+        if outcome.violated:
+            regime = plan.regime
+            for decision in outcome.violated:
+                regime = regime.decided(decision, outcome.measured)
         elif plan.regime.known == NOTHING_KNOWN:
             raise ShapeError(_over_maximum(plan.specialisation.analysis.program, outcome.measured))
         else:

@@ -132,8 +132,10 @@ def _learned(
     late = [name for name in order if name in decision.symbols]
     if decision.op == ">=" and (len(late) < len(decision.symbols) or sizes[late[-1]]):
         limit = Constraint.of(decision.left, ">=", decision.right)
-        return dataclasses.replace(known, limits=(*known.limits, limit))
+        return dataclasses.replace(known, limits=tuple(dict.fromkeys((*known.limits, limit))))
     name = late[-1]  # the one made last may be given by those before it
+    if name in dict(known.fixed):
+        return known
     solved = {}
     if decision.op == "==":
         solved = _isolate(sympy.expand(sympy.sympify(decision.left) - decision.right), [name]) or {}

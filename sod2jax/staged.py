@@ -68,17 +68,17 @@ class MeasuredPlan:
             counts = [int(count) for count in outputs[len(part.outputs) :]]
             broken = _learn(piece.measured, counts, sizes, found)
             if broken or not _is_inside(program, sizes):
-                return Outcome(None, found, None, False)
-            decision = _violated(program, sizes)
-            if decision is not None:
-                return Outcome(None, found, decision, False)
+                return Outcome(None, found, (), False)
+            violated = _violated(program, sizes)
+            if violated:
+                return Outcome(None, found, violated, False)
         results = program.jaxpr.outvars[: len(program.jaxpr.outvars) - len(program.measured)]
         out = [
             atom.val if _compat.is_literal(atom) else _cut_to(values[atom], dims_of(atom, sizes))
             for atom in results
         ]
         out = [jnp.asarray(x) if not isinstance(x, jax.Array) else x for x in out]
-        return Outcome(jax.tree.unflatten(program.out_tree, out), found, None, True)
+        return Outcome(jax.tree.unflatten(program.out_tree, out), found, (), True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,13 +88,13 @@ class Outcome:
     Attributes:
       result: the function's result, if the run holds.
       measured: the sizes that it measured, in order.
-      decision: the guard that they violate, if they do.
+      violated: the guards that they violate.
       holds: whether everything that the program was traced under turned out true.
     """
 
     result: Any
     measured: Mapping[str, int]
-    decision: Decision | None
+    violated: tuple[Decision, ...]
     holds: bool
 
 
@@ -126,9 +126,9 @@ def _learn(
     return wrong
 
 
-def _violated(program: Program, sizes: Mapping[str, int]) -> Decision | None:
+def _violated(program: Program, sizes: Mapping[str, int]) -> tuple[Decision, ...]:
     known = [guard for guard in program.guards if guard.symbols <= sizes.keys()]
-    return next((guard for guard in known if guard.answer(sizes)), None)
+    return tuple(guard for guard in known if guard.answer(sizes))
 
 
 def _is_inside(program: Program, sizes: Mapping[str, int]) -> bool:
