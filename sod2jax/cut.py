@@ -110,7 +110,9 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
     sizes = [eqn for eqn in mine if eqn.primitive.name == measured.NAME]
     dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
     inside = {d.name for d in dimensions if isinstance(d, sympy.Symbol)}
-    names = {name for name, level in levels.symbols.items() if level <= number} | inside
+    made_here = measured.made(sizes)
+    known = {name for name, level in levels.symbols.items() if level <= number} - made_here
+    names = known | inside
     values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
     used = [v for v in read if v in constvars]
     closed = _compat.with_constants(
@@ -130,6 +132,7 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
             region=program.region.restricted(names),
             guards=(),
             measured=tuple(dimensions),
+            value_symbols=frozenset(inside - known),
         ),
         inputs,
         outputs,

@@ -284,7 +284,7 @@ def _guard(recorder: Recorder, a: Any, b: Any) -> None:
     if 0 not in region.bounds(dims.normalise(left - right), recorder.area):
         return
     decision = Decision(left, "==", right, source or _user_line())
-    if recorder.is_late(decision) and 1 not in (left, right):
+    if recorder.is_late(decision) and dims.is_symbolic(left) and dims.is_symbolic(right):
         recorder.unequal = decision
     if source is not None:
         recorder.guards.setdefault((left, right), decision)

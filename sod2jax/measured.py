@@ -9,7 +9,7 @@ after the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
@@ -135,6 +135,16 @@ def exposed(jaxpr: Any) -> tuple[Any, tuple[Dim, ...]]:
             )
     sizes = [eqn.outvars[0] for eqn in found]
     return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), measured
+
+
+def made(eqns: Iterable[Any]) -> frozenset[str]:
+    """The symbols that equations tell the true sizes of: others that they measure were known."""
+    names = (e.params["name"] for e in eqns if e.primitive.name == NAME and _is_new(e))
+    return frozenset(names)
+
+
+def _is_new(eqn: Any) -> bool:
+    return str(dims.from_jax(eqn.params["dim"])) == eqn.params["name"]
 
 
 def _measures(eqn: Any) -> bool:

@@ -139,7 +139,10 @@ class Planner:
         else:
             regime = dataclasses.replace(plan.regime, known=NOTHING_KNOWN)
         made = self._make_plan(call, regime)
-        if made is None or made.specialisation is plan.specialisation:
+        if made is not None and made.specialisation is plan.specialisation:
+            self._refused(TraceError(_unfit(plan, outcome.measured)))
+            return None
+        if made is None:
             return None  # for these values; the plan may still serve others
         self._plans[call.key] = made
         return made
@@ -356,6 +359,14 @@ def _over_maximum(program: Program, measured: Mapping[str, int]) -> str:
     if any(size < 0 for size in measured.values()):
         remedy = "the counts that make them must not be negative"
     return f"{program.name} measured the sizes {found}, outside of {program.region}: {remedy}"
+
+
+def _unfit(plan: Plan, measured: Mapping[str, int]) -> str:
+    found = ", ".join(f"{n} = {size}" for n, size in measured.items())
+    return (
+        f"{plan.specialisation.analysis.program.name} measured the sizes {found}, where "
+        f"{'; '.join(plan.regime.reasons)}: arrays that are combined must have equal sizes"
+    )
 
 
 def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: int | None) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import sympy
-
 from sod2jax import dims
 from sod2jax.dims import Dim
 from sod2jax.guards import Decision
@@ -28,6 +26,7 @@ class Program:
       guards: comparisons of sizes that the trace took for false.
       measured: the dimensions whose true sizes the program computes, in the order of its last
         outputs, which are those sizes.
+      value_symbols: the symbols among them that nothing else tells the true sizes of.
       numbers: where it was unified from concrete traces, gives the constants that vary with the
         sizes (see ``unify.Numbers``); they are its last inputs.
     """
@@ -40,6 +39,7 @@ class Program:
     region: Region
     guards: tuple[Decision, ...] = ()
     measured: tuple[Dim, ...] = ()
+    value_symbols: frozenset[str] = frozenset()
     numbers: Any = None
 
     @property
@@ -51,11 +51,6 @@ class Program:
     def out_shapes(self) -> tuple[tuple[Dim, ...], ...]:
         """Shape of each flat output, in dimensions."""
         return tuple(_shape(atom) for atom in self.jaxpr.outvars)
-
-    @property
-    def value_symbols(self) -> frozenset[str]:
-        """The symbols whose true sizes the program computes."""
-        return frozenset(str(dim) for dim in self.measured if isinstance(dim, sympy.Symbol))
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -64,7 +64,8 @@ class MeasuredPlan:
                 for var, shape in zip(part.inputs, executable.in_shapes, strict=True)
             ]
             outputs = executable.call(vector, list(piece.constants), inputs)
-            values.update(zip(part.outputs, outputs, strict=False))
+            named = zip(part.outputs, outputs, strict=False)
+            values.update((var, array) for var, array in named if not _compat.is_literal(var))
             counts = [int(count) for count in outputs[len(part.outputs) :]]
             broken = _learn(piece.measured, counts, sizes, found)
             if broken or not _is_inside(program, sizes):

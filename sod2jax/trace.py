@@ -86,6 +86,7 @@ def trace(
         region=recorder.area,
         guards=tuple(recorder.guards.values()),
         measured=measured,
+        value_symbols=sizes.made(closed.eqns),
         numbers=numbers,
     )
 

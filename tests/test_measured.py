@@ -151,7 +151,10 @@ def test_sizes_taken_for_equal_that_are_not() -> None:
     equal, unequal = vector(8, 4, 4), vector(8, 4, 2)
     want = 2 * equal[equal > 0]
     np.testing.assert_allclose(f(equal), want)
-    with pytest.raises((TypeError, ValueError), match="shapes"):  # as it would step by step
+    with (
+        pytest.warns(ExactFallbackWarning, match="taken for granted"),
+        pytest.raises((TypeError, ValueError), match="shapes"),  # as it would step by step
+    ):
         f(unequal)
     np.testing.assert_allclose(f(equal), want)
     assert f.stats().exact_fallbacks == 1
