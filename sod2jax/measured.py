@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat, dims, guards, hooks, jaxprs
 from sod2jax.dims import Dim
-from sod2jax.errors import DataDependentSizeError, TraceError
+from sod2jax.errors import DataDependentSizeError, ShapeError, TraceError
 
 NAME = "value_as_dim"
 
@@ -60,17 +62,30 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
       (dimension, size): the dimension for shapes, and the same as an int32 scalar.
 
     Raises:
-      DataDependentSizeError: no optimized function is being traced.
+      DataDependentSizeError: another trace than that of an optimized function is going on.
+      ShapeError: no trace is going on, and the size is negative or over ``most``.
     """
     recorder = guards.active()
     if recorder is None:
-        raise DataDependentSizeError(f"'{what}' makes a size that depends on values")
+        return _known(count, most, what)
     taken = {*recorder.area.names, *recorder.measured}
     name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
     recorder.measured.append(name)
     dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
     size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim, name=name)
     return dim, size
+
+
+def _known(count: Any, most: Any, what: str) -> tuple[int, Any]:
+    """A size outside of traces of optimized functions, where it is a number."""
+    if isinstance(count, jax.core.Tracer):
+        raise DataDependentSizeError(f"'{what}' makes a size that depends on values")
+    if count < 0 or (most is not None and count > most):
+        raise ShapeError(
+            f"the size '{what}' is {count}, outside of 0 <= {what} <= {most}: the counts that make "
+            "it must not be negative, and a maximum must hold it"
+        )
+    return int(count), jnp.asarray(count, np.int32)
 
 
 def once(argument: Any, compute: Callable[[], Any]) -> Any:

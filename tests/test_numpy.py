@@ -185,6 +185,22 @@ def test_random_values(data: st.DataObject) -> None:
 # Outside of optimized functions
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[] if n in ("insert_rows", "unique_all") else [pytest.mark.slow])
+        for n in CASES
+    ],
+)
+def test_jax_arrays_without_a_trace(name: str) -> None:
+    for args in (arguments(5, "half"), arguments(1, "none")):
+        seen = jax.tree.leaves(CASES[name](*map(jnp.asarray, args)))
+        for a, b in zip(seen, map(np.asarray, jax.tree.leaves(CASES[name](*args))), strict=True):
+            assert isinstance(a, jax.Array)
+            assert (a.shape, a.dtype) == (b.shape, jax.dtypes.canonicalize_dtype(b.dtype))
+            np.testing.assert_array_equal(a, b.astype(a.dtype))
+
+
 def test_numpy_for_numpy_and_jax_for_jax() -> None:
     mask = np.array([True, False, True])
     assert type(snp.flatnonzero(mask)) is np.ndarray
@@ -267,6 +283,8 @@ def test_sizes_out_of_range(call: Any, message: str, cut: str) -> None:
     args = arguments(MOST, "all")
     with pytest.raises(sod2jax.errors.ShapeError, match=message):
         optimized(call, cut)(*args)
+    with pytest.raises(sod2jax.errors.ShapeError, match=message):
+        call(*map(jnp.asarray, args))
 
 
 # Suppression of boxes

@@ -5,8 +5,8 @@ later operation may use it, and outputs come back at their true sizes. It may be
 ``optimize`` says whether the program goes on in the same executable, padded to the largest size
 that there can be, or in the bucket that holds the size found.
 
-Outside they are NumPy's own for NumPy arrays and ``jax.numpy``'s for JAX arrays. Inside
-``jax.jit``, ``vmap`` or a loop of JAX no such array can be made: they raise
+Outside they are NumPy's own for NumPy arrays, and give JAX arrays of known sizes for JAX arrays.
+Inside ``jax.jit``, ``vmap`` or a loop of JAX no such array can be made: they raise
 ``DataDependentSizeError``.
 
 Dtypes inside are JAX's: indices and counts are int32, or int64 with 64 bits enabled.

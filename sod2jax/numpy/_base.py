@@ -15,44 +15,39 @@ from jax import lax
 from sod2jax import _compat, measured
 from sod2jax.errors import DataDependentSizeError
 
-# Keywords that only these functions have; NumPy and jax.numpy do without them.
+# Keywords that only these functions have; NumPy does without them.
 _OURS = ("max_size",)
 
 
-def like_numpy(inside: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that is NumPy's or jax.numpy's outside of optimized functions."""
-    name = inside.__name__
+def like_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function on JAX arrays that is NumPy's own for all others."""
+    name = function.__name__
 
-    @functools.wraps(inside)
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        library = library_for(name, args, kwargs)
-        if library is None:
-            return inside(*args, **kwargs)
+        if concerns_jax(name, args, kwargs):
+            return function(*args, **kwargs)
         kwargs = {key: value for key, value in kwargs.items() if key not in _OURS}
-        return getattr(library, name)(*args, **kwargs)
+        return getattr(np, name)(*args, **kwargs)
 
     return call
 
 
-def library_for(name: str, *arguments: Any) -> Any:
-    """NumPy or jax.numpy, by the arrays among the arguments; None inside an optimized function.
+def concerns_jax(name: str, *arguments: Any) -> bool:
+    """Whether there are JAX's arrays among the arguments of a function.
 
     Raises:
       DataDependentSizeError: another trace than that of an optimized function is going on.
     """
     leaves = [x for x in jax.tree.leaves(arguments) if is_jax(x)]
-    if not leaves:
-        return np
-    if measured.is_tracing():
-        return None
-    if any(isinstance(x, jax.core.Tracer) for x in leaves):
+    if not measured.is_tracing() and any(isinstance(x, jax.core.Tracer) for x in leaves):
         raise DataDependentSizeError(
             f"the size of what '{name}' returns depends on values, which are not known while JAX "
             "traces a function: decorate the function with sod2jax.optimize and call it outside of "
             f"jax.jit, jax.grad, jax.vmap and loops, or use jax.numpy.{name} with a fixed size, if "
             "it has one, such as jnp.nonzero(x, size=...)"
         )
-    return jnp
+    return bool(leaves)
 
 
 def is_jax(value: Any) -> bool:

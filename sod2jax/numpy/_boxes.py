@@ -30,15 +30,15 @@ def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float | 
       ValueError: the shapes do not fit.
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
-    library = _base.library_for("nms", boxes, scores)
+    ours = _base.concerns_jax("nms", boxes, scores)
     boxes, scores = jnp.asarray(boxes), jnp.asarray(scores)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes must be [n, 4], got {list(boxes.shape)}")
     if scores.ndim != 1 or scores.shape[0] != boxes.shape[0]:
         raise ValueError(f"scores must be [{boxes.shape[0]}], got {list(scores.shape)}")
     order, kept = _kept(boxes, scores, iou_threshold, score_threshold)
-    if library is not None:
-        return library.asarray(order)[np.asarray(kept)]
+    if not ours:
+        return np.asarray(order)[np.asarray(kept)].astype(np.intp)
     return _base.take(order, _base.places(kept, "boxes")).astype(_base.index_dtype())
 
 

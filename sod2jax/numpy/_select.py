@@ -174,9 +174,8 @@ def boolean_index(a: Any, mask: Any) -> Any:
         mask = np.asarray(mask)
     if mask.dtype != bool:
         raise IndexError(f"boolean_index takes a mask of booleans, not of {mask.dtype}")
-    library = _base.library_for("boolean_index", a, mask)
-    if library is not None:
-        return library.asarray(a)[mask]
+    if not _base.concerns_jax("boolean_index", a, mask):
+        return np.asarray(a)[mask]
     a, mask = jnp.asarray(a), jnp.asarray(mask)
     if mask.ndim > a.ndim:
         raise IndexError(
