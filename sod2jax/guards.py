@@ -33,6 +33,7 @@ _LIBRARY = tuple(
     os.sep + os.path.join("jax", "_src", part)
     for part in ("numpy", "scipy", "nn", "image", "random", "ops")
 )
+_DIVIDING = ("truediv__", "floordiv__", "mod__")
 _LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
 _JAX = os.path.dirname(jax.__file__) + os.sep
 _PACKAGE = os.path.dirname(__file__) + os.sep
@@ -197,6 +198,8 @@ def _busy(recorder: Recorder) -> Iterator[None]:
 def _install() -> None:
     _compat.hook_dimensions(_equal, _truth, _at_least, _extremum)
     for name, operator in numeric.OPERATORS.items():
+        if name.endswith(_DIVIDING):
+            operator = functools.partial(_dividing, operator, name.startswith("__r"))
         _compat.hook_method(name, functools.partial(_while_recording, operator))
     for name, method in numeric.UFUNC_METHODS.items():
         _compat.hook_method(name, functools.partial(_new_while_recording, name, method))
@@ -210,6 +213,17 @@ def _while_recording(method: Callable[..., Any], original: Callable[..., Any]) -
         return original(dim, other) if _recorder() is None else method(original, dim, other)
 
     return call
+
+
+def _dividing(
+    method: Callable[..., Any], reflected: bool, original: Callable[..., Any], dim: Any, other: Any
+) -> Any:
+    """Divides; a size that depends on values may be 0, where Python raises."""
+    recorder, divisor = _recorder(), dim if reflected else other
+    if recorder is not None and recorder.measured and _compat.is_symbolic(divisor):
+        with _busy(recorder):
+            _guard(recorder, divisor, 0)
+    return method(original, dim, other)
 
 
 def _new_while_recording(name: str, method: Callable[[Any], Any], _: Any) -> Any:

@@ -119,6 +119,20 @@ def test_all_that_a_run_violates_is_learned_at_once() -> None:
     assert f.stats().exact_fallbacks == 0
 
 
+def test_division_by_a_size_of_zero() -> None:
+    def fun(x: Any) -> Any:
+        n = positive(x).shape[0]
+        return x * (1 / n), x.shape[0] // n, x.shape[0] % n, n / x.shape[0]
+
+    f = optimized(fun, on_unsupported="exact")
+    for count in (3, 1):
+        check(f, vector(7, count), fun(vector(7, count)))
+    with pytest.warns(ExactFallbackWarning), pytest.raises(ZeroDivisionError):
+        f(vector(7, 0))
+    check(f, vector(7, 2), fun(vector(7, 2)))
+    assert f.stats().exact_fallbacks == 1
+
+
 # Sizes that must be equal
 
 
