@@ -89,7 +89,6 @@ def _is_one(size: Any) -> bool:
     return isinstance(size, int) and size == 1
 
 
-@like_numpy
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """The array with values put in before the places that a mask, or integers, name along an axis.
 
@@ -110,12 +109,15 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
       IndexError: the mask does not match the axis.
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
-    given = obj if _base.is_jax(obj) or isinstance(obj, slice) else np.asarray(obj)
-    if isinstance(given, slice) or given.dtype != bool:
+    given: Any = obj if _base.is_jax(obj) or isinstance(obj, slice) else np.asarray(obj)
+    masked = not isinstance(given, slice) and given.dtype == bool
+    if masked and given.ndim != 1:
+        raise ValueError("boolean array argument obj to insert must be one dimensional")
+    if not _base.concerns_jax("insert", arr, obj, values):
+        return np.insert(arr, np.flatnonzero(given) if masked else obj, values, axis)
+    if not masked:
         return jnp.insert(arr, given, values, axis)
     arr, mask = jnp.asarray(arr), jnp.asarray(given)
-    if mask.ndim != 1:
-        raise ValueError("boolean array argument obj to insert must be one dimensional")
     if axis is None:
         arr, axis = jnp.ravel(arr), 0
     axis = _base.axis_of(axis, arr.ndim)
