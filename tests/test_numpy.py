@@ -122,8 +122,8 @@ CASES: dict[str, Callable[..., Any]] = {
 SLOW = (
     "flatnonzero_floats where_one extract index_rows delete_flat trim_zeros_front trim_zeros_back "
     "unique_booleans unique_nan setdiff_nan setxor_nan setdiff_ordered bincount_weights "
-    "nonzero argwhere_scalar compress_short "
-    "index_scalar union setxor repeat_rows unique_matrix compress_rows repeat_scalar unique_of_selected arange_steps intersect"
+    "nonzero argwhere_scalar compress_short index_scalar union setxor repeat_rows unique_matrix "
+    "compress_rows repeat_scalar unique_of_selected arange_steps intersect"
 ).split()
 SEEN_EMPTY = "isin_selected unique_of_selected".split()  # JAX refuses to read from empty arrays
 FREE = "where_three delete_last insert_first repeat_fixed isin".split()  # of sizes by value

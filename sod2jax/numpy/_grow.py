@@ -109,15 +109,16 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
       IndexError: the mask does not match the axis.
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
-    given: Any = obj if _base.is_jax(obj) or isinstance(obj, slice) else np.asarray(obj)
-    masked = not isinstance(given, slice) and given.dtype == bool
-    if masked and given.ndim != 1:
+    mask = None if isinstance(obj, slice) else obj if _base.is_jax(obj) else np.asarray(obj)
+    if mask is not None and mask.dtype != bool:
+        mask = None
+    if mask is not None and mask.ndim != 1:
         raise ValueError("boolean array argument obj to insert must be one dimensional")
     if not _base.concerns_jax("insert", arr, obj, values):
-        return np.insert(arr, np.flatnonzero(given) if masked else obj, values, axis)
-    if not masked:
-        return jnp.insert(arr, given, values, axis)
-    arr, mask = jnp.asarray(arr), jnp.asarray(given)
+        return np.insert(arr, obj if mask is None else np.flatnonzero(mask), values, axis)
+    if mask is None:
+        return jnp.insert(arr, np.asarray(obj) if isinstance(obj, list) else obj, values, axis)
+    arr, mask = jnp.asarray(arr), jnp.asarray(mask)
     if axis is None:
         arr, axis = jnp.ravel(arr), 0
     axis = _base.axis_of(axis, arr.ndim)
