@@ -122,6 +122,7 @@ CASES: dict[str, Callable[..., Any]] = {
 SLOW = (
     "flatnonzero_floats where_one extract index_rows delete_flat trim_zeros_front trim_zeros_back "
     "unique_booleans unique_nan setdiff_nan setxor_nan setdiff_ordered bincount_weights "
+    "nonzero argwhere_scalar compress_short index_scalar union setxor repeat_rows unique_matrix "
     "compress_rows repeat_scalar unique_of_selected arange_steps intersect"
 ).split()
 SEEN_EMPTY = "isin_selected unique_of_selected".split()  # JAX refuses to read from empty arrays
@@ -328,3 +329,6 @@ def test_nms(cut: str) -> None:
         assert bits(seen) == bits(f.run((boxes, scores), {}, True))
         assert snp.nms(boxes, scores, 0.3, 0.2).tolist() == want
     assert f.stats().exact_fallbacks == 0
+    for wrong in [(boxes[:, :3], scores), (boxes, scores[1:])]:
+        with pytest.raises(ValueError, match=r"must be \["):
+            snp.nms(*wrong, 0.5)

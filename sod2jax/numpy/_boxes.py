@@ -30,16 +30,40 @@ def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float | 
       ValueError: the shapes do not fit.
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
-    ours = _base.concerns_jax("nms", boxes, scores)
-    boxes, scores = jnp.asarray(boxes), jnp.asarray(scores)
+    library = jnp if _base.concerns_jax("nms", boxes, scores) else np
+    boxes, scores = library.asarray(boxes), library.asarray(scores)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes must be [n, 4], got {list(boxes.shape)}")
     if scores.ndim != 1 or scores.shape[0] != boxes.shape[0]:
         raise ValueError(f"scores must be [{boxes.shape[0]}], got {list(scores.shape)}")
+    if library is np:
+        return _one_by_one(boxes, scores, iou_threshold, score_threshold)
     order, kept = _kept(boxes, scores, iou_threshold, score_threshold)
-    if not ours:
-        return np.asarray(order)[np.asarray(kept)].astype(np.intp)
     return _base.take(order, _base.places(kept, "boxes")).astype(_base.index_dtype())
+
+
+def _overlaps(library: Any, box: Any, boxes: Any) -> Any:
+    """Intersection over union of a box [4] with each of others [n, 4]."""
+    sides = [
+        library.minimum(boxes[:, k + 2], box[k + 2]) - library.maximum(boxes[:, k], box[k])
+        for k in (0, 1)
+    ]
+    common = library.maximum(sides[0], 0) * library.maximum(sides[1], 0)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return common / (areas + (box[2] - box[0]) * (box[3] - box[1]) - common)
+
+
+def _one_by_one(boxes: Any, scores: Any, iou_threshold: Any, score_threshold: Any) -> np.ndarray:
+    left = np.argsort(-scores, kind="stable")
+    if score_threshold is not None:
+        left = left[scores[left] > score_threshold]
+    kept = []
+    while left.size:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        with np.errstate(invalid="ignore"):  # of two empty boxes
+            left = left[~(_overlaps(np, boxes[best], boxes[left]) > iou_threshold)]
+    return np.array(kept, np.intp)
 
 
 def _kept(boxes: Any, scores: Any, iou_threshold: Any, score_threshold: Any) -> tuple[Any, Any]:
@@ -47,11 +71,10 @@ def _kept(boxes: Any, scores: Any, iou_threshold: Any, score_threshold: Any) -> 
     n = scores.shape[0]
     at, size = _base.positions(n), jnp.asarray(n, np.int32)
     _, order = lax.sort((-scores, at), num_keys=1)
-    x1, y1, x2, y2 = (boxes[order, k] for k in range(4))
-    areas = (x2 - x1) * (y2 - y1)
+    boxes = _base.pick(boxes, order)
     start = jnp.full(scores.shape, True)
     if score_threshold is not None:
-        start = scores[order] > score_threshold
+        start = _base.pick(scores, order) > score_threshold
 
     def first(left: Any) -> Any:
         """Place of the best box that is left; n if there is none."""
@@ -59,11 +82,8 @@ def _kept(boxes: Any, scores: Any, iou_threshold: Any, score_threshold: Any) -> 
 
     def step(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         best, left, kept = state
-        bx1, by1, bx2, by2, area = (v[best] for v in (x1, y1, x2, y2, areas))
-        width = jnp.maximum(jnp.minimum(x2, bx2) - jnp.maximum(x1, bx1), 0)
-        height = jnp.maximum(jnp.minimum(y2, by2) - jnp.maximum(y1, by1), 0)
-        common = width * height
-        left &= ~(common / (areas + area - common) > iou_threshold) & (at > best)
+        far = ~(_overlaps(jnp, boxes[best], boxes) > iou_threshold)
+        left &= far & (at > best)
         return first(left), left, kept | (at == best)
 
     state = (first(start), start, jnp.full(scores.shape, False))

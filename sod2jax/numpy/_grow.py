@@ -89,7 +89,6 @@ def _is_one(size: Any) -> bool:
     return isinstance(size, int) and size == 1
 
 
-@like_numpy
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """The array with values put in before the places that a mask, or integers, name along an axis.
 
@@ -110,12 +109,16 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
       IndexError: the mask does not match the axis.
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
-    given = obj if _base.is_jax(obj) or isinstance(obj, slice) else np.asarray(obj)
-    if isinstance(given, slice) or given.dtype != bool:
-        return jnp.insert(arr, given, values, axis)
-    arr, mask = jnp.asarray(arr), jnp.asarray(given)
-    if mask.ndim != 1:
+    mask = None if isinstance(obj, slice) else obj if _base.is_jax(obj) else np.asarray(obj)
+    if mask is not None and mask.dtype != bool:
+        mask = None
+    if mask is not None and mask.ndim != 1:
         raise ValueError("boolean array argument obj to insert must be one dimensional")
+    if not _base.concerns_jax("insert", arr, obj, values):
+        return np.insert(arr, obj if mask is None else np.flatnonzero(mask), values, axis)
+    if mask is None:
+        return jnp.insert(arr, np.asarray(obj) if isinstance(obj, list) else obj, values, axis)
+    arr, mask = jnp.asarray(arr), jnp.asarray(mask)
     if axis is None:
         arr, axis = jnp.ravel(arr), 0
     axis = _base.axis_of(axis, arr.ndim)
