@@ -222,3 +222,15 @@ def test_the_largest_cost_over_a_region() -> None:
     region = Region.of(("b", "s"), [Constraint.parse("s <= 10")])
     assert Cost(flops=dims.parse("s*s"), bytes=3).largest(region) == Cost(100, 3)
     assert Cost(flops=dims.parse("b*s")).largest(region) is None
+
+
+def test_gated_rows_count_as_if_all_were_on() -> None:
+    """A compacted program costs at most what the dense one does, but for the loop around it."""
+    model = models.load("skipnet")
+    f = sod2jax.optimize(model.fun, shapes=model.shapes, constraints=("b <= 4",))
+    images = np.zeros((2, 8, 8, 3), np.float32)
+    analysis = f.trace(model.params, images)
+    assert any(change.what.startswith("compacted") for change in analysis.changes)
+    compacted = program_cost(analysis.program.jaxpr).at({"b": 4, "h": 16, "w": 16})
+    dense = program_cost(jax.jit(model.fun).trace(model.params, np.zeros((4, 16, 16, 3))).jaxpr)
+    assert close(int(compacted.flops), int(dense.flops), 0.1)

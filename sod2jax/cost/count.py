@@ -78,6 +78,8 @@ class Counter:
             for cost in rest:
                 first = first.most(cost)
             return first
+        if name == "gated_rows":
+            return self._rows(eqn)
         if name == "scan":
             return self.jaxpr(params["jaxpr"]).times(dims.from_jax(params["length"]))
         if name == "while":
@@ -88,6 +90,15 @@ class Counter:
         if name in _ALTERNATIVES:
             bodies = bodies[:1]
         return sum(map(self.jaxpr, bodies), Cost()) if bodies else None
+
+    def _rows(self, eqn: Any) -> Cost:
+        """Every row may ask for the most expensive body."""
+        first, *rest = map(self.jaxpr, eqn.params["bodies"])
+        for cost in rest:
+            first = first.most(cost)
+        rows, block = dims.from_jax(eqn.invars[0].aval.shape[0]), eqn.params["block"]
+        last: Any = rows + block - 1
+        return first.times(last // block if isinstance(last, int) else dims.floordiv(last, block))
 
     def _while(self, eqn: Any) -> Cost:
         once = self.jaxpr(eqn.params["cond_jaxpr"]) + self.jaxpr(eqn.params["body_jaxpr"])
