@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -78,7 +76,7 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
 
 def _known(count: Any, most: Any, what: str) -> tuple[int, Any]:
     """A size outside of traces of optimized functions, where it is a number."""
-    if isinstance(count, jax.core.Tracer):
+    if _compat.is_unknown(count):
         raise DataDependentSizeError(f"'{what}' makes a size that depends on values")
     if count < 0 or (most is not None and count > most):
         raise ShapeError(

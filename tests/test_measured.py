@@ -316,3 +316,15 @@ def test_keys_that_caches_still_hold_from_other_traces_are_no_guards() -> None:
         assert not recorder.guards
         assert n != 5
         assert recorder.guards
+
+
+def test_gradients_without_a_trace() -> None:
+    """Under an eager ``jax.grad`` the elements are known, and so are the sizes."""
+
+    def fun(x: Any) -> Any:
+        return (snp.boolean_index(x, x > 0) ** 2).sum() + snp.compress(x > 1, x).sum()
+
+    x = np.arange(-2, 4).astype(np.float32)
+    want = np.where(x > 0, 2 * x, 0) + (x > 1)
+    np.testing.assert_allclose(jax.grad(fun)(jnp.asarray(x)), want)
+    np.testing.assert_allclose(optimized(jax.grad(fun))(x), want)

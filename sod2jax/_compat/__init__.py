@@ -24,7 +24,7 @@ from jax._src.numpy import hijax, indexing, lax_numpy, linalg, ufuncs
 from jax._src.random import core as random_core
 from jax.extend.core import InconclusiveDimensionOperation, Literal, Primitive
 
-from sod2jax._compat.primitives import array_aval, new_primitive
+from sod2jax._compat.primitives import array_aval, is_unknown, new_primitive
 
 __all__ = [
     "TELL_SIZES_APART",
@@ -48,6 +48,7 @@ __all__ = [
     "is_key_array",
     "is_literal",
     "is_symbolic",
+    "is_unknown",
     "key_array",
     "key_bits",
     "listen_for_compiles",

@@ -33,6 +33,11 @@ def array_aval(shape: tuple[Any, ...], dtype: Any) -> Any:
     return core.ShapedArray(shape, np.dtype(dtype))
 
 
+def is_unknown(value: Any) -> bool:
+    """Whether a value is traced, and so that its elements are not known (unlike in eager grad)."""
+    return isinstance(value, core.Tracer) and not core.is_concrete(value)
+
+
 def new_primitive(
     name: str,
     abstract: Callable[..., Any],

@@ -98,7 +98,8 @@ class Counter:
             first = first.most(cost)
         rows, block = dims.from_jax(eqn.invars[0].aval.shape[0]), eqn.params["block"]
         last: Any = rows + block - 1
-        return first.times(last // block if isinstance(last, int) else dims.floordiv(last, block))
+        blocks: Any = last // block if isinstance(last, int) else dims.floordiv(last, block)
+        return first.times(blocks)
 
     def _while(self, eqn: Any) -> Cost:
         once = self.jaxpr(eqn.params["cond_jaxpr"]) + self.jaxpr(eqn.params["body_jaxpr"])

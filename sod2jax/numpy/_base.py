@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -40,7 +39,7 @@ def concerns_jax(name: str, *arguments: Any) -> bool:
       DataDependentSizeError: another trace than that of an optimized function is going on.
     """
     leaves = [x for x in jax.tree.leaves(arguments) if is_jax(x)]
-    if not measured.is_tracing() and any(isinstance(x, jax.core.Tracer) for x in leaves):
+    if not measured.is_tracing() and any(map(_compat.is_unknown, leaves)):
         raise DataDependentSizeError(
             f"the size of what '{name}' returns depends on values, which are not known while JAX "
             "traces a function: decorate the function with sod2jax.optimize and call it outside of "
