@@ -72,7 +72,7 @@ def _traced(atom: Any, result_axis: int, makers: Mapping[Any, Any]) -> _Traced |
 def _before(eqn: Any, axis: int) -> int | None:
     """The axis of an equation's operand that an axis of its result is, value for value."""
     name, operand = eqn.primitive.name, eqn.invars[0] if eqn.invars else None
-    if operand is None or _compat.is_literal(operand):
+    if operand is None or _compat.is_literal(operand) or len(eqn.outvars) > 1:
         return None
     rows = dims_of(eqn.outvars[0])[axis]
     if name == "broadcast_in_dim":
