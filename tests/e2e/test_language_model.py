@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 import sod2jax
 from tests.compile_log import compile_log
 from tests.e2e import language_model
 
-STEPS, SHAPES, EXECUTABLES = 30, 10, 4
+EXECUTABLES = 4
 TOLERANCE = 1e-5
 
 
@@ -47,9 +48,12 @@ def assert_follows(run: list[tuple[Any, np.ndarray]], exact: list[tuple[Any, np.
             assert np.abs(a - b).max() <= TOLERANCE * np.abs(b).max(), place
 
 
-def test_thirty_steps_follow_the_exact_shape_run():
-    stream = list(language_model.batches(STEPS, SHAPES, seed=0))
-    assert len({tokens.shape for tokens in stream}) == SHAPES
+@pytest.mark.parametrize(
+    ("steps", "shapes"), [(12, 3), pytest.param(30, 10, marks=pytest.mark.slow)]
+)
+def test_steps_follow_the_exact_shape_run(steps, shapes):
+    stream = list(language_model.batches(steps, shapes, seed=0))
+    assert len({tokens.shape for tokens in stream}) == shapes
     # LLVM's optimisation is most of what a shape costs to compile, and changes only rounding.
     options: Any = {"xla_backend_optimization_level": 0}
     exact = jax.jit(language_model.train_step, compiler_options=options)
@@ -57,7 +61,7 @@ def test_thirty_steps_follow_the_exact_shape_run():
     run = train(step, stream)
     assert_follows(run, train(exact, stream))
     losses = [float(loss) for _, loss in run]
-    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.5
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - (0.5 if steps == 30 else 0)
     stats = step.stats()
     assert (stats.traces, stats.exact_fallbacks) == (1, 0)
 

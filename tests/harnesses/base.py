@@ -143,12 +143,12 @@ def table(
       prefix: of all names.
       args: what the functions take.
       rows: the functions.
-      slow: which of them are slow, with spaces between; of the others every third runs by default.
+      slow: which of them are slow, with spaces between; of the others every fifth runs by default.
       options: other attributes of all harnesses.
     """
     args = args if isinstance(args, tuple) else (args,)
     return [
-        Harness(f"{prefix}_{name}", fun, args, slow=k % 3 > 0 or name in slow.split(), **options)
+        Harness(f"{prefix}_{name}", fun, args, slow=k % 5 > 0 or name in slow.split(), **options)
         for k, (name, fun) in enumerate(rows.items())
     ]
 

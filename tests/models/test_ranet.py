@@ -118,7 +118,7 @@ def test_two_scales_of_one_resolution_and_the_imagenet_stem_equal_the_twin(model
 @pytest.mark.parametrize(
     ("size", "expected", "exits"),
     [
-        ("full", 87_972_617, 8),
+        pytest.param("full", 87_972_617, 8, marks=pytest.mark.slow),
         pytest.param("cifar", 3_261_830, 8, marks=pytest.mark.slow),
         pytest.param("small", 2_451_158, 6, marks=pytest.mark.slow),
     ],
@@ -248,7 +248,16 @@ def with_thresholds(model: Model) -> Model:
     return dataclasses.replace(model, shapes=(*model.shapes, None), inputs=inputs)
 
 
-@pytest.mark.parametrize("sizes", [gated.ONE, gated.SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        gated.ONE[1:4],
+        gated.SEVERAL[1:4],
+        pytest.param(gated.ONE, marks=pytest.mark.slow),
+        pytest.param(gated.SEVERAL, marks=pytest.mark.slow),
+    ],
+    ids=["one", "several", "one_all", "several_all"],
+)
 def test_any_size_from_one_executable_for_one_image_and_one_for_more(model, sizes):
     assert check_dynamic(with_thresholds(model), sizes, gated.BUCKETS).compiles == 1
 

@@ -31,8 +31,9 @@ def sizes(calls: list[tuple[int, ...]]) -> list[dict[str, int]]:
     return [dict(zip("bhwpn", call, strict=True)) for call in calls]
 
 
-def test_any_size_from_one_executable():
-    assert check_dynamic(load("sam", "shallow"), sizes(CALLS), BUCKETS).compiles == 1
+@pytest.mark.parametrize("calls", [CALLS[:4], pytest.param(CALLS, marks=pytest.mark.slow)], ids=len)
+def test_any_size_from_one_executable(calls):
+    assert check_dynamic(load("sam", "shallow"), sizes(calls), BUCKETS).compiles == 1
 
 
 def test_postprocessing_at_any_size_from_one_executable(model):
