@@ -43,7 +43,7 @@ def concerns_jax(name: str, *arguments: Any) -> bool:
         raise DataDependentSizeError(
             f"the size of what '{name}' returns depends on values, which are not known while JAX "
             "traces a function: decorate the function with sod2jax.optimize and call it outside of "
-            f"jax.jit, jax.grad, jax.vmap and loops, or use jax.numpy.{name} with a fixed size, if "
+            f"jax.jit, jax.vmap and loops, or use jax.numpy.{name} with a fixed size, if "
             "it has one, such as jnp.nonzero(x, size=...)"
         )
     return bool(leaves)
