@@ -43,8 +43,7 @@ class Part:
 
 def whole(program: Program) -> Part:
     """A program in one part."""
-    count = len(program.jaxpr.outvars) - len(program.measured)
-    return Part(program, tuple(program.jaxpr.invars), tuple(program.jaxpr.outvars[:count]))
+    return Part(program, tuple(program.jaxpr.invars), program.results)
 
 
 def cut(program: Program, names: Iterable[str]) -> tuple[Part, ...]:
@@ -105,9 +104,8 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
     placed = list(zip(jaxpr.eqns, levels.eqns, strict=True))
     mine = _with_wide(placed, number)
     later = [eqn for k in sorted(set(levels.eqns)) if k > number for eqn in _with_wide(placed, k)]
-    results = jaxpr.outvars[: len(jaxpr.outvars) - len(program.measured)]
     made = [var for eqn in mine for var in eqn.outvars]
-    wanted = _variables([*(a for eqn in later for a in eqn.invars), *results])
+    wanted = _variables([*(a for eqn in later for a in eqn.invars), *program.results])
     constvars = frozenset(jaxpr.constvars)
     read = _variables(a for eqn in mine for a in eqn.invars)
     inputs = tuple(v for v in read if v not in frozenset(made) and v not in constvars)

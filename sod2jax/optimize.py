@@ -125,12 +125,6 @@ class OptimizedFunction:
                 self._counters.hit(found.call.bucket, found.call.waste)
                 return outcome.result
             found = self.planner.replan(call, found, outcome)
-        else:
-            self._fall_back(
-                TraceError(
-                    f"{_MOST_RUNS} programs in a row did not fit the sizes that they measured"
-                )
-            )
         raise _Exact
 
     def _run_exact(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

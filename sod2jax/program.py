@@ -53,6 +53,11 @@ class Program:
         return tuple(_shape(atom) for atom in self.jaxpr.outvars)
 
     @property
+    def results(self) -> tuple[Any, ...]:
+        """The outputs that are the function's own: those before the sizes that it measures."""
+        return tuple(self.jaxpr.outvars[: len(self.jaxpr.outvars) - len(self.measured)])
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols known before it runs, sorted: the order of the vector of true sizes."""
         return tuple(name for name in self.region.names if name not in self.value_symbols)

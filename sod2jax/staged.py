@@ -71,10 +71,9 @@ class MeasuredPlan:
             violated = _violated(program, sizes)
             if violated:
                 return Outcome(None, found, violated, False)
-        results = program.jaxpr.outvars[: len(program.jaxpr.outvars) - len(program.measured)]
         out = [
             atom.val if _compat.is_literal(atom) else _cut_to(values[atom], dims_of(atom, sizes))
-            for atom in results
+            for atom in program.results
         ]
         out = [jnp.asarray(x) if not isinstance(x, jax.Array) else x for x in out]
         return Outcome(jax.tree.unflatten(program.out_tree, out), found, (), True)

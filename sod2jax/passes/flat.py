@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sod2jax import _compat
+from sod2jax.passes.surgery import read
 from sod2jax.passes.work import is_heavy
 
 _INLINED = frozenset("closed_call core_call jit".split())
@@ -25,7 +26,7 @@ def flat(eqns: Iterable[Any], outvars: Sequence[Any]) -> tuple[list[Any], list[A
     """
     known: dict[Any, Any] = {}
     done = list(_flat(eqns, known, {}))
-    outputs = [_read(known, atom) for atom in outvars]
+    outputs = [read(known, atom) for atom in outvars]
     return live(done, outputs), outputs
 
 
@@ -37,26 +38,18 @@ def _flat(eqns: Iterable[Any], known: dict[Any, Any], sources: dict[Any, Any]) -
             yield from _flat(_body(eqn, known), known, sources)
             continue
         if eqn.primitive.name in _SAME:
-            sources[eqn.outvars[0]] = _root(sources, eqn.invars[0])
-        roots = {id(_root(sources, a)): a for a in eqn.invars[1:]}
+            sources[eqn.outvars[0]] = read(sources, eqn.invars[0])
+        roots = {id(read(sources, a)): a for a in eqn.invars[1:]}
         is_select = eqn.primitive.name == "select_n"
         if is_select and len(roots) == 1 and not any(map(_compat.is_literal, eqn.invars)):
-            known[eqn.outvars[0]] = _root(sources, eqn.invars[1])
+            known[eqn.outvars[0]] = read(sources, eqn.invars[1])
             continue
         yield eqn
 
 
-def _root(sources: dict[Any, Any], atom: Any) -> Any:
-    return atom if _compat.is_literal(atom) else sources.get(atom, atom)
-
-
-def _read(known: dict[Any, Any], atom: Any) -> Any:
-    return atom if _compat.is_literal(atom) else known.get(atom, atom)
-
-
 def _reading(eqn: Any, known: dict[Any, Any]) -> Any:
     """The equation on what its operands are known to be."""
-    invars = [_read(known, atom) for atom in eqn.invars]
+    invars = [read(known, atom) for atom in eqn.invars]
     if all(a is b for a, b in zip(invars, eqn.invars, strict=True)):
         return eqn
     return _compat.new_equation(eqn.primitive, invars, eqn.outvars, eqn.params, eqn, eqn.effects)
@@ -76,14 +69,14 @@ def _body(eqn: Any, known: dict[Any, Any]) -> Iterable[Any]:
     ((_, body),) = _compat.sub_jaxprs(eqn)
     env = dict(zip(body.invars, eqn.invars, strict=True))
     for inner in body.eqns:
-        invars = [_read(env, atom) for atom in inner.invars]
+        invars = [read(env, atom) for atom in inner.invars]
         outvars = [_compat.new_variable(var.aval) for var in inner.outvars]
         env.update(zip(inner.outvars, outvars, strict=True))
         like = eqn if _compat.source_line(inner) == "unknown source" else inner
         yield _compat.new_equation(
             inner.primitive, invars, outvars, inner.params, like, inner.effects
         )
-    results = [_read(known, _read(env, atom)) for atom in body.outvars]
+    results = [read(known, read(env, atom)) for atom in body.outvars]
     known.update(zip(eqn.outvars, results, strict=True))
 
 

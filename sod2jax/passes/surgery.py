@@ -10,6 +10,7 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax.program import Program
+from sod2jax.rdp.facts import equations as equations
 
 Env = Mapping[Any, Any]
 Atoms = Sequence[Any]
@@ -25,14 +26,6 @@ def read(env: Env, atom: Any) -> Any:
 def variables(atoms: Atoms) -> list[Any]:
     """The operands that are no literals."""
     return [atom for atom in atoms if not _compat.is_literal(atom)]
-
-
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """Yields every equation of a jaxpr and of all jaxprs inside it."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for _, inner in _compat.sub_jaxprs(eqn):
-            yield from equations(inner)
 
 
 def counted(number: int) -> str:
