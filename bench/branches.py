@@ -19,8 +19,8 @@ import numpy as np
 from jax import lax
 
 from sod2jax.cost import Counter
-from sod2jax.passes.select import judge
-from sod2jax.region import Region
+from sod2jax.ir.region import Region
+from sod2jax.passes.branches.select import judge
 
 CHAIN = 8
 SECONDS = 0.3  # for one number

@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat, dims
+from sod2jax import _compat
+from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import SpecError
+from sod2jax.ir import dims
+from sod2jax.ir.region import Region
 from sod2jax.optimize import OptimizedFunction, optimize
 from sod2jax.options import Specs
-from sod2jax.region import Region
-from sod2jax.signature import Leaf
 
 _UNBOUNDED = 64  # sizes tried where a symbol has no upper bound
 

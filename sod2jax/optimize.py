@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from sod2jax import memory, report, variables
-from sod2jax.bucket import Bucket
-from sod2jax.calls import Call
+from sod2jax import memory, report
+from sod2jax.arguments import nnx
+from sod2jax.arguments.calls import Call
+from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     DataDependentSizeError,
     ExactFallbackWarning,
@@ -27,9 +28,9 @@ from sod2jax.errors import (
 )
 from sod2jax.options import Options, Specs
 from sod2jax.pipeline import Analysis
-from sod2jax.planner import Planner
-from sod2jax.specialise import Plan, Specialisation
-from sod2jax.staged import MeasuredPlan, Outcome
+from sod2jax.planning.planner import Planner
+from sod2jax.planning.specialise import Plan, Specialisation
+from sod2jax.runtime.parts import MeasuredPlan, Outcome
 from sod2jax.stats import Counters, Stats
 
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one found
@@ -54,7 +55,7 @@ class OptimizedFunction:
         self._fun, self.options = fun, options
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._counters = Counters()
-        self._traced = traced = variables.returning_updates(fun)
+        self._traced = traced = nnx.returning_updates(fun)
         self.planner = Planner(traced, self._name, options, self._counters, self._fall_back)
         self._fallback_reasons: list[str] = []
         self._measures = False
@@ -78,7 +79,7 @@ class OptimizedFunction:
           StateError: the function changes more of a module than values of variables.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        return variables.write_back(self.run(args, kwargs, self.options.poison), (args, kwargs))
+        return nnx.write_back(self.run(args, kwargs, self.options.poison), (args, kwargs))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sod2jax.errors import SpecError
-from sod2jax.region import Constraint
+from sod2jax.ir.region import Constraint
 
 Specs = Sequence[Any] | Mapping[str, Any] | None
 _ON_UNSUPPORTED = ("exact", "error")

@@ -6,18 +6,19 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sod2jax import bucket, classify, cut, passes, rdp
-from sod2jax.bucket import Bucket, Ladders
+from sod2jax import classify, passes, rdp
+from sod2jax.arguments.signature import Leaf
+from sod2jax.buckets import bucket
+from sod2jax.buckets.bucket import Bucket, Ladders
 from sod2jax.classify import Summary
-from sod2jax.compile import Executable, compile_bucket
-from sod2jax.cut import Part
-from sod2jax.decisions import NOTHING_KNOWN, Known, Undecided
-from sod2jax.passes import Change
-from sod2jax.program import Program
-from sod2jax.region import Region
-from sod2jax.signature import Leaf
-from sod2jax.trace import trace
-from sod2jax.unify import unify
+from sod2jax.ir.comparisons import NOTHING_KNOWN, Known, Undecided
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Region
+from sod2jax.passes import Remark, cut
+from sod2jax.passes.cut import Part
+from sod2jax.runtime.compile import Executable, compile_bucket
+from sod2jax.tracing.generalise import unify
+from sod2jax.tracing.trace import trace
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,8 +42,8 @@ class AnalysedPart:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
         whole = self.part.program
-        area = chosen.area(whole.region)
-        program, facts, changes = passes.in_area(whole, self.facts, area)
+        region = chosen.part_of(whole.region)
+        program, facts, changes = passes.in_region(whole, self.facts, region)
         built = compile_bucket(program, chosen, facts.value_range, whole.constants)
         return dataclasses.replace(built, changes=changes)
 
@@ -63,7 +64,7 @@ class Analysis:
     program: Program
     classes: Summary
     facts: rdp.Facts
-    changes: tuple[Change, ...]
+    changes: tuple[Remark, ...]
     ladders: Ladders
     parts: tuple[AnalysedPart, ...]
 

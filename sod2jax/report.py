@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sod2jax.compile import Executable
 from sod2jax.pipeline import Analysis
-from sod2jax.regimes import Regime
+from sod2jax.planning.regimes import Regime
+from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Stats
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Mapping
 
-from sod2jax.bucket import Bucket
+from sod2jax.buckets.bucket import Bucket
 
 
 @dataclasses.dataclass(frozen=True)

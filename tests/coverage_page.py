@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sod2jax import rdp, rewrite
-from sod2jax._operator_classes import GROUPS
+from sod2jax.classify.table import GROUPS
 from sod2jax.rdp.rule import registered
 from sod2jax.rewrite.engine import rules
 from tests.harnesses import all_harnesses
@@ -20,7 +20,7 @@ _HEAD = """# Coverage
 Every primitive of jax 0.10 to 0.12 outside Pallas. Written by `python -m tests.coverage_page`; a
 test keeps it true.
 
-- *class*: the operator class of SoD² (see `sod2jax/classify.py`).
+- *class*: the operator class of SoD² (see `sod2jax/classify/`).
 - *analysis*: "own" if Rank and Dimension Propagation has a transfer rule, "default" if it takes the
   shapes from JAX and assumes nothing else.
 - *on padded arrays*: what the rewrite rule does. "exact shapes" means that there is none, and why:

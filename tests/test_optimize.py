@@ -18,7 +18,7 @@ import pytest
 from jax import lax
 
 import sod2jax
-from sod2jax.bucket import Bucket
+from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     ExactFallbackWarning,
     ShapeError,

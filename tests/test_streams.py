@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sod2jax
-from tests.trees.compare import assert_same, normal
+from tests.arguments.trees.compare import assert_same, normal
 
 
 def ints(high, *shape):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +27,16 @@ from jax.extend.core import InconclusiveDimensionOperation, Literal, Primitive
 from sod2jax._compat.primitives import array_aval, is_unknown, new_primitive
 
 __all__ = [
+    "JAX_DIRECTORY",
+    "PACKAGE_DIRECTORY",
     "TELL_SIZES_APART",
     "WANT_NUMBERS",
+    "Atom",
     "InconclusiveDimensionOperation",
+    "Jaxpr",
+    "JaxprEqn",
     "Primitive",
+    "Var",
     "all_constants",
     "array_aval",
     "bind",
@@ -95,11 +101,20 @@ searchsorted = hijax._searchsorted_impl
 sorts_before = lax_internal._sort_lt_comparator
 sorts_before_or_equal = lax_internal._sort_le_comparator
 
-# A line of the user's is never one of this package, whose hooks stand between the two.
-source_info_util.register_exclusion(os.path.dirname(os.path.dirname(__file__)) + os.sep)
+# Where the files of JAX and of this package lie.
+JAX_DIRECTORY = os.path.dirname(jax.__file__) + os.sep
+PACKAGE_DIRECTORY = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
-Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr: see the module's docstring
-JaxprEqn = Any
+# A line of the user's is never one of this package, whose hooks stand between the two.
+source_info_util.register_exclusion(PACKAGE_DIRECTORY)
+
+# The parts of programs, in annotations. They are no more than names for readers: JAX types an aval
+# as an ``AbstractValue`` without shape or dtype, and open and closed jaxprs are two classes before
+# jax 0.11.
+Jaxpr: TypeAlias = Any
+JaxprEqn: TypeAlias = Any
+Var: TypeAlias = Any
+Atom: TypeAlias = Any
 
 
 def is_jaxpr(value: object) -> bool:

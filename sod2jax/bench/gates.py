@@ -21,8 +21,8 @@ import jax
 import numpy as np
 
 import sod2jax
-from sod2jax import dims
 from sod2jax.bench.suite import load_package
+from sod2jax.ir import dims
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

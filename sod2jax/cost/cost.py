@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sod2jax import dims, region
-from sod2jax.dims import Dim
-from sod2jax.region import Region
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region, bounds
 
 # For `Cost.seconds`: what one core of a current CPU gets out of code that XLA vectorises, on arrays
 # that its caches hold. They serve to decide between ways to run small work (`passes.select` shows
@@ -58,9 +58,9 @@ class Cost:
         """The cost at given sizes, in numbers."""
         return Cost(*(int(dims.evaluate(w, sizes)) for w in self._work), assumed=self.assumed)
 
-    def largest(self, area: Region) -> Cost | None:
+    def largest(self, region: Region) -> Cost | None:
         """What it comes to at most over a region, in numbers; None if that has no bound."""
-        ends = [region.bounds(w, area).high for w in self._work]
+        ends = [bounds(w, region).high for w in self._work]
         if any(end is None for end in ends):
             return None
         return Cost(*(end for end in ends if end is not None), assumed=self.assumed)

@@ -7,18 +7,20 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sod2jax import _compat, dims
+from sod2jax import _compat
+from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.cost import formulas
 from sod2jax.cost.cost import Cost
 from sod2jax.cost.formulas import elements, fuses, takes_in, width
 from sod2jax.cost.trips import ValueRange, trip_count
-from sod2jax.dims import Dim
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 
 # Several jaxprs of which one runs: the function itself, then what its derivatives would be.
 _ALTERNATIVES = frozenset("custom_linear_solve linear_call".split())
 
 
-def program_cost(jaxpr: Any, value_range: ValueRange = lambda atom: None) -> Cost:
+def program_cost(jaxpr: Jaxpr, value_range: ValueRange = lambda atom: None) -> Cost:
     """The cost of a jaxpr, open or closed, with symbolic or concrete dimensions.
 
     Args:
@@ -28,7 +30,7 @@ def program_cost(jaxpr: Any, value_range: ValueRange = lambda atom: None) -> Cos
     return Counter(value_range).jaxpr(jaxpr)
 
 
-def branch_costs(eqn: Any, value_range: ValueRange = lambda atom: None) -> tuple[Cost, ...]:
+def branch_costs(eqn: JaxprEqn, value_range: ValueRange = lambda atom: None) -> tuple[Cost, ...]:
     """The cost of each branch of a ``cond``."""
     return tuple(map(Counter(value_range).jaxpr, eqn.params["branches"]))
 
@@ -44,14 +46,16 @@ class Counter:
         self._value_range = value_range
         self._known: dict[int, tuple[Any, Cost]] = {}
 
-    def jaxpr(self, jaxpr: Any) -> Cost:
+    def jaxpr(self, jaxpr: Jaxpr) -> Cost:
         """The cost of a jaxpr, whose inputs and outputs are in memory."""
         if id(jaxpr) not in self._known:
             cost = self.equations(jaxpr.eqns, (*jaxpr.invars, *jaxpr.constvars), jaxpr.outvars)
             self._known[id(jaxpr)] = (jaxpr, cost)
         return self._known[id(jaxpr)][1]
 
-    def equations(self, eqns: Sequence[Any], inputs: Iterable[Any], outputs: Iterable[Any]) -> Cost:
+    def equations(
+        self, eqns: Sequence[JaxprEqn], inputs: Iterable[Any], outputs: Iterable[Any]
+    ) -> Cost:
         """The cost of some equations, given which variables are in memory before and after."""
         env: dict[Any, Any] = {}
         steps = list(_steps(eqns, env))
@@ -70,7 +74,7 @@ class Counter:
             hard[size] += formulas.is_transcendental(step.eqn)
         return whole + Cost(_total(flops), _traffic(plain, memory), _total(hard))
 
-    def _inner(self, eqn: Any) -> Cost | None:
+    def _inner(self, eqn: JaxprEqn) -> Cost | None:
         """The cost of an equation that runs jaxprs; None for others."""
         name, params = eqn.primitive.name, eqn.params
         if name == "cond":
@@ -91,7 +95,7 @@ class Counter:
             bodies = bodies[:1]
         return sum(map(self.jaxpr, bodies), Cost()) if bodies else None
 
-    def _rows(self, eqn: Any) -> Cost:
+    def _rows(self, eqn: JaxprEqn) -> Cost:
         """Every row may ask for the most expensive body."""
         first, *rest = map(self.jaxpr, eqn.params["bodies"])
         for cost in rest:
@@ -101,7 +105,7 @@ class Counter:
         blocks: Any = last // block if isinstance(last, int) else dims.floordiv(last, block)
         return first.times(blocks)
 
-    def _while(self, eqn: Any) -> Cost:
+    def _while(self, eqn: JaxprEqn) -> Cost:
         once = self.jaxpr(eqn.params["cond_jaxpr"]) + self.jaxpr(eqn.params["body_jaxpr"])
         count = trip_count(eqn, self._value_range)
         if count is not None:
@@ -119,12 +123,12 @@ class _Step:
       makes: (value, result) for each result. A value is a variable, or an object of its own.
     """
 
-    eqn: Any
+    eqn: JaxprEqn
     reads: tuple[tuple[Any, Any], ...]
     makes: tuple[tuple[Any, Any], ...]
 
 
-def _steps(eqns: Sequence[Any], env: dict[Any, Any], inside: bool = False) -> Iterator[_Step]:
+def _steps(eqns: Sequence[JaxprEqn], env: dict[Any, Any], inside: bool = False) -> Iterator[_Step]:
     """Equations with calls inlined; ``env`` learns the value of each variable that is not one."""
     for eqn in eqns:
         reads = [(env.get(v, v), v) for v in eqn.invars if not _compat.is_literal(v)]

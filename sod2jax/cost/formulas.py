@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sod2jax import _compat, dims
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax._compat import Atom, JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 
 # Transparent to fusion and free of flops: elements are moved, repeated, generated or renamed.
 MOVES = frozenset(
@@ -67,43 +69,43 @@ REDUCERS = frozenset(
 )
 
 
-def elements(atom: Any) -> Dim:
+def elements(atom: Atom) -> Dim:
     """How many elements an operand or result has."""
     return dims.product(map(dims.from_jax, getattr(atom.aval, "shape", ())))
 
 
-def width(atom: Any) -> int:
+def width(atom: Atom) -> int:
     """Bytes of an element."""
     dtype = getattr(atom.aval, "dtype", None)
     return getattr(dtype, "itemsize", 4) if dtype is not None else 0
 
 
-def size_of(atom: Any) -> Dim:
+def size_of(atom: Atom) -> Dim:
     """Bytes of an operand or result."""
     return dims.normalise(elements(atom) * width(atom))
 
 
-def _sizes(atom: Any) -> tuple[Dim, ...]:
+def _sizes(atom: Atom) -> tuple[Dim, ...]:
     return tuple(map(dims.from_jax, atom.aval.shape))
 
 
-def fuses(eqn: Any) -> bool:
+def fuses(eqn: JaxprEqn) -> bool:
     """Whether XLA computes an equation inside the kernels that read its result."""
     name = eqn.primitive.name
     return name in MOVES or name in _ELEMENTWISE or name == "integer_pow"
 
 
-def takes_in(eqn: Any) -> bool:
+def takes_in(eqn: JaxprEqn) -> bool:
     """Whether an equation computes its operands as it reads them."""
     return fuses(eqn) or eqn.primitive.name in _REDUCTIONS
 
 
-def is_transcendental(eqn: Any) -> bool:
+def is_transcendental(eqn: JaxprEqn) -> bool:
     """Whether an equation evaluates one transcendental function per element of its result."""
     return eqn.primitive.name in _TRANSCENDENTAL
 
 
-def flops(eqn: Any) -> tuple[Dim, int]:
+def flops(eqn: JaxprEqn) -> tuple[Dim, int]:
     """(number of times, operations each time) of an equation without control flow."""
     name = eqn.primitive.name
     if name in MOVES or not eqn.outvars:
@@ -120,23 +122,23 @@ def flops(eqn: Any) -> tuple[Dim, int]:
     return elements(eqn.outvars[0]), 1
 
 
-def _integer_pow(eqn: Any) -> tuple[Dim, int]:
+def _integer_pow(eqn: JaxprEqn) -> tuple[Dim, int]:
     power = abs(eqn.params["y"])
     multiplications = max(power.bit_length() + power.bit_count() - 2, 0)
     return elements(eqn.outvars[0]), multiplications + (eqn.params["y"] < 0)
 
 
-def _dot_general(eqn: Any) -> tuple[Dim, int]:
+def _dot_general(eqn: JaxprEqn) -> tuple[Dim, int]:
     (contracting, _), _ = eqn.params["dimension_numbers"]
     shape = _sizes(eqn.invars[0])
     return dims.product((elements(eqn.outvars[0]), *(shape[k] for k in contracting))), 2
 
 
-def _ragged_dot(eqn: Any) -> tuple[Dim, int]:
+def _ragged_dot(eqn: JaxprEqn) -> tuple[Dim, int]:
     return dims.product((elements(eqn.outvars[0]), _sizes(eqn.invars[0])[-1])), 2
 
 
-def _convolution(eqn: Any) -> tuple[Dim, int]:
+def _convolution(eqn: JaxprEqn) -> tuple[Dim, int]:
     """Each element of the result meets the whole kernel of its output feature.
 
     XLA leaves out the products with padding, at edges and between dilated lanes.
@@ -146,38 +148,38 @@ def _convolution(eqn: Any) -> tuple[Dim, int]:
     return dims.product((elements(eqn.outvars[0]), *(kernel[k] for k in spec[1:]))), 2
 
 
-def _window(eqn: Any) -> tuple[Dim, int]:
+def _window(eqn: JaxprEqn) -> tuple[Dim, int]:
     lanes = dims.product(map(dims.from_jax, eqn.params["window_dimensions"]))
     return dims.product((elements(eqn.outvars[0]), dims.normalise(lanes - 1))), _reducer(eqn)
 
 
-def _reduce(eqn: Any) -> tuple[Dim, int]:
+def _reduce(eqn: JaxprEqn) -> tuple[Dim, int]:
     before, after = map(elements, (eqn.invars[0], eqn.outvars[0]))
     return dims.normalise(before - after), _reducer(eqn)
 
 
-def _reducer(eqn: Any) -> int:
+def _reducer(eqn: JaxprEqn) -> int:
     return max(sum(len(body.eqns) for _, body in _compat.sub_jaxprs(eqn)), 1)
 
 
-def _scatter(eqn: Any) -> tuple[Dim, int]:
+def _scatter(eqn: JaxprEqn) -> tuple[Dim, int]:
     return elements(eqn.invars[-1]), 1
 
 
-def _sort(eqn: Any) -> tuple[Dim, int]:
+def _sort(eqn: JaxprEqn) -> tuple[Dim, int]:
     length = _sizes(eqn.invars[0])[eqn.params["dimension"]]
     depth = max((length - 1).bit_length(), 1) if isinstance(length, int) else _SORT_DEPTH
     return elements(eqn.invars[0]), depth
 
 
-def _top_k(eqn: Any) -> tuple[Dim, int]:
+def _top_k(eqn: JaxprEqn) -> tuple[Dim, int]:
     return elements(eqn.invars[0]), _SORT_DEPTH
 
 
 def _cubic(factor: float) -> Callable[[Any], tuple[Dim, int]]:
     """Factorisations: so many operations per element of a matrix and its smaller side."""
 
-    def count(eqn: Any) -> tuple[Dim, int]:
+    def count(eqn: JaxprEqn) -> tuple[Dim, int]:
         *_, rows, columns = _sizes(eqn.invars[0])
         side = columns if rows == columns else _smaller(rows, columns)
         return dims.product((elements(eqn.invars[0]), side)), math.ceil(factor)
@@ -189,17 +191,17 @@ def _smaller(a: Dim, b: Dim) -> Dim:
     return dims.normalise(dims.minimum(a, b))  # type: ignore[arg-type]
 
 
-def _triangular_solve(eqn: Any) -> tuple[Dim, int]:
+def _triangular_solve(eqn: JaxprEqn) -> tuple[Dim, int]:
     return dims.product((elements(eqn.outvars[0]), _sizes(eqn.invars[0])[-1])), 1
 
 
-def _fft(eqn: Any) -> tuple[Dim, int]:
+def _fft(eqn: JaxprEqn) -> tuple[Dim, int]:
     lengths = list(map(dims.from_jax, eqn.params["fft_lengths"]))
     depth = sum((n - 1).bit_length() if isinstance(n, int) else _SORT_DEPTH for n in lengths)
     return elements(eqn.invars[0]), 5 * max(depth, 1)
 
 
-def _random_bits(eqn: Any) -> tuple[Dim, int]:
+def _random_bits(eqn: JaxprEqn) -> tuple[Dim, int]:
     words = max(int(np.dtype(eqn.outvars[0].aval.dtype).itemsize) // 4, 1)
     return elements(eqn.outvars[0]), _BITS_PER_WORD * words
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sod2jax import _compat, dims
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax._compat import Atom, JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 
 ValueRange = Callable[[Any], tuple[Dim, Dim] | None]
 
 
-def trip_count(eqn: Any, value_range: ValueRange) -> Dim | None:
+def trip_count(eqn: JaxprEqn, value_range: ValueRange) -> Dim | None:
     """How often a ``while`` runs its body at most: for ``carry < bound`` counted up by a number."""
     cond, body = eqn.params["cond_jaxpr"], eqn.params["body_jaxpr"]
     n_cond, n_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
@@ -33,7 +35,7 @@ def trip_count(eqn: Any, value_range: ValueRange) -> Dim | None:
     return max(rounded, 0) if isinstance(rounded, int) else rounded
 
 
-def _outside(bound: Any, cond: Any, body: Any, eqn: Any) -> Any:
+def _outside(bound: Any, cond: Any, body: Any, eqn: JaxprEqn) -> Any:
     """The operand of the loop that a bound in its condition is, in every iteration."""
     if _compat.is_literal(bound) or bound not in cond.invars:
         return bound if _compat.is_literal(bound) else None
@@ -54,7 +56,7 @@ def _increment(body: Any, before: Any, after: Any) -> int | None:
     return None
 
 
-def _range(atom: Any, value_range: ValueRange) -> tuple[Dim, Dim] | None:
+def _range(atom: Atom, value_range: ValueRange) -> tuple[Dim, Dim] | None:
     if atom is None:
         return None
     if _compat.is_literal(atom):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sod2jax.memory._primitives import Role
+from sod2jax.memory.roles import Role
 from sod2jax.memory.steps import Program, Step
 
 __all__ = ["Fusion", "Usage", "fuse", "is_broadcast"]

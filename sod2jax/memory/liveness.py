@@ -20,15 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Literal
 
-from sod2jax.memory._primitives import Role
+from sod2jax._compat import Jaxpr
 from sod2jax.memory.fusion import Fusion, fuse, is_broadcast
+from sod2jax.memory.roles import Role
 from sod2jax.memory.steps import Program, Step, flatten
 
 __all__ = ["Buffer", "live_bytes", "live_ranges"]
-
-Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sod2jax._compat import Jaxpr
 from sod2jax.errors import InvariantError
-from sod2jax.memory.arena import (
-    ALIGNMENTS,
-    Allocation,
-    lower_bound,
-    overlaps,
-    plan_offsets,
-)
+from sod2jax.memory.arena import ALIGNMENTS, Allocation, lower_bound, overlaps, plan_offsets
 from sod2jax.memory.liveness import Buffer, live_bytes, live_ranges
 
 __all__ = ["MemoryPlan", "XlaMemory", "plan_memory"]
 
-Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr
 _SHOWN = 12  # allocations in the printed table
 
 

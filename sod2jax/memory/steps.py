@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax.memory._primitives import CALLS, EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
+from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.memory.roles import CALLS, EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
 
 __all__ = ["Program", "Step", "Value", "flatten"]
-
-Jaxpr = Any  # jax.extend.core.Jaxpr or ClosedJaxpr
-JaxprEqn = Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import _compat, measured
+from sod2jax import _compat
 from sod2jax.errors import DataDependentSizeError
+from sod2jax.tracing import data_dependent
 
 # Keywords that only these functions have; NumPy does without them.
 _OURS = ("max_size",)
@@ -39,7 +40,7 @@ def concerns_jax(name: str, *arguments: Any) -> bool:
       DataDependentSizeError: another trace than that of an optimized function is going on.
     """
     leaves = [x for x in jax.tree.leaves(arguments) if is_jax(x)]
-    if not measured.is_tracing() and any(map(_compat.is_unknown, leaves)):
+    if not data_dependent.is_tracing() and any(map(_compat.is_unknown, leaves)):
         raise DataDependentSizeError(
             f"the size of what '{name}' returns depends on values, which are not known while JAX "
             "traces a function: decorate the function with sod2jax.optimize and call it outside of "
@@ -77,7 +78,7 @@ def places(mask: Any, what: str, most: Any = None) -> Any:
       most: a dimension that the count is never above; n by default.
     """
     (n,) = mask.shape
-    count, size = measured.dimension(count_of(mask), n if most is None else most, what)
+    count, size = data_dependent.dimension(count_of(mask), n if most is None else most, what)
     target = jnp.where(mask, jnp.cumsum(mask, dtype=np.int32) - 1, size)
     start = jnp.zeros(count, np.int32)
     return start.at[target].set(positions(n), mode="drop", wrap_negative_indices=False)
@@ -85,7 +86,7 @@ def places(mask: Any, what: str, most: Any = None) -> Any:
 
 def flat_places(a: Any) -> Any:
     """Flat positions of what is not zero; the same ones, of one size, for the same argument."""
-    return measured.once(a, lambda: places(jnp.ravel(a) != 0, "nonzero"))
+    return data_dependent.once(a, lambda: places(jnp.ravel(a) != 0, "nonzero"))
 
 
 def positions(n: Any) -> Any:

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import _compat, measured
+from sod2jax import _compat
 from sod2jax.numpy import _base
 from sod2jax.numpy._base import like_numpy
+from sod2jax.tracing import data_dependent
 
 
 @like_numpy
@@ -77,7 +78,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, max_size: Any = Non
     counts = counts.astype(np.int32)
     total = jnp.sum(counts, dtype=np.int32)
     total = jnp.where(jnp.any(counts < 0), -1, total)
-    count, size = measured.dimension(total, max_size, "repeat")
+    count, size = data_dependent.dimension(total, max_size, "repeat")
     begins = jnp.cumsum(counts, dtype=np.int32) - counts
     begins = jnp.where(counts > 0, begins, size)
     source = jnp.zeros(count, np.int32)
@@ -174,7 +175,7 @@ def bincount(
         raise ValueError("object too deep for desired array" if x.ndim else "x must be a vector")
     x = x.astype(np.int32)
     most = jnp.maximum(jnp.max(x, initial=-1) + 1, minlength)
-    count, _ = measured.dimension(jnp.where(jnp.any(x < 0), -1, most), max_size, "bincount")
+    count, _ = data_dependent.dimension(jnp.where(jnp.any(x < 0), -1, most), max_size, "bincount")
     if weights is None:
         return jnp.zeros(count, _base.index_dtype()).at[x].add(1, mode="drop")
     weights = jnp.asarray(weights)
@@ -213,7 +214,7 @@ def arange(
         raise TypeError("arange takes integer scalars where they are values of the program")
     begin, end, by = (x.astype(np.int32) for x in numbers)
     size = jnp.maximum(-((begin - end) // by), 0)
-    count, _ = measured.dimension(size, max_size, "arange")
+    count, _ = data_dependent.dimension(size, max_size, "arange")
     dtype = jnp.result_type(*numbers) if dtype is None else dtype
     return (begin + by * _base.positions(count)).astype(dtype)
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import measured
 from sod2jax.numpy import _base
 from sod2jax.numpy._base import like_numpy
+from sod2jax.tracing import data_dependent
 
 
 @like_numpy
@@ -262,7 +262,7 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Any:
     last = jnp.max(jnp.where(kept, at, -1), initial=-1)
     first = jnp.where(any_kept & ("f" in trim.lower()), first, 0)
     last = jnp.where("b" in trim.lower(), last, size - 1)
-    count, _ = measured.dimension(jnp.where(any_kept, last - first + 1, 0), n, "trimmed")
+    count, _ = data_dependent.dimension(jnp.where(any_kept, last - first + 1, 0), n, "trimmed")
     return _base.take(filt, first + _base.positions(count))
 
 

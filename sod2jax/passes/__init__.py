@@ -10,24 +10,24 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from sod2jax import rdp
-from sod2jax.passes.change import Change as Change
-from sod2jax.passes.collapse import collapse, collapse_in_bucket
-from sod2jax.passes.decide import decide
-from sod2jax.passes.gates import compact_gates
-from sod2jax.passes.sizes import Sizes
-from sod2jax.passes.surgery import has_cond
-from sod2jax.program import Program
-from sod2jax.region import Region
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Region
+from sod2jax.passes.branches.collapse import collapse, collapse_in_bucket
+from sod2jax.passes.branches.decide import decide
+from sod2jax.passes.branches.deciding_sizes import Sizes
+from sod2jax.passes.branches.surgery import has_cond
+from sod2jax.passes.gates.compact import compact_gates
+from sod2jax.passes.remark import Remark as Remark
 
-__all__ = ["PASSES", "Change", "deciding_sizes", "in_area", "transform"]
+__all__ = ["PASSES", "Remark", "deciding_sizes", "in_region", "transform"]
 
-Pass = Callable[[Program, rdp.Facts], tuple[Program, tuple[Change, ...]]]
+Pass = Callable[[Program, rdp.Facts], tuple[Program, tuple[Remark, ...]]]
 
 PASSES: tuple[Pass, ...] = (decide, collapse, compact_gates)
 """In the order in which they run."""
 
 
-def transform(program: Program, facts: rdp.Facts) -> tuple[Program, rdp.Facts, tuple[Change, ...]]:
+def transform(program: Program, facts: rdp.Facts) -> tuple[Program, rdp.Facts, tuple[Remark, ...]]:
     """Runs every pass; the facts are found anew after a pass that changed something.
 
     Returns:
@@ -38,8 +38,8 @@ def transform(program: Program, facts: rdp.Facts) -> tuple[Program, rdp.Facts, t
 
 def _run(
     passes: tuple[Pass, ...], program: Program, facts: rdp.Facts
-) -> tuple[Program, rdp.Facts, tuple[Change, ...]]:
-    changes: list[Change] = []
+) -> tuple[Program, rdp.Facts, tuple[Remark, ...]]:
+    changes: list[Remark] = []
     for run in passes:
         transformed, done = run(program, facts)
         changes += done
@@ -60,11 +60,11 @@ def deciding_sizes(program: Program, facts: rdp.Facts) -> Mapping[str, tuple[int
     return Sizes(program, facts).edges if has_cond(program.jaxpr) else {}
 
 
-def in_area(
-    program: Program, facts: rdp.Facts, area: Region
-) -> tuple[Program, rdp.Facts, tuple[Change, ...]]:
+def in_region(
+    program: Program, facts: rdp.Facts, region: Region
+) -> tuple[Program, rdp.Facts, tuple[Remark, ...]]:
     """The program for the sizes that one executable serves: conds that they decide are gone."""
     if not has_cond(program.jaxpr) or not Sizes(program, facts).indices:
         return program, facts, ()
-    part = dataclasses.replace(program, region=area)
+    part = dataclasses.replace(program, region=region)
     return _run((decide, collapse_in_bucket), part, _facts(part))

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sod2jax import _compat, dims
-from sod2jax.calls import abstract_argument
+from sod2jax import _compat
+from sod2jax.arguments.calls import abstract_argument
+from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import ShapeError, SpecError
+from sod2jax.ir import dims
 from sod2jax.ragged import arrays
-from sod2jax.signature import Leaf
 
 
 class Ragged(NamedTuple):

@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import _compat, dims, dispatch, rewrite
-from sod2jax.bucket import Bucket
-from sod2jax.dims import Dim
+from sod2jax import _compat, rewrite
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region
 from sod2jax.pipeline import Analysis
 from sod2jax.ragged import sizes
-from sod2jax.region import Region
+from sod2jax.runtime import dispatch
 
 _MOST = 1 << 26  # bytes that the terms of sums over rows may take at a time
 
@@ -46,11 +48,11 @@ def batched(analysis: Analysis, bucket: Bucket, layout: Layout) -> Callable[...,
       zeros in pad lanes and in rows that do not count.
     """
     program = analysis.program
-    area = program.region.below(bucket)
-    run = rewrite.padded_function(program, area, analysis.facts.value_range, lambda masks: None)
+    region = program.region.below(bucket)
+    run = rewrite.padded_function(program, region, analysis.facts.value_range, lambda masks: None)
     by_size = len(program.in_shapes) - len(layout.mapped)
     axes = [*(0 if rows else None for rows in layout.mapped), *[0] * by_size]
-    point = sizes.largest(area) or {}
+    point = sizes.largest(region) or {}
 
     def one(true: Any, constants: Any, inputs: list[Any]) -> list[Any]:
         at = {name: true[k] for k, name in enumerate(program.symbols)}
@@ -60,8 +62,8 @@ def batched(analysis: Analysis, bucket: Bucket, layout: Layout) -> Callable[...,
     def over_rows(true: Any, present: Any, constants: Any, inputs: list[Any]) -> list[Any]:
         valid = None
         if layout.checked:
-            valid = _inside(area, true)
-            safe = np.array([point[name] for name in area.names], np.int32)
+            valid = _inside(region, true)
+            safe = np.array([point[name] for name in region.names], np.int32)
             true = _select(valid, true, jnp.broadcast_to(safe, true.shape))
         mapped = [x if axis == 0 else None for x, axis in zip(inputs, axes, strict=True)]
 
@@ -89,11 +91,11 @@ def batched(analysis: Analysis, bucket: Bucket, layout: Layout) -> Callable[...,
     return over_rows
 
 
-def _inside(area: Region, true: Any) -> Any:
+def _inside(region: Region, true: Any) -> Any:
     """bool[B]: whether true sizes int32[B, k] lie in the region."""
-    at = {name: true[:, k] for k, name in enumerate(area.names)}
-    checks = [(at[n] >= low) & (at[n] <= high) for n, low, high in area.ranges]
-    checks += [c.holds(at) for c in area.constraints]
+    at = {name: true[:, k] for k, name in enumerate(region.names)}
+    checks = [(at[n] >= low) & (at[n] <= high) for n, low, high in region.ranges]
+    checks += [c.holds(at) for c in region.constraints]
     return functools.reduce(lambda a, b: a & b, checks, jnp.ones(true.shape[0], bool))
 
 

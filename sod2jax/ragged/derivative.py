@@ -15,15 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat, dims
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax.arguments.signature import Leaf
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.program import Program
 from sod2jax.options import Options
-from sod2jax.program import Program
+from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays
 from sod2jax.ragged.batch import Batch
 from sod2jax.ragged.batched import Layout
-from sod2jax.signature import Leaf
-from sod2jax.specialise import Specialisation
 
 
 def pullback(

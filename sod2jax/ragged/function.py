@@ -11,15 +11,15 @@ from typing import Any
 
 import jax
 
-from sod2jax import dims
+from sod2jax.arguments.learn import Learner
+from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import ExactFallbackWarning, ShapeError, SpecError, TraceError
-from sod2jax.learn import Learner
+from sod2jax.ir import dims
 from sod2jax.optimize import callers_level, debugs
 from sod2jax.options import Options, Specs
 from sod2jax.ragged.batch import Argument, Batch, read_argument
 from sod2jax.ragged.rows import Rows
 from sod2jax.ragged.stacked import run_stacked
-from sod2jax.signature import Leaf
 
 
 class RaggedFunction:

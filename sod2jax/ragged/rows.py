@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from sod2jax import dims, regimes, region, rewrite
-from sod2jax.bucket import Bucket
+from sod2jax import rewrite
+from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     DataDependentSizeError,
     InvariantError,
@@ -22,14 +22,17 @@ from sod2jax.errors import (
     TraceError,
     UnsupportedPrimitiveError,
 )
+from sod2jax.ir import dims
+from sod2jax.ir.region import bounds
 from sod2jax.options import Options
-from sod2jax.planner import Planner
+from sod2jax.planning import regimes
+from sod2jax.planning.planner import Planner
+from sod2jax.planning.specialise import Plan, Specialisation
 from sod2jax.ragged import arrays, sizes
 from sod2jax.ragged.batch import Batch
 from sod2jax.ragged.batched import Layout, batched
 from sod2jax.ragged.derivative import Differentiable, pullback, restacked
-from sod2jax.specialise import Plan, Specialisation
-from sod2jax.staged import MeasuredPlan
+from sod2jax.runtime.parts import MeasuredPlan
 from sod2jax.stats import Counters
 
 
@@ -156,14 +159,14 @@ class Rows:
             return "it needs sizes as Python numbers"
         if [x.shape for x in base.leaves] != [x.shape for x in found.regime.leaves]:
             return found.regime.reasons[-1]
-        area = base.region.below(most)
+        region = base.region.below(most)
         for constraint in found.regime.constraints:
-            margin = region.bounds(dims.normalise(constraint.left - constraint.right), area).low
+            margin = bounds(dims.normalise(constraint.left - constraint.right), region).low
             proved = constraint.op == ">=" and margin is not None and margin >= 0
             if constraint not in base.constraints and not proved:
                 return found.regime.reasons[-1]
         for guard in found.analysis.program.guards:
-            if 0 in region.bounds(dims.normalise(guard.left - guard.right), area):
+            if 0 in bounds(dims.normalise(guard.left - guard.right), region):
                 return str(guard)
         return None
 

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import ShapeError, SpecError
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region
 from sod2jax.ragged import arrays
-from sod2jax.region import Region
-from sod2jax.signature import Leaf
 
 
 @dataclasses.dataclass(frozen=True)

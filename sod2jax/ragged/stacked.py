@@ -10,18 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat, dims
-from sod2jax.bucket import Bucket
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import ShapeError, TraceError, UnsupportedPrimitiveError
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Region, upper
 from sod2jax.optimize import debugs
-from sod2jax.program import Program
+from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays, sizes
 from sod2jax.ragged.batch import Argument, Batch, Ragged
 from sod2jax.ragged.batched import Layout
 from sod2jax.ragged.rows import Rows
-from sod2jax.region import Region, upper
-from sod2jax.specialise import Specialisation
 
 
 def run_stacked(
@@ -119,8 +120,8 @@ def _padded_out(program: Program, most: Mapping[str, int]) -> list[arrays.Shape]
     """The padded shapes of the outputs; None if a decision replaced symbols of the specs."""
     if set(program.symbols) != set(most):
         return None
-    area = program.region.below(most)
-    return [tuple(upper(d, area) for d in shape) for shape in program.out_shapes]
+    region = program.region.below(most)
+    return [tuple(upper(d, region) for d in shape) for shape in program.out_shapes]
 
 
 def _one_program(

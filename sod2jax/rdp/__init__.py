@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.ir.region import Region
 from sod2jax.rdp import rules as rules
 from sod2jax.rdp.engine import propagate
 from sod2jax.rdp.facts import Facts as Facts
 from sod2jax.rdp.rule import LocalRule, Places, rule_of
-from sod2jax.region import Region
 
 __all__ = ["Facts", "analyse", "lanes_of"]
 
 
-def analyse(jaxpr: Any, region: Region, value_symbols: frozenset[str] = frozenset()) -> Facts:
+def analyse(jaxpr: Jaxpr, region: Region, value_symbols: frozenset[str] = frozenset()) -> Facts:
     """Facts about every value of a symbolic program: shape, integer values, flow and demand.
 
     Args:
@@ -30,7 +30,7 @@ def analyse(jaxpr: Any, region: Region, value_symbols: frozenset[str] = frozense
     return propagate(jaxpr, region, value_symbols, rule_of)
 
 
-def lanes_of(eqn: Any) -> Sequence[Places]:
+def lanes_of(eqn: JaxprEqn) -> Sequence[Places]:
     """For each operand of an equation, the axis of the results that each of its axes becomes.
 
     Lane for lane; None where lanes mix, or where nothing is known.

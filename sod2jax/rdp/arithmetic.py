@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sod2jax import dims
-from sod2jax.dims import Dim, normalise
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim, normalise
+from sod2jax.ir.region import Region
 from sod2jax.rdp.values import Range, at_most, greatest, least
-from sod2jax.region import Region
 
 RangeFunction = Callable[..., Range | None]  # (region, range of each operand) -> range
 

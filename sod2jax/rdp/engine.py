@@ -17,21 +17,23 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sod2jax import _compat, dims
+from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.errors import InvariantError
+from sod2jax.ir import dims
+from sod2jax.ir.region import Region
 from sod2jax.rdp.facts import Fact, Facts, array_fact, dims_of
 from sod2jax.rdp.lanes import DEAD, Demand, Flow
 from sod2jax.rdp.lattice import NAC, DimFact, Element, ShapeFact
 from sod2jax.rdp.rule import Context, Rule
 from sod2jax.rdp.values import NAC_VALUE, ValueFact
-from sod2jax.region import Region
 
 MAX_SIZE = 2**31 - 1
 """Largest size of a symbol without an upper bound: larger arrays cannot be indexed by int32."""
 
 
 def propagate(
-    jaxpr: Any, region: Region, value_symbols: frozenset[str], rule_of: Callable[[Any], Rule]
+    jaxpr: Jaxpr, region: Region, value_symbols: frozenset[str], rule_of: Callable[[Any], Rule]
 ) -> Facts:
     """Runs rules over a symbolic jaxpr, forward and backward.
 
@@ -67,11 +69,11 @@ class _Engine:
             region=region, forward=self.forward, backward=self.backward, value=self._value
         )
 
-    def forward(self, jaxpr: Any, ins: Sequence[Fact]) -> list[Fact]:
+    def forward(self, jaxpr: Jaxpr, ins: Sequence[Fact]) -> list[Fact]:
         env = dict(zip(jaxpr.constvars, self._constants(jaxpr), strict=True))
         env.update(zip(jaxpr.invars, ins, strict=True))
 
-        def read(atom: Any) -> Fact:
+        def read(atom: Atom) -> Fact:
             if _compat.is_literal(atom):
                 return array_fact(_compat.literal_array(atom), self._region)
             return env[atom]
@@ -86,7 +88,7 @@ class _Engine:
             self.table[var] = fact if known is None else known.meet(fact, self._region)
         return list(map(read, jaxpr.outvars))
 
-    def _constants(self, jaxpr: Any) -> list[Fact]:
+    def _constants(self, jaxpr: Jaxpr) -> list[Fact]:
         values = _compat.constants(jaxpr)
         if values:
             return [array_fact(value, self._region) for value in values]
@@ -95,7 +97,7 @@ class _Engine:
             for var in jaxpr.constvars
         ]
 
-    def aval_shape(self, atom: Any) -> ShapeFact:
+    def aval_shape(self, atom: Atom) -> ShapeFact:
         return self._without_value_symbols(ShapeFact.of(dims_of(atom)))
 
     def _without_value_symbols(self, shape: ShapeFact) -> ShapeFact:
@@ -106,7 +108,7 @@ class _Engine:
     def _is_late(self, fact: DimFact) -> bool:
         return fact.dim is not None and bool(dims.symbols_of(fact.dim) & self._value_symbols)
 
-    def _checked(self, eqn: Any, var: Any, fact: Fact) -> Fact:
+    def _checked(self, eqn: JaxprEqn, var: Any, fact: Fact) -> Fact:
         try:
             shape = self._without_value_symbols(fact.shape).refine(self.aval_shape(var))
         except InvariantError as error:
@@ -116,15 +118,15 @@ class _Engine:
             ) from error
         return dataclasses.replace(fact, shape=shape)
 
-    def _value(self, atom: Any) -> ValueFact:
+    def _value(self, atom: Atom) -> ValueFact:
         if _compat.is_literal(atom):
             return array_fact(_compat.literal_array(atom), self._region).value
         return self.table[atom].value
 
-    def backward(self, jaxpr: Any, outs: Sequence[Demand]) -> list[Demand]:
+    def backward(self, jaxpr: Jaxpr, outs: Sequence[Demand]) -> list[Demand]:
         env: dict[Any, Demand] = {}
 
-        def need(atom: Any, demand: Demand) -> None:
+        def need(atom: Atom, demand: Demand) -> None:
             if not _compat.is_literal(atom):
                 env[atom] = env.get(atom, DEAD).meet(demand, self._region)
 
@@ -140,7 +142,7 @@ class _Engine:
             self.demands[var] = self.demands.get(var, DEAD).meet(demand, self._region)
         return [env[var] for var in jaxpr.invars]
 
-    def _operands(self, eqn: Any, demands: Sequence[Demand]) -> Sequence[Demand]:
+    def _operands(self, eqn: JaxprEqn, demands: Sequence[Demand]) -> Sequence[Demand]:
         if eqn.effects:  # what an effect sees is needed, whatever becomes of the results
             whole = [Demand.whole(len(dims_of(var))) for var in eqn.outvars]
             self._rule_of(eqn).backward(self._context, eqn, whole)

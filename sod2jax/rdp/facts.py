@@ -11,22 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from sod2jax import _compat, dims
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, Kind, ShapeFact
-from sod2jax.rdp.values import (
-    MAX_ELEMENTS,
-    NAC_VALUE,
-    UNDEF_VALUE,
-    Range,
-    ValueFact,
-    is_integer,
-)
-from sod2jax.region import Region
+from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, UNDEF_VALUE, Range, ValueFact, is_integer
 
 
-def dims_of(atom: Any) -> tuple[Dim, ...]:
+def dims_of(atom: Atom) -> tuple[Dim, ...]:
     """The dimensions of an operand or result; none for what has no shape, as a token."""
     return tuple(map(dims.from_jax, getattr(atom.aval, "shape", ())))
 
@@ -91,7 +86,7 @@ class Facts:
       demands: backward facts, likewise.
     """
 
-    jaxpr: Any
+    jaxpr: Jaxpr
     region: Region
     table: Mapping[Any, Fact]
     demands: Mapping[Any, Demand]
@@ -100,22 +95,22 @@ class Facts:
         for name in ("table", "demands"):
             object.__setattr__(self, name, types.MappingProxyType(dict(getattr(self, name))))
 
-    def _fact(self, atom: Any) -> Fact | None:
+    def _fact(self, atom: Atom) -> Fact | None:
         if _compat.is_literal(atom):
             return array_fact(_compat.literal_array(atom), self.region)
         return self.table.get(atom)
 
-    def shape(self, atom: Any) -> ShapeFact:
+    def shape(self, atom: Atom) -> ShapeFact:
         """S-map: rank and dimensions."""
         fact = self._fact(atom)
         return fact.shape if fact else ShapeFact(Element.UNDEF)
 
-    def value(self, atom: Any) -> ValueFact:
+    def value(self, atom: Atom) -> ValueFact:
         """V-map: the integers in it."""
         fact = self._fact(atom)
         return fact.value if fact else UNDEF_VALUE
 
-    def value_range(self, atom: Any) -> tuple[Dim, Dim] | None:
+    def value_range(self, atom: Atom) -> tuple[Dim, Dim] | None:
         """Smallest and largest true element of an integer array; None where nothing is known.
 
         Holds at every size of the region: evaluate both ends at the true sizes.
@@ -123,12 +118,12 @@ class Facts:
         every = self.value(atom).every
         return (every.low, every.high) if isinstance(every, Range) else None
 
-    def flow(self, atom: Any) -> tuple[frozenset[tuple[int, int]], ...]:
+    def flow(self, atom: Atom) -> tuple[frozenset[tuple[int, int]], ...]:
         """For each axis, the (program input, its axis) that it is aligned with; see ``Flow``."""
         fact = self._fact(atom)
         return fact.flow.axes if fact else (frozenset(),) * len(dims_of(atom))
 
-    def inputs(self, atom: Any) -> frozenset[int] | None:
+    def inputs(self, atom: Atom) -> frozenset[int] | None:
         """The program inputs that a value may depend on; None where it was not reached."""
         fact = self._fact(atom)
         return fact.flow.inputs if fact else None
@@ -156,7 +151,7 @@ class Facts:
         names: dict[Any, str] = {}
         fresh = itertools.count()
 
-        def name(atom: Any) -> str:
+        def name(atom: Atom) -> str:
             if _compat.is_literal(atom):
                 return str(_compat.literal_array(atom))
             if atom not in names:
@@ -177,7 +172,7 @@ class Facts:
                 known.append(f"demand {demand}")
             return "  ".join(known)
 
-        def block(jaxpr: Any, indent: str) -> Iterator[str]:
+        def block(jaxpr: Jaxpr, indent: str) -> Iterator[str]:
             for var in (*jaxpr.constvars, *jaxpr.invars):
                 yield f"{indent}input {line(var)}"
             for eqn in jaxpr.eqns:
@@ -190,7 +185,7 @@ class Facts:
         return "\n".join([f"facts over {self.region}: {self.summary()}", *block(self.jaxpr, "  ")])
 
 
-def equations(jaxpr: Any) -> Iterator[Any]:
+def equations(jaxpr: Jaxpr) -> Iterator[Any]:
     """Yields every equation of a jaxpr and of all jaxprs inside it."""
     for eqn in jaxpr.eqns:
         yield eqn

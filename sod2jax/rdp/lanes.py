@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from sod2jax.dims import Dim
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region
 from sod2jax.rdp.values import greatest, least
-from sod2jax.region import Region
 
 Lane = tuple[int, int]  # (index of a program input, its axis)
 

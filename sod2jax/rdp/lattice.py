@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable
 
 import sympy
 
-from sod2jax import dims
-from sod2jax.dims import Dim
 from sod2jax.errors import InvariantError
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 
 
 class Element(enum.Enum):

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sod2jax import _compat
+from sod2jax._compat import JaxprEqn
 from sod2jax.errors import InvariantError
+from sod2jax.ir.region import Region
 from sod2jax.rdp.facts import Fact, dims_of
 from sod2jax.rdp.lanes import DEAD, Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
 from sod2jax.rdp.values import NAC_VALUE, ValueFact
-from sod2jax.region import Region
 
 Dims = tuple[DimFact, ...]
 Places = Sequence[int | None]  # for each axis of an operand, the result's axis it becomes, or None
@@ -39,25 +40,25 @@ class Context:
 class Rule(Protocol):
     """The transfer functions of a primitive, both ways."""
 
-    def forward(self, ctx: Context, eqn: Any, ins: Sequence[Fact]) -> Sequence[Fact]:
+    def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> Sequence[Fact]:
         """Facts of the results from facts of the operands; dimensions may be left UNDEF."""
         ...
 
-    def backward(self, ctx: Context, eqn: Any, outs: Sequence[Demand]) -> Sequence[Demand]:
+    def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> Sequence[Demand]:
         """Demands on the operands from demands on the results, of which some are not dead."""
         ...
 
 
-def _mixed(eqn: Any) -> list[Places]:
+def _mixed(eqn: JaxprEqn) -> list[Places]:
     return [(None,) * len(dims_of(atom)) for atom in eqn.invars]
 
 
-def _undefined(eqn: Any, *operands: Dims) -> list[Dims | None]:
+def _undefined(eqn: JaxprEqn, *operands: Dims) -> list[Dims | None]:
     del operands
     return [None] * len(eqn.outvars)
 
 
-def _untracked(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+def _untracked(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
     del ctx, operands
     return [NAC_VALUE] * len(eqn.outvars)
 
@@ -78,7 +79,7 @@ class LocalRule:
     value: Callable[..., Sequence[ValueFact]] = _untracked
     demand: Callable[[Context, Any, Sequence[Demand]], Sequence[Demand]] | None = None
 
-    def forward(self, ctx: Context, eqn: Any, ins: Sequence[Fact]) -> list[Fact]:
+    def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> list[Fact]:
         """See ``Rule``."""
         places = _checked_lanes(eqn, self.lanes(eqn))
         shapes = self.shape(eqn, *(_axes(fact.shape) for fact in ins))
@@ -93,7 +94,7 @@ class LocalRule:
             for var, shape, value in zip(eqn.outvars, shapes, values, strict=True)
         ]
 
-    def backward(self, ctx: Context, eqn: Any, outs: Sequence[Demand]) -> Sequence[Demand]:
+    def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> Sequence[Demand]:
         """See ``Rule``."""
         if self.demand is not None:
             return self.demand(ctx, eqn, outs)
@@ -105,7 +106,9 @@ DEFAULT_RULE = LocalRule()
 lane of a result depends on every lane of every operand, all of every operand is needed."""
 
 
-def same_range(ctx: Context, eqn: Any, operand: ValueFact, *others: ValueFact) -> list[ValueFact]:
+def same_range(
+    ctx: Context, eqn: JaxprEqn, operand: ValueFact, *others: ValueFact
+) -> list[ValueFact]:
     """A value rule: elements of the first operand, in other places."""
     del ctx, others
     return [ValueFact(operand.every)] * len(eqn.outvars)
@@ -122,7 +125,7 @@ def _axes(shape: ShapeFact) -> Dims:
     return shape.dims
 
 
-def _checked_lanes(eqn: Any, operands: Sequence[Places]) -> Sequence[Places]:
+def _checked_lanes(eqn: JaxprEqn, operands: Sequence[Places]) -> Sequence[Places]:
     """Aligned axes have equal dimensions: the cheap half of the flow's definition."""
     results = [dims_of(var) for var in eqn.outvars]
     for atom, places in zip(eqn.invars, operands, strict=True):
@@ -160,6 +163,6 @@ def registered() -> frozenset[str]:
     return frozenset(_RULES)
 
 
-def rule_of(eqn: Any) -> Rule:
+def rule_of(eqn: JaxprEqn) -> Rule:
     """The rule of an equation's primitive."""
     return _RULES.get(eqn.primitive.name, DEFAULT_RULE)

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region, bounds
 from sod2jax.rdp.lattice import NAC, DimFact, Element
-from sod2jax.region import Region, bounds
 
 MAX_ELEMENTS = 64  # longest vector whose elements are tracked one by one
 _MAX_NODES = 48  # largest expression of a range's end; larger ones become numbers

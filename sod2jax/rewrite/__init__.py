@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sod2jax import _compat, dims
-from sod2jax.program import Program
-from sod2jax.region import Region
+from sod2jax import _compat
+from sod2jax.ir import dims
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Region
 from sod2jax.rewrite import rules as rules
 from sod2jax.rewrite.context import Context, MaskRecord
 from sod2jax.rewrite.engine import interpret
@@ -16,15 +17,15 @@ from sod2jax.rewrite.padded import Padded
 __all__ = ["MaskRecord", "padded_function", "padded_shapes"]
 
 
-def padded_shapes(program: Program, area: Region) -> tuple[tuple[int, ...], ...]:
-    """Padded shape of each flat input for an executable that serves ``area``."""
-    cx = Context({}, area, interpret, lambda atom: None)
-    return tuple(cx.sizes(shape) for shape in program.in_shapes)
+def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ...]:
+    """Padded shape of each flat input for an executable that serves ``region``."""
+    ctx = Context({}, region, interpret, lambda atom: None)
+    return tuple(ctx.sizes(shape) for shape in program.in_shapes)
 
 
 def padded_function(
     program: Program,
-    area: Region,
+    region: Region,
     value_range: Callable[[Any], tuple[dims.Dim, dims.Dim] | None],
     record: Callable[[Sequence[MaskRecord]], None],
 ) -> Callable[..., list[Any]]:
@@ -32,7 +33,7 @@ def padded_function(
 
     Args:
       program: what to run.
-      area: the sizes to serve; it fixes the padded shapes.
+      region: the sizes to serve; it fixes the padded shapes.
       value_range: what the analysis knows of an operand's integers.
       record: is given the masks, once, when the function is traced.
 
@@ -44,11 +45,11 @@ def padded_function(
     def run(sizes: Any, constants: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         true = {name: sizes[k] for k, name in enumerate(program.symbols)}
         shared = zip(map(id, _compat.all_constants(program.jaxpr)), constants, strict=True)
-        cx = Context(true, area, interpret, value_range, dict(shared))
+        ctx = Context(true, region, interpret, value_range, dict(shared))
         args = [Padded.prefix(x, shape) for x, shape in zip(inputs, program.in_shapes, strict=True)]
-        results = cx.run(program.jaxpr, args)
-        outputs = [cx.compact(result).array for result in results]
-        record(cx.records)
+        results = ctx.run(program.jaxpr, args)
+        outputs = [ctx.compact(result).array for result in results]
+        record(ctx.records)
         return [
             _compat.with_weak_type(out, atom.aval)
             for out, atom in zip(outputs, program.jaxpr.outvars, strict=True)

@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import _compat, dims, region
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax._compat import Jaxpr
 from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region, upper
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.padded import Extent, Padded
 
@@ -55,7 +58,7 @@ class Context:
 
     Args:
       sizes: true size of each symbol, a traced int32 scalar.
-      area: the sizes that the executable must serve; it fixes every padded size.
+      region: the sizes that the executable must serve; it fixes every padded size.
       interpret: runs a jaxpr on padded values (the engine).
       value_range: (smallest, largest) true element of an operand, where the analysis knows it.
       shared: arguments that stand for constants, by the constants' ids.
@@ -64,12 +67,12 @@ class Context:
     def __init__(
         self,
         sizes: Mapping[str, Any],
-        area: region.Region,
+        region: Region,
         interpret: Callable[[Context, Any, Sequence[Any], Sequence[Padded]], list[Padded]],
         value_range: Callable[[Any], tuple[Dim, Dim] | None],
         shared: Mapping[int, Any] | None = None,
     ):
-        self.region = area
+        self.region = region
         self.value_range = value_range
         self.records: list[MaskRecord] = []
         self.eqns: tuple[Any, ...] = ()
@@ -87,7 +90,7 @@ class Context:
 
     def size(self, dim: Dim) -> int:
         """N(d): the padded size of an axis of dimension ``dim``."""
-        return dim if isinstance(dim, int) else region.upper(dim, self.region)
+        return dim if isinstance(dim, int) else upper(dim, self.region)
 
     def sizes(self, shape: Iterable[Dim]) -> tuple[int, ...]:
         """N(d) of several dimensions."""
@@ -123,7 +126,7 @@ class Context:
         finally:
             self._cache = outer
 
-    def run(self, jaxpr: Any, args: Sequence[Padded]) -> list[Padded]:
+    def run(self, jaxpr: Jaxpr, args: Sequence[Padded]) -> list[Padded]:
         """Rewrites a jaxpr inline; a closed one brings its constants."""
         constants = [self._shared.get(id(c), c) for c in _compat.constants(jaxpr)]
         return self._interpret(self, jaxpr, constants, args)

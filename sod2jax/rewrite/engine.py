@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from sod2jax import _compat, dims
+from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.errors import InvariantError
+from sod2jax.ir import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.padded import Padded
 
-# Computes the current equation on padded operands, ``rule(cx, eqn, *operands)``: exact in the true
+# Computes the current equation on padded operands, ``rule(ctx, eqn, *operands)``: exact in the true
 # lanes, anything in the pad lanes.
 PadRule = Callable[..., Sequence[Padded]]
 
@@ -48,7 +50,7 @@ def rules() -> dict[str, PadRule]:
 
 
 def interpret(
-    cx: Context, jaxpr: Any, constants: Sequence[Any], args: Sequence[Padded]
+    ctx: Context, jaxpr: Jaxpr, constants: Sequence[Any], args: Sequence[Padded]
 ) -> list[Padded]:
     """Evaluates a jaxpr on padded arguments.
 
@@ -58,26 +60,26 @@ def interpret(
     """
     env: dict[Any, Padded] = {}
 
-    def read(atom: Any) -> Padded:
+    def read(atom: Atom) -> Padded:
         if _compat.is_literal(atom):
             array = _compat.literal_array(atom)
             return Padded.exact(array, constant=array.item() if array.ndim == 0 else None)
-        return cx.latest(env[atom])
+        return ctx.latest(env[atom])
 
     env.update(zip(jaxpr.constvars, map(Padded.exact, constants), strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
         operands = list(map(read, eqn.invars))
         with _compat.equation_scope(eqn):
-            results = _apply(cx, eqn, operands)
+            results = _apply(ctx, eqn, operands)
         for var, result in zip(eqn.outvars, results, strict=True):
             env[var] = result
     return list(map(read, jaxpr.outvars))
 
 
-def _apply(cx: Context, eqn: Any, operands: Sequence[Padded]) -> Sequence[Padded]:
-    outer = cx.eqns
-    cx.eqns = (eqn, *outer)
+def _apply(ctx: Context, eqn: JaxprEqn, operands: Sequence[Padded]) -> Sequence[Padded]:
+    outer = ctx.eqns
+    ctx.eqns = (eqn, *outer)
     try:
         rule = _RULES.get(eqn.primitive.name)
         constant = bool(operands) and all(p.constant is not None for p in operands)
@@ -85,21 +87,21 @@ def _apply(cx: Context, eqn: Any, operands: Sequence[Padded]) -> Sequence[Padded
         if is_plain and not (constant and rule):
             return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
         if rule is None:
-            raise cx.refuse(
+            raise ctx.refuse(
                 "no rewrite rule is registered for it; keep symbolic dimensions away from it, or "
                 'use on_unsupported="exact"'
             )
-        results = rule(cx, eqn, *operands)
+        results = rule(ctx, eqn, *operands)
         for index, (var, result) in enumerate(zip(eqn.outvars, results, strict=True)):
-            _check(cx, eqn, index, var.aval, result)
+            _check(ctx, eqn, index, var.aval, result)
         return results
     finally:
-        cx.eqns = outer
+        ctx.eqns = outer
 
 
-def _check(cx: Context, eqn: Any, index: int, aval: Any, result: Padded) -> None:
+def _check(ctx: Context, eqn: JaxprEqn, index: int, aval: Any, result: Padded) -> None:
     shape = tuple(map(dims.from_jax, aval.shape))
-    sizes = tuple(map(cx.extent_size, result.extents))
+    sizes = tuple(map(ctx.extent_size, result.extents))
     if (
         result.shape == shape
         and np.shape(result.array) == sizes
@@ -113,7 +115,7 @@ def _check(cx: Context, eqn: Any, index: int, aval: Any, result: Padded) -> None
     )
 
 
-def has_symbolic(eqn: Any) -> bool:
+def has_symbolic(eqn: JaxprEqn) -> bool:
     """Whether an operand, result, parameter or sub-jaxpr has a symbolic dimension."""
     avals = [atom.aval for atom in (*eqn.invars, *eqn.outvars)]
     return any(map(_is_symbolic_aval, avals)) or any(map(_mentions_symbol, eqn.params.values()))
@@ -131,6 +133,6 @@ def _mentions_symbol(param: Any) -> bool:
     return _compat.is_symbolic(param)
 
 
-def _jaxpr_is_symbolic(jaxpr: Any) -> bool:
+def _jaxpr_is_symbolic(jaxpr: Jaxpr) -> bool:
     inputs = [var.aval for var in (*jaxpr.invars, *jaxpr.constvars)]
     return any(map(_is_symbolic_aval, inputs)) or any(map(has_symbolic, jaxpr.eqns))

@@ -20,8 +20,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 
 Extent = tuple[Dim, ...]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import sod2jax
-from sod2jax import dims
+from sod2jax.ir import dims
 
 # LLVM's optimisation is most of what the exact shapes cost to compile, and changes only rounding.
 QUICK: Any = {"xla_backend_optimization_level": 0}

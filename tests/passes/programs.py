@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax.program import Program
-from sod2jax.region import Constraint, Region
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Constraint, Region
 from tests.harnesses import Arg
 
 

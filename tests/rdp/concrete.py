@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from sod2jax import _compat, dims
+from sod2jax import _compat
+from sod2jax.ir import dims
+from sod2jax.ir.region import Constraint, Region
 from sod2jax.rdp import analyse
-from sod2jax.region import Constraint, Region
 
 Hook = Callable[[Any, Any], Any]
 CALLS = "composite custom_jvp_call custom_vjp_call custom_vmap_call jit remat2".split()

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import dtypes
 
-from sod2jax import dims
+from sod2jax.ir import dims
 from sod2jax.rdp import Facts
 from sod2jax.rdp.lattice import Element
 from sod2jax.rdp.values import Range, is_integer

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sod2jax import dims
 from sod2jax.errors import InvariantError
+from sod2jax.ir import dims
+from sod2jax.ir.region import Constraint, Region
 from sod2jax.rdp.lanes import DEAD, Demand, Flow
 from sod2jax.rdp.lattice import NAC, UNDEF, DimFact, Element, Kind, ShapeFact, lift
 from sod2jax.rdp.values import NAC_VALUE, UNDEF_VALUE, Range, ValueFact, at_most, greatest, least
-from sod2jax.region import Constraint, Region
 
 REGION = Region.of(("b", "s"), map(Constraint.parse, ("b <= 4", "s <= 7")))
 DIMS = [

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sod2jax import dims
-from sod2jax.dims import parse
 from sod2jax.errors import UnsupportedPrimitiveError
-from sod2jax.region import Region
+from sod2jax.ir import dims
+from sod2jax.ir.dims import parse
+from sod2jax.ir.region import Region
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import interpret
@@ -28,9 +28,9 @@ EQUATION = jax.make_jaxpr(lambda x: x.sum())(1.0 + np.zeros(3)).eqns[0]
 
 
 def context(sizes):
-    cx = Context(sizes, AREA, interpret, lambda atom: None)
-    cx.eqns = (EQUATION,)
-    return cx
+    ctx = Context(sizes, AREA, interpret, lambda atom: None)
+    ctx.eqns = (EQUATION,)
+    return ctx
 
 
 def traced(function, sizes, *arrays):
@@ -53,13 +53,13 @@ def true_sizes(shape, sizes):
 
 def laid_out(layouts, sizes, rng):
     """(array with random pad lanes, its true elements) for axes with these layouts."""
-    cx = context(FULL)
+    ctx = context(FULL)
     factors = [f for layout in layouts for f in layout]
     true = rng.normal(size=true_sizes(factors, sizes)).astype(np.float32)
-    array = np.full(cx.sizes(factors), np.nan, np.float32)
+    array = np.full(ctx.sizes(factors), np.nan, np.float32)
     array[tuple(map(slice, true.shape))] = true
     shape = true_sizes([dims.product(layout) for layout in layouts], sizes)
-    return array.reshape([cx.extent_size(layout) for layout in layouts]), true.reshape(shape)
+    return array.reshape([ctx.extent_size(layout) for layout in layouts]), true.reshape(shape)
 
 
 def corner(value, shape):
@@ -68,17 +68,17 @@ def corner(value, shape):
 
 
 def test_padded_sizes_hold_every_true_size():
-    cx = context(FULL)
-    assert cx.size(7) == 7
-    assert cx.sizes((A, A * B, 2 * B + 1)) == (4, 12, 7)
-    assert cx.size(dims.mod(A, 3)) == 2
-    assert cx.size(A * (4 - A)) == 4
-    assert cx.extent_size((A, 2, B)) == 24
+    ctx = context(FULL)
+    assert ctx.size(7) == 7
+    assert ctx.sizes((A, A * B, 2 * B + 1)) == (4, 12, 7)
+    assert ctx.size(dims.mod(A, 3)) == 2
+    assert ctx.size(A * (4 - A)) == 4
+    assert ctx.extent_size((A, 2, B)) == 24
 
 
 @given(SIZES, DIMS)
 def test_true_sizes_at_run_time(sizes, dim):
-    assert int(traced(lambda cx: cx.true(dim), sizes)) == dims.evaluate(dim, sizes)
+    assert int(traced(lambda ctx: ctx.true(dim), sizes)) == dims.evaluate(dim, sizes)
 
 
 def test_true_size_of_a_number_is_itself():
@@ -90,14 +90,14 @@ def test_lanes_are_where_the_true_elements_are(sizes, layout):
     if not padded.is_padded(layout):
         return
     array, _ = laid_out([layout], sizes, np.random.default_rng(0))
-    found = traced(lambda cx: cx.lanes(layout), sizes)
+    found = traced(lambda ctx: ctx.lanes(layout), sizes)
     assert (np.asarray(found) == ~np.isnan(array)).all()
 
 
 @given(SIZES, st.lists(LAYOUTS, min_size=1, max_size=2))
 def test_flat_index_counts_true_elements(sizes, layouts):
     array, true = laid_out(layouts, sizes, np.random.default_rng(0))
-    found = np.asarray(traced(lambda cx: cx.flat_index(layouts), sizes))
+    found = np.asarray(traced(lambda ctx: ctx.flat_index(layouts), sizes))
     assert found.shape == array.shape
     assert found[~np.isnan(array)].tolist() == list(range(true.size))
 
@@ -119,22 +119,22 @@ def test_relayout_equals_reshape_of_the_true_elements(sizes, move):
     layouts, start, stop, shape = move
     array, true = laid_out(layouts, sizes, np.random.default_rng(1))
 
-    def run(cx, array):
-        moved = cx.relayout(Padded(array, tuple(layouts)), start, stop, shape)
+    def run(ctx, array):
+        moved = ctx.relayout(Padded(array, tuple(layouts)), start, stop, shape)
         assert moved.shape == (
             *(dims.product(layout) for layout in layouts[:start]),
             *shape,
             *(dims.product(layout) for layout in layouts[stop:]),
         )
-        return cx.compact(moved).array
+        return ctx.compact(moved).array
 
     found = traced(run, sizes, array)
-    cx = context(FULL)
+    ctx = context(FULL)
     head, tail = (
         [dims.product(layout) for layout in part] for part in (layouts[:start], layouts[stop:])
     )
     whole = [*head, *shape, *tail]
-    assert found.shape == cx.sizes(whole)
+    assert found.shape == ctx.sizes(whole)
     want = true.reshape(true_sizes(whole, sizes))
     assert (corner(found, want.shape) == want).all()
 
@@ -149,11 +149,11 @@ def test_relayout_keeps_what_is_known_of_other_axes():
 
 
 def test_unify_moves_only_what_differs():
-    cx = context({name: jnp.int32(2) for name in FULL})
+    ctx = context({name: jnp.int32(2) for name in FULL})
     merged = Padded(jnp.zeros(12), ((A, B),))
     flat = Padded.prefix(jnp.zeros(12), (A * B,))
-    assert cx.unify([(merged, 0), (merged, 0)]) == [merged, merged]
-    one, other = cx.unify([(merged, 0), (flat, 0)])
+    assert ctx.unify([(merged, 0), (merged, 0)]) == [merged, merged]
+    one, other = ctx.unify([(merged, 0), (flat, 0)])
     assert one.extents == other.extents == ((A * B,),)
     assert other is flat
 
@@ -162,9 +162,9 @@ def test_unify_moves_only_what_differs():
 def test_take_gathers_along_a_prefix(sizes):
     array, true = laid_out([(A, B), (2,)], sizes, np.random.default_rng(0))
 
-    def run(cx, array):
+    def run(ctx, array):
         index = jnp.array([0, 99, -5], np.int32)
-        return cx.take(Padded(array, ((A, B), (2,))), 0, index, B).array
+        return ctx.take(Padded(array, ((A, B), (2,))), 0, index, B).array
 
     found = traced(run, sizes, array)
     assert found.shape == (3, 2)
@@ -172,10 +172,10 @@ def test_take_gathers_along_a_prefix(sizes):
 
 
 def test_grow_adds_zeros():
-    cx = context(FULL)
+    ctx = context(FULL)
     value = Padded.prefix(jnp.ones((4, 3)), (A, 3))
-    assert cx.grow(value, 0, 2) is value.array
-    grown = cx.grow(value, 0, 6)
+    assert ctx.grow(value, 0, 2) is value.array
+    grown = ctx.grow(value, 0, 6)
     assert grown.shape == (6, 3)
     assert grown.sum() == 12
 
@@ -184,20 +184,20 @@ def test_grow_adds_zeros():
 def test_masks_overwrite_pad_lanes_and_nothing_else(sizes, layouts, axes):
     axes = [axis for axis in axes if axis < len(layouts)]
     array, _ = laid_out(layouts, sizes, np.random.default_rng(0))
-    cx = context(FULL)
+    ctx = context(FULL)
     outside = np.zeros(array.shape, bool)
     for axis in axes:
         line, _ = laid_out([layouts[axis]], sizes, np.random.default_rng(0))
         shape = [-1 if k == axis else 1 for k in range(len(layouts))]
         outside |= np.isnan(line).reshape(shape)
 
-    def run(cx, array):
-        return cx.mask(Padded(array, tuple(layouts)), axes, 7.0, "because").array
+    def run(ctx, array):
+        return ctx.mask(Padded(array, tuple(layouts)), axes, 7.0, "because").array
 
     found = np.asarray(traced(run, sizes, array))
     assert (found[outside] == 7).all()
     assert np.array_equal(found[~outside], array[~outside], equal_nan=True)
-    assert cx.records == []
+    assert ctx.records == []
 
 
 def known(value, axis):
@@ -209,12 +209,12 @@ def eager():
 
 
 def test_a_mask_is_recorded_with_its_reason():
-    cx = eager()
+    ctx = eager()
     value = Padded.prefix(jnp.zeros((4, 3)), (A, B))
-    masked = cx.mask(value, (0, 1), 0, "the sum would count them")
-    again = cx.mask(cx.latest(value), (0,), 0, "again")
+    masked = ctx.mask(value, (0, 1), 0, "the sum would count them")
+    again = ctx.mask(ctx.latest(value), (0,), 0, "again")
     assert again is masked
-    (first, second) = cx.records
+    (first, second) = ctx.records
     assert (first.emitted, second.emitted) == (True, False)
     assert first.axes == (A, B)
     assert "pad lanes of a, b filled with 0; the sum would count them" in str(first)
@@ -223,10 +223,10 @@ def test_a_mask_is_recorded_with_its_reason():
 
 
 def test_exact_axes_need_no_mask():
-    cx = eager()
+    ctx = eager()
     value = Padded.exact(jnp.zeros((4, 3)))
-    assert cx.mask(value, (0, 1), 0, "because") is value
-    assert cx.records == []
+    assert ctx.mask(value, (0, 1), 0, "because") is value
+    assert ctx.records == []
 
 
 def masks_in(function, *arrays):
@@ -236,20 +236,20 @@ def masks_in(function, *arrays):
 
 def test_one_value_is_masked_once_per_fill():
     def run(array):
-        cx = eager()
+        ctx = eager()
         value = Padded.prefix(array, (A, B))
-        zeros = [cx.mask(cx.latest(value), (0, 1), 0, "one") for _ in range(3)]
-        ones = [cx.mask(value, (0, 1), 1, "other") for _ in range(3)]
+        zeros = [ctx.mask(ctx.latest(value), (0, 1), 0, "one") for _ in range(3)]
+        ones = [ctx.mask(value, (0, 1), 1, "other") for _ in range(3)]
         return [v.array for v in (*zeros, *ones)]
 
     assert masks_in(run, np.zeros((4, 3), np.float32)) == 2
 
 
 def test_a_second_mask_starts_from_the_unmasked_array():
-    cx = eager()
+    ctx = eager()
     value = Padded.prefix(jnp.arange(4.0), (A,))
-    first = cx.mask(value, (0,), 0, "one")
-    second = cx.mask(cx.latest(value), (0,), 5, "two")
+    first = ctx.mask(value, (0,), 0, "one")
+    second = ctx.mask(ctx.latest(value), (0,), 5, "two")
     assert second.unmasked is value.array
     assert first.array.tolist() == [0, 1, 0, 0]
     assert second.array.tolist() == [0, 1, 5, 5]
@@ -257,39 +257,39 @@ def test_a_second_mask_starts_from_the_unmasked_array():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_lanes_outside_two_axes_hold_the_newer_fill_and_only_that_is_promised(order):
-    cx = eager()
+    ctx = eager()
     value = Padded.prefix(jnp.full((4, 3), 9.0), (A, B))
-    one = cx.mask(value, (order[0],), 1, "one")
-    two = cx.mask(one, (order[1],), 0, "two")
+    one = ctx.mask(value, (order[0],), 1, "one")
+    two = ctx.mask(one, (order[1],), 0, "two")
     for axis in (0, 1):
         lanes = np.moveaxis(np.asarray(two.array), axis, 0)[2:]
         if known(two, axis) is not None:
             assert (lanes == known(two, axis)).all()
         assert not two.fill(axis).finite or np.isfinite(lanes).all()
     assert known(two, order[1]) == 0
-    same = cx.mask(one, (order[1],), 1, "same")
+    same = ctx.mask(one, (order[1],), 1, "same")
     assert known(same, 0) == known(same, 1) == 1
 
 
 def test_a_mask_drops_what_it_makes_untrue():
-    cx = eager()
+    ctx = eager()
     value = Padded.prefix(jnp.ones(4), (A,), nonnegative=True, constant=1.0)
-    masked = cx.mask(value, (0,), -math.inf, "because")
+    masked = ctx.mask(value, (0,), -math.inf, "because")
     assert masked.constant is None
     assert not masked.nonnegative
     assert masked.fill(0) == Fill(-math.inf)
-    assert cx.mask(value, (0,), 0, "because").nonnegative
+    assert ctx.mask(value, (0,), 0, "because").nonnegative
 
 
 def test_values_of_a_body_are_dropped_with_it():
-    cx = eager()
-    outside = cx.lanes((A,))
-    with cx.scope():
-        assert cx.lanes((A,)) is outside
-        inside = cx.lanes((B,))
-        assert cx.lanes((B,)) is inside
-    assert cx.lanes((A,)) is outside
-    assert cx.lanes((B,)) is not inside
+    ctx = eager()
+    outside = ctx.lanes((A,))
+    with ctx.scope():
+        assert ctx.lanes((A,)) is outside
+        inside = ctx.lanes((B,))
+        assert ctx.lanes((B,)) is inside
+    assert ctx.lanes((A,)) is outside
+    assert ctx.lanes((B,)) is not inside
 
 
 def test_refusal_names_primitive_source_and_remedy():
@@ -303,6 +303,6 @@ def test_refusal_names_primitive_source_and_remedy():
 def test_the_source_of_library_code_is_the_line_that_called_it():
     jaxpr = jax.make_jaxpr(lambda x: jnp.var(x))(np.zeros(3, np.float32))
     (call,) = [eqn for eqn in jaxpr.eqns if "jaxpr" in eqn.params]
-    cx = context(FULL)
-    cx.eqns = (call.params["jaxpr"].eqns[0], call)
-    assert "test_context.py" in cx.refuse("").source
+    ctx = context(FULL)
+    ctx.eqns = (call.params["jaxpr"].eqns[0], call)
+    assert "test_context.py" in ctx.refuse("").source

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
-from sod2jax.dims import parse
+from sod2jax.ir.dims import parse
 from sod2jax.rewrite import fills
 from sod2jax.rewrite.padded import ANYTHING, FINITE, Padded, RowReduction, constant_fill
 

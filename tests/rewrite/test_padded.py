@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sod2jax.dims import parse
+from sod2jax.ir.dims import parse
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.padded import ANYTHING, FINITE, Fill, Padded, RowReduction, constant_fill
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.lanes import Demand
 from sod2jax.rdp.lattice import UNDEF, DimFact, lift
@@ -23,18 +24,18 @@ from sod2jax.rdp.rules.layout import param_dims
 from sod2jax.rdp.values import MAX_ELEMENTS, Range, ValueFact
 
 
-def off_axis(eqn: Any, axis: int) -> list[Places]:
+def off_axis(eqn: JaxprEqn, axis: int) -> list[Places]:
     """Lanes of a primitive that mixes or moves positions along one axis only."""
     return [
         tuple(None if k == axis else k for k in range(len(dims_of(atom)))) for atom in eqn.invars
     ]
 
 
-def _iota_shape(eqn: Any) -> list[Dims]:
+def _iota_shape(eqn: JaxprEqn) -> list[Dims]:
     return [param_dims(eqn.params["shape"])]
 
 
-def _iota_value(ctx: Context, eqn: Any) -> list[ValueFact]:
+def _iota_value(ctx: Context, eqn: JaxprEqn) -> list[ValueFact]:
     dtype, shape = eqn.outvars[0].aval.dtype, dims_of(eqn.outvars[0])
     size = shape[eqn.params["dimension"]]
     if len(shape) == 1 and isinstance(size, int) and size <= MAX_ELEMENTS:
@@ -42,13 +43,13 @@ def _iota_value(ctx: Context, eqn: Any) -> list[ValueFact]:
     return [ValueFact.of(Range(0, dims.normalise(size - 1)), dtype, ctx.region)]
 
 
-def _dim_as_value(ctx: Context, eqn: Any, *count: ValueFact) -> list[ValueFact]:
+def _dim_as_value(ctx: Context, eqn: JaxprEqn, *count: ValueFact) -> list[ValueFact]:
     del count  # of value_as_dim: it is the size of the symbol, whatever it was known to be
     size = Range.point(dims.from_jax(eqn.params["dim"]))
     return [ValueFact.of(size, eqn.outvars[0].aval.dtype, ctx.region)]
 
 
-def _concatenate_shape(eqn: Any, *operands: Dims) -> list[Dims]:
+def _concatenate_shape(eqn: JaxprEqn, *operands: Dims) -> list[Dims]:
     axis = eqn.params["dimension"]
     shape = list(operands[0])
     for other in operands[1:]:
@@ -59,7 +60,7 @@ def _concatenate_shape(eqn: Any, *operands: Dims) -> list[Dims]:
     return [tuple(shape)]
 
 
-def _concatenate_value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+def _concatenate_value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
     shapes = [dims_of(atom) for atom in eqn.invars]
     dtype = eqn.outvars[0].aval.dtype
     lengths = [shape[0] if len(shape) == 1 else None for shape in shapes]
@@ -85,17 +86,17 @@ def hull(ctx: Context, facts: Sequence[ValueFact]) -> ValueFact:
     return found
 
 
-def _hull_value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+def _hull_value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
     del eqn
     return [hull(ctx, operands)]
 
 
-def _pad_lanes(eqn: Any) -> list[Places]:
+def _pad_lanes(eqn: JaxprEqn) -> list[Places]:
     config = [tuple(map(dims.from_jax, c)) for c in eqn.params["padding_config"]]
     return [tuple(k if c == (0, 0, 0) else None for k, c in enumerate(config)), ()]
 
 
-def _pad_shape(eqn: Any, operand: Dims, padding: Dims) -> list[Dims]:
+def _pad_shape(eqn: JaxprEqn, operand: Dims, padding: Dims) -> list[Dims]:
     del padding
     return [tuple(map(_padded, operand, eqn.params["padding_config"]))]
 
@@ -107,7 +108,7 @@ def _padded(dim: DimFact, config: Sequence[Any]) -> DimFact:
     return lift(lambda d: d + low + high, dim)
 
 
-def _slice_bounds(eqn: Any) -> list[tuple[Dim, Dim, int]]:
+def _slice_bounds(eqn: JaxprEqn) -> list[tuple[Dim, Dim, int]]:
     """(start, limit, stride) of each axis."""
     params = eqn.params
     starts, limits = (
@@ -117,12 +118,12 @@ def _slice_bounds(eqn: Any) -> list[tuple[Dim, Dim, int]]:
     return list(zip(starts, limits, map(dims.from_jax, strides), strict=True))  # type: ignore[arg-type]
 
 
-def _slice_lanes(eqn: Any) -> list[Places]:
+def _slice_lanes(eqn: JaxprEqn) -> list[Places]:
     whole = zip(dims_of(eqn.invars[0]), _slice_bounds(eqn), strict=True)
     return [tuple(k if cut == (0, dim, 1) else None for k, (dim, cut) in enumerate(whole))]
 
 
-def _slice_shape(eqn: Any, operand: Dims) -> list[Dims]:
+def _slice_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
     del operand
     return [
         tuple(
@@ -132,7 +133,7 @@ def _slice_shape(eqn: Any, operand: Dims) -> list[Dims]:
     ]
 
 
-def _slice_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+def _slice_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFact]:
     start, limit, stride = (_slice_bounds(eqn) or [(0, 0, 1)])[0]
     if operand.elements is None or not isinstance(start, int) or not isinstance(limit, int):
         return same_range(ctx, eqn, operand)
@@ -140,7 +141,7 @@ def _slice_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
     return [ValueFact.of_elements(found, eqn.outvars[0].aval.dtype, ctx.region)]
 
 
-def _slice_demand(ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+def _slice_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
     del ctx
     needed = outs[0].axes or ()
     cuts = zip(dims_of(eqn.invars[0]), _slice_bounds(eqn), needed, strict=True)
@@ -157,18 +158,18 @@ def _shifted(
     return dims.normalise(start + need[0]), dims.normalise(start + need[1])
 
 
-def _split_lanes(eqn: Any) -> list[Places]:
+def _split_lanes(eqn: JaxprEqn) -> list[Places]:
     return off_axis(eqn, eqn.params["axis"])
 
 
-def _split_shape(eqn: Any, operand: Dims) -> list[Dims]:
+def _split_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
     axis = eqn.params["axis"]
     return [
         (*operand[:axis], size, *operand[axis + 1 :]) for size in param_dims(eqn.params["sizes"])
     ]
 
 
-def _split_demand(ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+def _split_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
     axis, start, found = eqn.params["axis"], 0, []
     for size, out in zip(map(dims.from_jax, eqn.params["sizes"]), outs, strict=True):
         limit = dims.normalise(start + size)
@@ -179,22 +180,22 @@ def _split_demand(ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand
     return [meet_all(ctx, found)]
 
 
-def _stack_lanes(eqn: Any) -> list[Places]:
+def _stack_lanes(eqn: JaxprEqn) -> list[Places]:
     axis = eqn.params["axis"]
     return [tuple(k + (k >= axis) for k in range(len(dims_of(atom)))) for atom in eqn.invars]
 
 
-def _unstack_lanes(eqn: Any) -> list[Places]:
+def _unstack_lanes(eqn: JaxprEqn) -> list[Places]:
     axis, rank = eqn.params["axis"], len(dims_of(eqn.invars[0]))
     return [tuple(None if k == axis else k - (k > axis) for k in range(rank))]
 
 
-def _tile_lanes(eqn: Any) -> list[Places]:
+def _tile_lanes(eqn: JaxprEqn) -> list[Places]:
     reps = map(dims.from_jax, eqn.params["reps"])
     return [tuple(k if times == 1 else None for k, times in enumerate(reps))]
 
 
-def _tile_shape(eqn: Any, operand: Dims) -> list[Dims]:
+def _tile_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
     times = param_dims(eqn.params["reps"])
     return [tuple(lift(lambda d, r: d * r, d, r) for d, r in zip(operand, times, strict=True))]
 

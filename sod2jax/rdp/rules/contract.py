@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sod2jax._compat import JaxprEqn
 from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.rule import Dims, LocalRule, Places, register_transfer
 
 
-def _dot_axes(eqn: Any) -> tuple[list[tuple[int, ...]], list[list[int]]]:
+def _dot_axes(eqn: JaxprEqn) -> tuple[list[tuple[int, ...]], list[list[int]]]:
     """(batch axes, free axes) of each operand; the result has batch, left free, right free."""
     contracting, batch = eqn.params["dimension_numbers"]
     free = [
@@ -18,7 +17,7 @@ def _dot_axes(eqn: Any) -> tuple[list[tuple[int, ...]], list[list[int]]]:
     return [tuple(map(int, b)) for b in batch], free
 
 
-def _dot_lanes(eqn: Any) -> list[Places]:
+def _dot_lanes(eqn: JaxprEqn) -> list[Places]:
     batch, free = _dot_axes(eqn)
     orders = [[*batch[0], *free[0]], [*batch[1], *(None,) * len(free[0]), *free[1]]]
     return [
@@ -27,7 +26,7 @@ def _dot_lanes(eqn: Any) -> list[Places]:
     ]
 
 
-def _dot_shape(eqn: Any, left: Dims, right: Dims) -> list[Dims]:
+def _dot_shape(eqn: JaxprEqn, left: Dims, right: Dims) -> list[Dims]:
     """Contracted dimensions must agree; they leave no trace in the result."""
     batch, free = _dot_axes(eqn)
     for a, b in zip(*eqn.params["dimension_numbers"][0], strict=True):
@@ -36,7 +35,7 @@ def _dot_shape(eqn: Any, left: Dims, right: Dims) -> list[Dims]:
     return [(*shared, *(left[k] for k in free[0]), *(right[k] for k in free[1]))]
 
 
-def _conv_lanes(eqn: Any) -> list[Places]:
+def _conv_lanes(eqn: JaxprEqn) -> list[Places]:
     """Examples stay apart, and so do the filters; space and input features mix."""
     lhs, rhs, out = eqn.params["dimension_numbers"]
     groups = eqn.params["batch_group_count"]

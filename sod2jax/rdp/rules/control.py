@@ -7,8 +7,10 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sod2jax import _compat, dims
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rdp.facts import Fact, dims_of
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
@@ -38,13 +40,13 @@ def _whole(atoms: Sequence[Any]) -> list[Demand]:
 class _Call:
     """Facts pass through the body; some bodies are known functions with sharper values."""
 
-    def forward(self, ctx: Context, eqn: Any, ins: Sequence[Fact]) -> list[Fact]:
+    def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> list[Fact]:
         ((_, body),) = _compat.sub_jaxprs(eqn)
         outs = ctx.forward(body, ins)
         value = exact_value(ctx, eqn, body, [fact.value for fact in ins])
         return outs if value is None else [dataclasses.replace(outs[0], value=value)]
 
-    def backward(self, ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+    def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
         ((_, body),) = _compat.sub_jaxprs(eqn)
         return ctx.backward(body, outs)
 
@@ -52,11 +54,11 @@ class _Call:
 class _Copy:
     """Result k is operand k."""
 
-    def forward(self, ctx: Context, eqn: Any, ins: Sequence[Fact]) -> Sequence[Fact]:
+    def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> Sequence[Fact]:
         del ctx, eqn
         return ins
 
-    def backward(self, ctx: Context, eqn: Any, outs: Sequence[Demand]) -> Sequence[Demand]:
+    def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> Sequence[Demand]:
         del ctx, eqn
         return outs
 
@@ -64,7 +66,7 @@ class _Copy:
 class _Cond:
     """The meet of the branches that the index allows; every lane depends on the index."""
 
-    def forward(self, ctx: Context, eqn: Any, ins: Sequence[Fact]) -> list[Fact]:
+    def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> list[Fact]:
         index, *operands = ins
         results = [ctx.forward(branch, operands) for branch in eqn.params["branches"]]
         chosen = _point(index.value)
@@ -73,7 +75,7 @@ class _Cond:
         met = functools.reduce(lambda a, b: _meet(ctx, a, b), results)
         return [_under(fact, index.flow) for fact in met]
 
-    def backward(self, ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+    def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
         needs = [ctx.backward(branch, outs) for branch in eqn.params["branches"]]
         operands = [meet_all(ctx, column) for column in zip(*needs, strict=True)]
         return [*_whole(eqn.invars[:1]), *operands]
@@ -153,7 +155,7 @@ def _counter(ctx: Context, var: Any, init: ValueFact, last: Dim) -> ValueFact:
 class _Scan:
     """Constants, carries, and one slice of each scanned array; results are stacked slices."""
 
-    def forward(self, ctx: Context, eqn: Any, ins: Sequence[Fact]) -> list[Fact]:
+    def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> list[Fact]:
         body, (consts, carries) = eqn.params["jaxpr"], _compat.scan_counts(eqn)
         length = dims.from_jax(eqn.params["length"])
         init = list(ins[consts : consts + carries])
@@ -178,7 +180,7 @@ class _Scan:
             carry[k] = dataclasses.replace(carry[k], value=value)
         return [*carry, *(_stack_of(fact, length) for fact in stacked)]
 
-    def backward(self, ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+    def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
         del outs
         body = eqn.params["jaxpr"]
         ctx.backward(body, _whole(body.outvars))
@@ -203,7 +205,7 @@ def _stack_of(fact: Fact, length: Dim) -> Fact:
 class _While:
     """The carry meets what the body makes of it; the predicate decides when each row stops."""
 
-    def forward(self, ctx: Context, eqn: Any, ins: Sequence[Fact]) -> list[Fact]:
+    def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> list[Fact]:
         cond, body = eqn.params["cond_jaxpr"], eqn.params["body_jaxpr"]
         n_cond, n_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
         cond_consts, body_consts = ins[:n_cond], ins[n_cond : n_cond + n_body]
@@ -229,7 +231,7 @@ class _While:
 
         return _fixpoint(ctx, start, list(inside), step)
 
-    def backward(self, ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+    def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
         del outs
         for name in ("cond_jaxpr", "body_jaxpr"):
             ctx.backward(eqn.params[name], _whole(eqn.params[name].outvars))
@@ -245,7 +247,7 @@ def _fixed(body: Any, consts: int, init: Sequence[Fact]) -> list[Fact]:
     ]
 
 
-def _upper_bound(ctx: Context, eqn: Any, index: int, ins: Sequence[Fact]) -> Dim | None:
+def _upper_bound(ctx: Context, eqn: JaxprEqn, index: int, ins: Sequence[Fact]) -> Dim | None:
     """What carry ``index`` is below when the body runs; None unless the test is ``carry < x``."""
     cond = eqn.params["cond_jaxpr"]
     (out,) = cond.outvars

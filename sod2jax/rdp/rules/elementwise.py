@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sod2jax._compat import Atom, JaxprEqn
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.arithmetic import RangeFunction
 from sod2jax.rdp.facts import dims_of
@@ -54,7 +55,7 @@ _BOOLEAN = {"and": arithmetic.minimum, "or": arithmetic.maximum, "not": arithmet
 _BITWISE = {"and": arithmetic.bitwise_and, "or": None, "not": arithmetic.complement}
 
 
-def same_axes(eqn: Any) -> list[Places]:
+def same_axes(eqn: JaxprEqn) -> list[Places]:
     """Axis k of every operand is axis k of the result, unless it is broadcast."""
     shape = dims_of(eqn.outvars[0])
     return [
@@ -63,7 +64,7 @@ def same_axes(eqn: Any) -> list[Places]:
     ]
 
 
-def broadcast(eqn: Any, *operands: Dims) -> list[Dims]:
+def broadcast(eqn: JaxprEqn, *operands: Dims) -> list[Dims]:
     """Scalars and axes of size 1 give way to the dimension of the other operands."""
     rank = max(map(len, operands))
     columns = zip(*(shape for shape in operands if len(shape) == rank), strict=True)
@@ -80,7 +81,7 @@ def _broadcast_dim(column: tuple[DimFact, ...]) -> DimFact:
 
 
 def apply(
-    function: RangeFunction, ctx: Context, eqn: Any, operands: tuple[ValueFact, ...]
+    function: RangeFunction, ctx: Context, eqn: JaxprEqn, operands: tuple[ValueFact, ...]
 ) -> ValueFact:
     """Maps ranges elementwise; one by one where the elements of a vector are known."""
     dtypes = [atom.aval.dtype for atom in eqn.invars]
@@ -96,7 +97,7 @@ def apply(
     return ValueFact.of_elements(found, out.aval.dtype, ctx.region)
 
 
-def _vector_length(atom: Any) -> int | None:
+def _vector_length(atom: Atom) -> int | None:
     shape = dims_of(atom)
     if len(shape) != 1 or not isinstance(shape[0], int) or not 0 < shape[0] <= MAX_ELEMENTS:
         return None
@@ -111,28 +112,28 @@ def _column(fact: ValueFact, dtype: Any, count: int) -> list[Range]:
 
 
 def _value_of(function: RangeFunction):
-    def value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+    def value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
         return [apply(function, ctx, eqn, operands)]
 
     return value
 
 
 def _logical_value(name: str):
-    def value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+    def value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
         function = (_BOOLEAN if eqn.outvars[0].aval.dtype == np.bool_ else _BITWISE)[name]
         return [NAC_VALUE if function is None else apply(function, ctx, eqn, operands)]
 
     return value
 
 
-def _convert_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+def _convert_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFact]:
     """Integers keep their value where the new type holds it; booleans are ``x != 0``."""
     to_bool = eqn.outvars[0].aval.dtype == np.bool_ != eqn.invars[0].aval.dtype
     function = (lambda region, a: arithmetic.not_equal(region, a, Range(0, 0))) if to_bool else None
     return [apply(function or arithmetic.identity, ctx, eqn, (operand,))]
 
 
-def _integer_pow_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+def _integer_pow_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFact]:
     if eqn.params["y"] != 2:
         return [NAC_VALUE]
     return [apply(arithmetic.square, ctx, eqn, (operand,))]
@@ -146,7 +147,7 @@ _VALUES = {
 }
 
 
-def _bitcast_lanes(eqn: Any) -> list[Places]:
+def _bitcast_lanes(eqn: JaxprEqn) -> list[Places]:
     """A change of width adds or drops a last axis."""
     source, target = dims_of(eqn.invars[0]), dims_of(eqn.outvars[0])
     return [tuple(k if k < len(target) else None for k in range(len(source)))]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from jax.lax import GatherScatterMode
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import Atom, JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region
 from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.lanes import Demand
 from sod2jax.rdp.rule import (
@@ -23,7 +24,6 @@ from sod2jax.rdp.rule import (
 from sod2jax.rdp.rules.assemble import hull
 from sod2jax.rdp.rules.layout import param_dims
 from sod2jax.rdp.values import NAC_VALUE, Range, ValueFact, at_most
-from sod2jax.region import Region
 
 
 def _within(region: Region, start: Range | None, size: Dim, dim: Dim) -> bool:
@@ -48,13 +48,13 @@ def _window_demand(
     return None if found == (0, dim) else found
 
 
-def _gather_batch_axes(eqn: Any) -> list[int]:
+def _gather_batch_axes(eqn: JaxprEqn) -> list[int]:
     """Axes of a gather's result that come from its indices, in their order."""
     offsets = eqn.params["dimension_numbers"].offset_dims
     return [k for k in range(len(dims_of(eqn.outvars[0]))) if k not in offsets]
 
 
-def _gather_windows(eqn: Any) -> dict[int, int]:
+def _gather_windows(eqn: JaxprEqn) -> dict[int, int]:
     """Operand axis -> the axis of the result that runs over its slice."""
     numbers = eqn.params["dimension_numbers"]
     gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
@@ -62,7 +62,7 @@ def _gather_windows(eqn: Any) -> dict[int, int]:
     return dict(zip(kept, numbers.offset_dims, strict=True))
 
 
-def _gather_lanes(eqn: Any) -> list[Places]:
+def _gather_lanes(eqn: JaxprEqn) -> list[Places]:
     """A slice of a whole axis starts at 0, or is all fill, whatever the index."""
     numbers, batch = eqn.params["dimension_numbers"], _gather_batch_axes(eqn)
     shape = dims_of(eqn.invars[0])
@@ -73,7 +73,7 @@ def _gather_lanes(eqn: Any) -> list[Places]:
     return [tuple(places.get(k) for k in range(len(shape))), (*batch, None)]
 
 
-def _gather_shape(eqn: Any, operand: Dims, indices: Dims) -> list[Dims]:
+def _gather_shape(eqn: JaxprEqn, operand: Dims, indices: Dims) -> list[Dims]:
     del operand
     sizes = param_dims(eqn.params["slice_sizes"])
     windows = {at: sizes[k] for k, at in _gather_windows(eqn).items()}
@@ -81,7 +81,7 @@ def _gather_shape(eqn: Any, operand: Dims, indices: Dims) -> list[Dims]:
     return [tuple(found[k] for k in range(len(found)))]
 
 
-def _gather_starts(eqn: Any, indices: ValueFact) -> dict[int, Range | None]:
+def _gather_starts(eqn: JaxprEqn, indices: ValueFact) -> dict[int, Range | None]:
     """Range of the start along each indexed axis of the operand."""
     mapped = eqn.params["dimension_numbers"].start_index_map
     every = indices.every if isinstance(indices.every, Range) else None
@@ -91,7 +91,7 @@ def _gather_starts(eqn: Any, indices: ValueFact) -> dict[int, Range | None]:
 
 
 def _gather_value(
-    ctx: Context, eqn: Any, operand: ValueFact, indices: ValueFact
+    ctx: Context, eqn: JaxprEqn, operand: ValueFact, indices: ValueFact
 ) -> list[ValueFact]:
     """Elements of the operand, and the fill where a window may be out of bounds."""
     starts, shape = _gather_starts(eqn, indices), dims_of(eqn.invars[0])
@@ -107,7 +107,7 @@ def _gather_value(
     return same_range(ctx, eqn, operand)
 
 
-def _gather_demand(ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+def _gather_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
     starts, shape = _gather_starts(eqn, ctx.value(eqn.invars[1])), dims_of(eqn.invars[0])
     sizes = tuple(map(dims.from_jax, eqn.params["slice_sizes"]))
     lanes, _ = _gather_lanes(eqn)
@@ -124,18 +124,18 @@ def _whole_window_lanes(window: Sequence[Dim], shape: Sequence[Dim]) -> Places:
     return tuple(k if a == b else None for k, (a, b) in enumerate(zip(window, shape, strict=True)))
 
 
-def _dynamic_slice_lanes(eqn: Any) -> list[Places]:
+def _dynamic_slice_lanes(eqn: JaxprEqn) -> list[Places]:
     """A slice of a whole axis is clamped to start at 0."""
     starts = [()] * (len(eqn.invars) - 1)
     return [_whole_window_lanes(dims_of(eqn.outvars[0]), dims_of(eqn.invars[0])), *starts]
 
 
-def _dynamic_slice_shape(eqn: Any, *operands: Dims) -> list[Dims]:
+def _dynamic_slice_shape(eqn: JaxprEqn, *operands: Dims) -> list[Dims]:
     del operands
     return [param_dims(eqn.params["slice_sizes"])]
 
 
-def _dynamic_slice_demand(ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+def _dynamic_slice_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
     operand, *starts = eqn.invars
     lanes, *_ = _dynamic_slice_lanes(eqn)
     axes = list(outs[0].axes or ())
@@ -147,11 +147,11 @@ def _dynamic_slice_demand(ctx: Context, eqn: Any, outs: Sequence[Demand]) -> lis
     return [Demand(tuple(axes)), *(Demand.whole(0) for _ in starts)]
 
 
-def _every_axis(atom: Any) -> Places:
+def _every_axis(atom: Atom) -> Places:
     return tuple(range(len(dims_of(atom))))
 
 
-def _update_slice_lanes(eqn: Any) -> list[Places]:
+def _update_slice_lanes(eqn: JaxprEqn) -> list[Places]:
     """The operand's elements stay where they are; an update of a whole axis starts at 0."""
     operand, update, *starts = eqn.invars
     return [
@@ -161,19 +161,19 @@ def _update_slice_lanes(eqn: Any) -> list[Places]:
     ]
 
 
-def _first_shape(eqn: Any, operand: Dims, *others: Dims) -> list[Dims]:
+def _first_shape(eqn: JaxprEqn, operand: Dims, *others: Dims) -> list[Dims]:
     del eqn, others
     return [operand]
 
 
 def _update_slice_value(
-    ctx: Context, eqn: Any, operand: ValueFact, update: ValueFact, *starts: ValueFact
+    ctx: Context, eqn: JaxprEqn, operand: ValueFact, update: ValueFact, *starts: ValueFact
 ) -> list[ValueFact]:
     del eqn, starts
     return [hull(ctx, (operand, update))]
 
 
-def _scatter_lanes(eqn: Any) -> list[Places]:
+def _scatter_lanes(eqn: JaxprEqn) -> list[Places]:
     """The operand's elements stay where they are; whole windows start at 0 or are dropped."""
     operand, indices, updates = eqn.invars
     numbers, shape, update = eqn.params["dimension_numbers"], dims_of(operand), dims_of(updates)
@@ -194,13 +194,13 @@ def _scatter_lanes(eqn: Any) -> list[Places]:
 
 
 def _scatter_value(
-    ctx: Context, eqn: Any, operand: ValueFact, indices: ValueFact, updates: ValueFact
+    ctx: Context, eqn: JaxprEqn, operand: ValueFact, indices: ValueFact, updates: ValueFact
 ) -> list[ValueFact]:
     del eqn, indices
     return [hull(ctx, (operand, updates))]
 
 
-def _scatter_demand(ctx: Context, eqn: Any, outs: Sequence[Demand]) -> list[Demand]:
+def _scatter_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
     """Any update may be the one that a needed lane holds."""
     operand, *others = eqn.invars
     needed = meet_all(ctx, [out.through(_every_axis(operand)) for out in outs])

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.rule import Context
@@ -29,7 +30,7 @@ _FUNCTIONS = {
 
 
 def exact_value(
-    ctx: Context, eqn: Any, body: Any, operands: Sequence[ValueFact]
+    ctx: Context, eqn: JaxprEqn, body: Any, operands: Sequence[ValueFact]
 ) -> ValueFact | None:
     """The value of a call whose body is a known function; None for any other."""
     atoms = (*eqn.invars, *eqn.outvars)
@@ -47,7 +48,7 @@ def exact_value(
     return None
 
 
-def _sample(atom: Any) -> jax.ShapeDtypeStruct:
+def _sample(atom: Atom) -> jax.ShapeDtypeStruct:
     """A concrete stand-in: only which axes are 1 decides how a function is lowered."""
     shape = tuple(1 if dim == 1 else 2 for dim in dims_of(atom))
     return jax.ShapeDtypeStruct(shape, atom.aval.dtype, weak_type=atom.aval.weak_type)
@@ -58,17 +59,17 @@ def _reference(function: Any, *samples: jax.ShapeDtypeStruct) -> Any:
     return _fingerprint(jax.make_jaxpr(lambda *args: function(*args))(*samples))
 
 
-def _fingerprint(jaxpr: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def _fingerprint(jaxpr: Jaxpr) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """(steps, results) of a jaxpr with calls inlined and conversions to the same type left out.
 
     A step is (primitive, types, operands); an operand is an input, a literal or an earlier step.
     """
     steps: list[tuple[Any, ...]] = []
 
-    def walk(jaxpr: Any, ins: Sequence[Any]) -> list[Any]:
+    def walk(jaxpr: Jaxpr, ins: Sequence[Any]) -> list[Any]:
         env = dict(zip(jaxpr.invars, ins, strict=True))
 
-        def read(atom: Any) -> Any:
+        def read(atom: Atom) -> Any:
             if _compat.is_literal(atom):
                 return "literal", _compat.literal_array(atom).item()
             return env.get(atom, ("constant", str(atom)))

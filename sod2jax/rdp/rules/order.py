@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sod2jax import dims
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.lattice import DimFact
@@ -18,14 +19,14 @@ def _positions(ctx: Context, dim: dims.Dim, dtype: Any) -> ValueFact:
     return ValueFact.of(Range(0, dims.normalise(dim - 1)), dtype, ctx.region)
 
 
-def _argmax_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+def _argmax_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFact]:
     del operand
     (axis,) = reduced_axes(eqn)
     dim = dims_of(eqn.invars[0])[axis]
     return [_positions(ctx, dim, eqn.outvars[0].aval.dtype)]
 
 
-def _cumsum_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+def _cumsum_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFact]:
     """A sum of 1 to n elements."""
     (atom,), (out,) = eqn.invars, eqn.outvars
     every = operand.range(atom.aval.dtype)
@@ -38,23 +39,23 @@ def _cumsum_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]
     return [ValueFact.of(found, out.aval.dtype, ctx.region)]
 
 
-def _same_shapes(eqn: Any, *operands: Dims) -> list[Dims]:
+def _same_shapes(eqn: JaxprEqn, *operands: Dims) -> list[Dims]:
     del eqn
     return list(operands)
 
 
-def _sort_value(ctx: Context, eqn: Any, *operands: ValueFact) -> list[ValueFact]:
+def _sort_value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
     del ctx, eqn
     return [ValueFact(fact.every) for fact in operands]
 
 
-def _top_k_shape(eqn: Any, operand: Dims) -> list[Dims]:
+def _top_k_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
     axis = eqn.params["axis"]
     found = DimFact.of(dims.from_jax(eqn.params["k"]))
     return [(*operand[:axis], found, *operand[axis + 1 :])] * 2
 
 
-def _top_k_value(ctx: Context, eqn: Any, operand: ValueFact) -> list[ValueFact]:
+def _top_k_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFact]:
     dim = dims_of(eqn.invars[0])[eqn.params["axis"]]
     return [ValueFact(operand.every), _positions(ctx, dim, eqn.outvars[1].aval.dtype)]
 

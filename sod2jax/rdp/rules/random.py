@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sod2jax._compat import JaxprEqn
 from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.rule import LocalRule, Places, register_transfer
 from sod2jax.rdp.rules.elementwise import broadcast, same_axes
 
 
-def _leading_lanes(eqn: Any) -> list[Places]:
+def _leading_lanes(eqn: JaxprEqn) -> list[Places]:
     """Axes of the key array lead the result; axes that only one of them has mix."""
     rank = len(dims_of(eqn.outvars[0]))
     return [

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sod2jax import dims
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
 from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.rule import LocalRule, Places, register_transfer
 
 
-def _window_lanes(eqn: Any) -> list[Places]:
+def _window_lanes(eqn: JaxprEqn) -> list[Places]:
     """Axes whose window is a single lane; initial values are scalars."""
     params = eqn.params
     rank = len(params["window_dimensions"])

@@ -9,6 +9,7 @@ import jax
 from jax import lax
 
 from sod2jax import _compat
+from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import ANYTHING, Fill, Padded
@@ -17,16 +18,16 @@ Facts = tuple[Mapping[int, Fill], bool]  # fill by axis; whether no lane is belo
 
 
 @register_pad_rule("cond")
-def _cond(cx: Context, eqn: Any, index: Padded, *operands: Padded) -> list[Padded]:
+def _cond(ctx: Context, eqn: JaxprEqn, index: Padded, *operands: Padded) -> list[Padded]:
     """Rebuilds the conditional over rewritten branches, whose outputs are compacted to prefixes.
 
     The index is a scalar, so it has no pad lanes, and one branch serves all lanes. The operands
     are closed over: masks that they have already are used in every branch.
     """
     traced: list[list[Facts]] = []
-    bodies = [_body(cx, eqn, jaxpr, operands, traced) for jaxpr in eqn.params["branches"]]
+    bodies = [_body(ctx, eqn, jaxpr, operands, traced) for jaxpr in eqn.params["branches"]]
     arrays = _select(eqn.params.get("branches_platforms"), index, bodies)
-    shapes = [cx.out_shape(k) for k in range(len(eqn.outvars))]
+    shapes = [ctx.out_shape(k) for k in range(len(eqn.outvars))]
     return [
         _common(array, shape, facts)
         for array, shape, facts in zip(arrays, shapes, zip(*traced, strict=True), strict=True)
@@ -34,11 +35,11 @@ def _cond(cx: Context, eqn: Any, index: Padded, *operands: Padded) -> list[Padde
 
 
 def _body(
-    cx: Context, eqn: Any, jaxpr: Any, operands: Sequence[Padded], traced: list[list[Facts]]
+    ctx: Context, eqn: JaxprEqn, jaxpr: Jaxpr, operands: Sequence[Padded], traced: list[list[Facts]]
 ) -> Callable[[], list[jax.Array]]:
     def run() -> list[jax.Array]:
-        with cx.scope():
-            results = [cx.compact(p) for p in cx.run(jaxpr, operands)]
+        with ctx.scope():
+            results = [ctx.compact(p) for p in ctx.run(jaxpr, operands)]
             traced.append([({k: p.fill(k) for k in p.padded_axes}, p.nonnegative) for p in results])
             return [
                 _compat.with_weak_type(p.array, var.aval)

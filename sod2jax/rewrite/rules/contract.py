@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
@@ -12,16 +13,16 @@ _REASON = "the contraction would add them up"
 
 
 @register_pad_rule("dot_general")
-def _dot_general(cx: Context, eqn: Any, lhs: Padded, rhs: Padded) -> list[Padded]:
+def _dot_general(ctx: Context, eqn: JaxprEqn, lhs: Padded, rhs: Padded) -> list[Padded]:
     """Zeroes the pad lanes of contracted axes on both sides, or on one if the other is finite.
 
     Output axes: batch, then free axes of ``lhs``, then free axes of ``rhs``.
     """
     (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = eqn.params["dimension_numbers"]
     for i, j in zip((*lhs_contract, *lhs_batch), (*rhs_contract, *rhs_batch), strict=True):
-        lhs, rhs = cx.unify([(lhs, i), (rhs, j)])
-    lhs, rhs = mask_contracted(cx, lhs, rhs, lhs_contract, rhs_contract)
-    (out,) = cx.bind(lhs.array, rhs.array)
+        lhs, rhs = ctx.unify([(lhs, i), (rhs, j)])
+    lhs, rhs = mask_contracted(ctx, lhs, rhs, lhs_contract, rhs_contract)
+    (out,) = ctx.bind(lhs.array, rhs.array)
     lhs_free = [k for k in range(lhs.rank) if k not in (*lhs_contract, *lhs_batch)]
     rhs_free = [k for k in range(rhs.rank) if k not in (*rhs_contract, *rhs_batch)]
     extents = (
@@ -33,7 +34,7 @@ def _dot_general(cx: Context, eqn: Any, lhs: Padded, rhs: Padded) -> list[Padded
 
 
 def mask_contracted(
-    cx: Context, lhs: Padded, rhs: Padded, lhs_axes: Any, rhs_axes: Any
+    ctx: Context, lhs: Padded, rhs: Padded, lhs_axes: Any, rhs_axes: Any
 ) -> tuple[Padded, Padded]:
     """Makes every product in a pad lane zero: 0 * NaN is NaN, so one zero side is not enough.
 
@@ -46,19 +47,19 @@ def mask_contracted(
             on_rhs.append(j)
         if not lhs.fill(i).finite or not (zero_rhs or rhs.fill(j).is_known(0)):
             on_lhs.append(i)
-    return cx.mask(lhs, on_lhs, 0, _REASON), cx.mask(rhs, on_rhs, 0, _REASON)
+    return ctx.mask(lhs, on_lhs, 0, _REASON), ctx.mask(rhs, on_rhs, 0, _REASON)
 
 
 @register_pad_rule("ragged_dot_general")
-def _ragged_dot_general(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _ragged_dot_general(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Zeroes every pad lane of the matrices, and the sizes of pad groups.
 
     Groups may be multiplied as one dense product with zeros between them, where 0 * NaN would show.
     """
-    lhs, rhs, sizes = (cx.compact(p) for p in operands)
+    lhs, rhs, sizes = (ctx.compact(p) for p in operands)
     lhs, rhs = (
-        cx.mask(p, range(p.rank), 0, "groups are multiplied side by side") for p in (lhs, rhs)
+        ctx.mask(p, range(p.rank), 0, "groups are multiplied side by side") for p in (lhs, rhs)
     )
-    sizes = cx.mask(sizes, range(sizes.rank), 0, "pad groups would claim rows")
-    (out,) = cx.bind(lhs.array, rhs.array, sizes.array)
-    return [Padded.prefix(out, cx.out_shape())]
+    sizes = ctx.mask(sizes, range(sizes.rank), 0, "pad groups would claim rows")
+    (out,) = ctx.bind(lhs.array, rhs.array, sizes.array)
+    return [Padded.prefix(out, ctx.out_shape())]

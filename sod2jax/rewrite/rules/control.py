@@ -7,6 +7,7 @@ from typing import Any
 from jax import lax
 
 from sod2jax import _compat
+from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
@@ -27,24 +28,24 @@ _CALLBACKS = "debug_callback debug_print io_callback pure_callback".split()
 
 
 @register_pad_rule(*_CALLS)
-def _call(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _call(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Inlines the body; derivatives were taken before, so their rules are not needed."""
     ((_, body),) = _compat.sub_jaxprs(eqn)
-    return cx.run(body, operands)
+    return ctx.run(body, operands)
 
 
 @register_pad_rule("call_hi_primitive")
-def _hi_primitive(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _hi_primitive(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Inlines what a primitive of jax 0.12's higher level expands to."""
-    return cx.run(_compat.expanded(eqn), operands)
+    return ctx.run(_compat.expanded(eqn), operands)
 
 
 @register_pad_rule("remat2")
-def _checkpoint(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _checkpoint(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Inlines the body; in a backward pass behind a barrier, so that XLA computes it again."""
     if eqn.params["differentiated"]:
         operands = _behind_barrier(eqn.params["prevent_cse"], operands)
-    return cx.run(eqn.params["jaxpr"], operands)
+    return ctx.run(eqn.params["jaxpr"], operands)
 
 
 def _behind_barrier(
@@ -61,9 +62,9 @@ def _behind_barrier(
 
 
 @register_pad_rule(*_COPIES)
-def _copy(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _copy(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Binds the primitive as it is: pad lanes pass as true lanes do."""
-    arrays = cx.bind(*(p.array for p in operands))
+    arrays = ctx.bind(*(p.array for p in operands))
     return [copied(p, array) for p, array in zip(operands, arrays, strict=True)]
 
 
@@ -73,9 +74,9 @@ def copied(value: Padded, array: Any) -> Padded:
 
 
 @register_pad_rule(*_CALLBACKS)
-def _callback(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _callback(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Refused: Python code must see true sizes, and a compiled program has only padded arrays."""
-    raise cx.refuse(
+    raise ctx.refuse(
         "the callback would be shown padding; call it outside the optimized function, or give it "
         "values of fixed shape only, such as sums"
     )

@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import sympy
 from jax import lax
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes import along
+from sod2jax.rewrite.lanes.sliding import Windows, fixed, in_window, unfold
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules import along
 from sod2jax.rewrite.rules.contract import mask_contracted
-from sod2jax.rewrite.rules.sliding import Windows, fixed, in_window, unfold
 
 # Fast algorithms (Winograd, FFT) mix all lanes of a tile, seen or not.
 _SPATIAL = "the convolution may mix them into neighbouring windows"
@@ -25,46 +26,46 @@ _GROUP = "the convolution may treat groups as one dense contraction with zeros"
 
 
 @register_pad_rule("conv_general_dilated")
-def _conv_general_dilated(cx: Context, eqn: Any, lhs: Padded, rhs: Padded) -> list[Padded]:
+def _conv_general_dilated(ctx: Context, eqn: JaxprEqn, lhs: Padded, rhs: Padded) -> list[Padded]:
     """Zeroes pad lanes of both sides wherever they are summed over.
 
     Output axes: batch as in ``lhs``, features as in ``rhs``, a prefix for each window axis.
     """
-    params, shape = eqn.params, cx.out_shape()
+    params, shape = eqn.params, ctx.out_shape()
     lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
     groups = dims.from_jax(params["feature_group_count"])
     batch_groups = dims.from_jax(params["batch_group_count"])
     if groups == 1:
-        lhs, rhs = cx.unify([(lhs, lhs_spec[1]), (rhs, rhs_spec[1])])
-        lhs, rhs = mask_contracted(cx, lhs, rhs, lhs_spec[1:2], rhs_spec[1:2])
+        lhs, rhs = ctx.unify([(lhs, lhs_spec[1]), (rhs, rhs_spec[1])])
+        lhs, rhs = mask_contracted(ctx, lhs, rhs, lhs_spec[1:2], rhs_spec[1:2])
         if batch_groups != 1:
             member = shape[out_spec[0]]
-            lhs, rhs = _grouped(cx, lhs, rhs, lhs_spec[0], rhs_spec, batch_groups, member)
+            lhs, rhs = _grouped(ctx, lhs, rhs, lhs_spec[0], rhs_spec, batch_groups, member)
     else:
         member = rhs.shape[rhs_spec[1]]
-        lhs, rhs = _grouped(cx, lhs, rhs, lhs_spec[1], rhs_spec, groups, member)
+        lhs, rhs = _grouped(ctx, lhs, rhs, lhs_spec[1], rhs_spec, groups, member)
     windows = _windows(params, rhs.shape, shape)
-    lhs = _filled(cx, lhs, lhs_spec[2:], windows)
+    lhs = _filled(ctx, lhs, lhs_spec[2:], windows)
     extents = [(d,) for d in shape]
     if batch_groups == 1:
         extents[out_spec[0]] = lhs.extents[lhs_spec[0]]
     extents[out_spec[1]] = rhs.extents[rhs_spec[0]]
-    left, right, steps = lhs.array, cx.compact(rhs, rhs_spec[2:]).array, []
+    left, right, steps = lhs.array, ctx.compact(rhs, rhs_spec[2:]).array, []
     for i, j, o, along_axis in zip(lhs_spec[2:], rhs_spec[2:], out_spec[2:], windows, strict=True):
         if along_axis.is_trivial:
             extents[o] = lhs.extents[i]
         elif not along_axis.is_plain(lhs, i):
-            left, right, along_axis = _fix(cx, left, right, i, j, along_axis)
+            left, right, along_axis = _fix(ctx, left, right, i, j, along_axis)
         steps.append(along_axis)
-    (out,) = cx.bind(
+    (out,) = ctx.bind(
         left,
         right,
         window_strides=tuple(step.stride for step in steps),
         padding=tuple((step.low, step.high) for step in steps),
         lhs_dilation=tuple(step.base for step in steps),
         rhs_dilation=tuple(step.dilation for step in steps),
-        feature_group_count=cx.size(groups),
-        batch_group_count=cx.size(batch_groups),
+        feature_group_count=ctx.size(groups),
+        batch_group_count=ctx.size(batch_groups),
     )
     return [Padded(out, tuple(extents))]
 
@@ -86,50 +87,50 @@ def _windows(params: Any, kernel: Sequence[Dim], out: Sequence[Dim]) -> list[Win
     ]
 
 
-def _filled(cx: Context, lhs: Padded, axes: Sequence[int], windows: Sequence[Windows]) -> Padded:
+def _filled(ctx: Context, lhs: Padded, axes: Sequence[int], windows: Sequence[Windows]) -> Padded:
     """Zeroes along all axes that windows move on, also where no true window meets pad lanes."""
     moving = [
         axis
         for axis, along_axis in zip(axes, windows, strict=True)
         if not (along_axis.is_trivial or along_axis.is_plain(lhs, axis))
     ]
-    return cx.mask(cx.compact(lhs, moving), moving, 0, _SPATIAL, strict=True)
+    return ctx.mask(ctx.compact(lhs, moving), moving, 0, _SPATIAL, strict=True)
 
 
 def _fix(
-    cx: Context, lhs: Any, rhs: Any, i: int, j: int, windows: Windows
+    ctx: Context, lhs: Any, rhs: Any, i: int, j: int, windows: Windows
 ) -> tuple[Any, Any, Windows]:
     """Gives the primitive windows that no longer depend on a true size."""
     if windows.is_fixed:
-        padding = windows.padding(cx, lhs.shape[i])
+        padding = windows.padding(ctx, lhs.shape[i])
         steps = windows.size, windows.stride, padding, windows.base, windows.dilation
         return lhs, rhs, fixed(*steps)
-    lhs = windows.positions(cx, lhs, i, jnp.zeros((), lhs.dtype))
+    lhs = windows.positions(ctx, lhs, i, jnp.zeros((), lhs.dtype))
     if windows.has_fixed_steps:
         return lhs, rhs, fixed(windows.size, windows.stride, dilation=windows.dilation)
-    return _unfolded(cx, lhs, rhs, i, j, windows)
+    return _unfolded(ctx, lhs, rhs, i, j, windows)
 
 
 def _unfolded(
-    cx: Context, lhs: Any, rhs: Any, i: int, j: int, windows: Windows
+    ctx: Context, lhs: Any, rhs: Any, i: int, j: int, windows: Windows
 ) -> tuple[Any, Any, Windows]:
     """A kernel with pad lanes: windows are laid out, so that its pad lanes meet zeros only.
 
     Sliding the padded kernel would multiply its zeros with true lanes, which may be infinite.
     The lanes of a short window come last, and so must those of the kernel.
     """
-    size = cx.size(windows.size)
-    lhs, _ = unfold(cx, lhs, i, windows)
+    size = ctx.size(windows.size)
+    lhs, _ = unfold(ctx, lhs, i, windows)
     lhs = lax.select(
-        cx.along(in_window(cx, windows), i, lhs.shape), lhs, lax.full(lhs.shape, 0, lhs.dtype)
+        ctx.along(in_window(ctx, windows), i, lhs.shape), lhs, lax.full(lhs.shape, 0, lhs.dtype)
     )
     low = dims.normalise(size - windows.size)
-    rhs = along.spread(cx, rhs, j, low, 0, size, jnp.zeros((), rhs.dtype))
+    rhs = along.spread(ctx, rhs, j, low, 0, size, jnp.zeros((), rhs.dtype))
     return lhs, rhs, fixed(size, size)
 
 
 def _grouped(
-    cx: Context,
+    ctx: Context,
     lhs: Padded,
     rhs: Padded,
     axis: int,
@@ -139,29 +140,29 @@ def _grouped(
 ) -> tuple[Padded, Padded]:
     """Lays grouped axes out as (group, member) and zeroes their pad lanes on both sides."""
     out, channel = rhs_spec[:2]
-    lhs = _arranged(cx, lhs, axis, (groups, member))
-    rhs = _arranged(cx, rhs, out, (groups, _per_group(cx, rhs.shape[out], groups)))
-    rhs = cx.compact(rhs, (channel,))
-    lhs = cx.mask(lhs, (axis,), 0, _GROUP, strict=True)
-    return lhs, cx.mask(rhs, (out, channel), 0, _GROUP, strict=True)
+    lhs = _arranged(ctx, lhs, axis, (groups, member))
+    rhs = _arranged(ctx, rhs, out, (groups, _per_group(ctx, rhs.shape[out], groups)))
+    rhs = ctx.compact(rhs, (channel,))
+    lhs = ctx.mask(lhs, (axis,), 0, _GROUP, strict=True)
+    return lhs, ctx.mask(rhs, (out, channel), 0, _GROUP, strict=True)
 
 
-def _per_group(cx: Context, count: Dim, groups: Dim) -> Dim:
+def _per_group(ctx: Context, count: Dim, groups: Dim) -> Dim:
     if isinstance(count, int) and isinstance(groups, int):
         return count // groups
     quotient = sympy.cancel(sympy.sympify(count) / groups)
     if sympy.denom(quotient) != 1:
-        raise cx.refuse(f"'{count}' output features in '{groups}' groups are no polynomial each")
+        raise ctx.refuse(f"'{count}' output features in '{groups}' groups are no polynomial each")
     return dims.normalise(quotient)
 
 
-def _arranged(cx: Context, value: Padded, axis: int, factors: tuple[Dim, Dim]) -> Padded:
+def _arranged(ctx: Context, value: Padded, axis: int, factors: tuple[Dim, Dim]) -> Padded:
     """The value with one axis laid out as a product of two factors."""
     layout = padded.extent(factors)
     if value.extents[axis] == layout:
         return value
-    moved = cx.relayout(value, axis, axis + 1, factors)
-    lanes = cx.extent_size(layout)
+    moved = ctx.relayout(value, axis, axis + 1, factors)
+    lanes = ctx.extent_size(layout)
     sizes = (*moved.array.shape[:axis], lanes, *moved.array.shape[axis + 2 :])
     extents = (*moved.extents[:axis], layout, *moved.extents[axis + 2 :])
     fills = {k - (k > axis): f for k, f in moved.fills.items() if k not in (axis, axis + 1)}

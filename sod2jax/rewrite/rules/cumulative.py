@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_prefix
@@ -19,7 +18,7 @@ _MONOIDS = {
 
 
 @register_pad_rule(*_MONOIDS)
-def _cumulative(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _cumulative(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Forward along a prefix axis, pad lanes come after every true lane and are never seen.
 
     In reverse, or with pad lanes in between, they hold the identity.
@@ -27,6 +26,6 @@ def _cumulative(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     axis, monoid = eqn.params["axis"], _MONOIDS[eqn.primitive.name]
     if eqn.params["reverse"] or not is_prefix(operand.extents[axis]):
         fill = IDENTITY[monoid](operand.array.dtype)
-        operand = cx.mask(operand, (axis,), fill, "true lanes after them would count them")
-    (out,) = cx.bind(operand.array)
+        operand = ctx.mask(operand, (axis,), fill, "true lanes after them would count them")
+    (out,) = ctx.bind(operand.array)
     return [Padded(out, operand.extents)]

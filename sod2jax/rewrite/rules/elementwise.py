@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite import fills
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
@@ -25,25 +24,25 @@ MORE = "clamp polynomial regularized_incomplete_beta select_n".split()
 
 
 @register_pad_rule(*UNARY, *BINARY, *MORE)
-def _elementwise(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _elementwise(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Binds the primitive as it is: garbage in pad lanes stays in pad lanes."""
-    operands = align(cx, operands)
+    operands = align(ctx, operands)
     extents = broadcast_extents(operands)
-    (out,) = cx.bind(*(p.array for p in operands))
+    (out,) = ctx.bind(*(p.array for p in operands))
     known = fills.elementwise(eqn.primitive.name, operands, extents, out.dtype)
     return [Padded(out, extents, **known)]
 
 
 @register_pad_rule("bitcast_convert_type")
-def _bitcast_convert_type(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _bitcast_convert_type(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Binds the primitive; a change of width adds or drops a last axis without pad lanes."""
-    (out,) = cx.bind(operand.array)
+    (out,) = ctx.bind(operand.array)
     kept = min(operand.rank, out.ndim)
     added = [(size,) for size in out.shape[kept:]]
     return [Padded(out, (*operand.extents[:kept], *added))]
 
 
-def align(cx: Context, operands: tuple[Padded, ...]) -> tuple[Padded, ...]:
+def align(ctx: Context, operands: tuple[Padded, ...]) -> tuple[Padded, ...]:
     """Gives operands one layout on every axis; scalars and axes of size 1 broadcast."""
     rank = max(p.rank for p in operands)
     aligned = list(operands)
@@ -51,7 +50,7 @@ def align(cx: Context, operands: tuple[Padded, ...]) -> tuple[Padded, ...]:
         wide = [k for k, p in enumerate(aligned) if p.rank == rank and p.extents[axis] != (1,)]
         if not wide:
             continue
-        for k, p in zip(wide, cx.unify([(aligned[k], axis) for k in wide]), strict=True):
+        for k, p in zip(wide, ctx.unify([(aligned[k], axis) for k in wide]), strict=True):
             aligned[k] = p
     return tuple(aligned)
 

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_padded
@@ -28,41 +29,41 @@ LONGEST = 1 << 22  # size of a padded axis; its positions are squared in 32 bits
 
 
 @register_pad_rule("fft")
-def _fft(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _fft(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Transforms one axis at a time where any length is symbolic; other axes may be padded."""
     kind = lax.FftType(eqn.params["fft_type"])
     lengths = tuple(map(dims.from_jax, eqn.params["fft_lengths"]))
     first = operand.rank - len(lengths)
-    extents = (*operand.extents[:first], *((d,) for d in cx.out_shape()[first:]))
+    extents = (*operand.extents[:first], *((d,) for d in ctx.out_shape()[first:]))
     if not any(map(is_padded, (*operand.extents[first:], *extents[first:]))):
-        return [Padded(cx.bind(operand.array)[0], extents)]
-    if max(map(cx.size, lengths)) > LONGEST:
-        raise cx.refuse(f"a padded axis may be at most {LONGEST} long; give it a fixed size")
-    array = cx.compact(operand, range(first, operand.rank)).array
+        return [Padded(ctx.bind(operand.array)[0], extents)]
+    if max(map(ctx.size, lengths)) > LONGEST:
+        raise ctx.refuse(f"a padded axis may be at most {LONGEST} long; give it a fixed size")
+    array = ctx.compact(operand, range(first, operand.rank)).array
     inverse = kind in (lax.FftType.IFFT, lax.FftType.IRFFT)
     outer = range(first, operand.rank - 1)
     if kind == lax.FftType.IRFFT:
         for axis in outer:
-            array = _along(cx, array, axis, lengths[axis - first], inverse)
-        return [Padded(_to_real(cx, array, lengths[-1]), extents)]
+            array = _along(ctx, array, axis, lengths[axis - first], inverse)
+        return [Padded(_to_real(ctx, array, lengths[-1]), extents)]
     if kind == lax.FftType.RFFT:
         array = lax.complex(array, lax.full_like(array, 0))
     for axis in (operand.rank - 1, *outer):
-        array = _along(cx, array, axis, lengths[axis - first], inverse)
-    return [Padded(array[..., : cx.size(extents[-1][0])], extents)]
+        array = _along(ctx, array, axis, lengths[axis - first], inverse)
+    return [Padded(array[..., : ctx.size(extents[-1][0])], extents)]
 
 
-def _along(cx: Context, array: Any, axis: int, length: Dim, inverse: bool) -> Any:
+def _along(ctx: Context, array: Any, axis: int, length: Dim, inverse: bool) -> Any:
     """The complex transform of one axis."""
     array = jnp.swapaxes(array, axis, -1)
     if isinstance(length, int):
         array = jnp.fft.ifft(array) if inverse else jnp.fft.fft(array)
     else:
-        array = chirp_transform(array, cx.true(length), inverse)
+        array = chirp_transform(array, ctx.true(length), inverse)
     return jnp.swapaxes(array, axis, -1)
 
 
-def _to_real(cx: Context, half: Any, length: Dim) -> Any:
+def _to_real(ctx: Context, half: Any, length: Dim) -> Any:
     """The real inverse transform of the last axis, from the non-negative half of its spectrum.
 
     The other half is its conjugate, backwards. What must be real in a spectrum of a real signal but
@@ -70,8 +71,8 @@ def _to_real(cx: Context, half: Any, length: Dim) -> Any:
     """
     if isinstance(length, int):
         return jnp.fft.irfft(half, length)
-    true = cx.true(length)
-    position = lax.iota(np.int32, cx.size(length))
+    true = ctx.true(length)
+    position = lax.iota(np.int32, ctx.size(length))
     mirrored = lax.gt(position, lax.broadcast(true // 2, position.shape))
     source = lax.select(mirrored, true - position, position)
     whole = jnp.take(half, source, axis=-1, mode="clip")

@@ -7,46 +7,49 @@ from typing import Any
 
 from jax import lax
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes import indices as ix
 from sod2jax.rewrite.padded import Extent, Fill, Padded
-from sod2jax.rewrite.rules import indices as ix
 
 _CLIP = lax.GatherScatterMode.CLIP
 _FILL = lax.GatherScatterMode.FILL_OR_DROP
 
 
 @register_pad_rule("dynamic_slice")
-def _dynamic_slice(cx: Context, eqn: Any, operand: Padded, *starts: Padded) -> list[Padded]:
+def _dynamic_slice(ctx: Context, eqn: JaxprEqn, operand: Padded, *starts: Padded) -> list[Padded]:
     """A window at run-time starts, each moved so that the window fits the *true* size."""
-    shape = cx.out_shape()
-    return [ix.read(cx, operand, _starts(cx, eqn.invars[1:], starts, operand.shape, shape), shape)]
+    shape = ctx.out_shape()
+    return [
+        ix.read(ctx, operand, _starts(ctx, eqn.invars[1:], starts, operand.shape, shape), shape)
+    ]
 
 
 @register_pad_rule("dynamic_update_slice")
 def _dynamic_update_slice(
-    cx: Context, eqn: Any, operand: Padded, update: Padded, *starts: Padded
+    ctx: Context, eqn: JaxprEqn, operand: Padded, update: Padded, *starts: Padded
 ) -> list[Padded]:
     """Replaces a window at run-time starts, each moved so that it fits the *true* size."""
-    places = _starts(cx, eqn.invars[2:], starts, operand.shape, update.shape)
-    return [ix.write(cx, operand, update, places)]
+    places = _starts(ctx, eqn.invars[2:], starts, operand.shape, update.shape)
+    return [ix.write(ctx, operand, update, places)]
 
 
 def _starts(
-    cx: Context,
+    ctx: Context,
     atoms: Sequence[Any],
     starts: Sequence[Padded],
     shape: Sequence[Dim],
     sizes: Sequence[Dim],
 ) -> list[ix.Start]:
     rows = zip(atoms, starts, shape, sizes, strict=True)
-    return [ix.start(cx, atom, p.array, dim, size) for atom, p, dim, size in rows]
+    return [ix.start(ctx, atom, p.array, dim, size) for atom, p, dim, size in rows]
 
 
 @register_pad_rule("gather")
-def _gather(cx: Context, eqn: Any, operand: Padded, indices: Padded) -> list[Padded]:
+def _gather(ctx: Context, eqn: JaxprEqn, operand: Padded, indices: Padded) -> list[Padded]:
     """Windows of ``slice_sizes`` of the operand at ``indices[..., :]``, one for each leading index.
 
     A window may span an axis (which keeps its layout) or lie inside it (then true lanes must come
@@ -57,24 +60,24 @@ def _gather(cx: Context, eqn: Any, operand: Padded, indices: Padded) -> list[Pad
     sizes = tuple(map(dims.from_jax, eqn.params["slice_sizes"]))
     start_axes = eqn.params["dimension_numbers"].start_index_map
     inside = ix.is_inside(
-        cx, eqn.invars[1], [ix.room(operand.shape[k], sizes[k]) for k in start_axes]
+        ctx, eqn.invars[1], [ix.room(operand.shape[k], sizes[k]) for k in start_axes]
     )
     checked = eqn.params["mode"] == _FILL and not inside
     if indices.rank == 1 and not checked:
-        return [_one_window(cx, eqn, operand, indices, sizes)]
-    return [_windows(cx, eqn, operand, indices, sizes, inside, checked)]
+        return [_one_window(ctx, eqn, operand, indices, sizes)]
+    return [_windows(ctx, eqn, operand, indices, sizes, inside, checked)]
 
 
 def _one_window(
-    cx: Context, eqn: Any, operand: Padded, indices: Padded, sizes: Sequence[Dim]
+    ctx: Context, eqn: JaxprEqn, operand: Padded, indices: Padded, sizes: Sequence[Dim]
 ) -> Padded:
     """A gather of one window is a dynamic slice."""
     numbers = eqn.params["dimension_numbers"]
     starts = [ix.Start(0, 0)] * operand.rank
     for component, axis in enumerate(numbers.start_index_map):
         index = lax.index_in_dim(indices.array, component, keepdims=False)
-        starts[axis] = ix.start(cx, eqn.invars[1], index, operand.shape[axis], sizes[axis])
-    window = ix.read(cx, operand, starts, sizes)
+        starts[axis] = ix.start(ctx, eqn.invars[1], index, operand.shape[axis], sizes[axis])
+    window = ix.read(ctx, operand, starts, sizes)
     kept = [k for k in range(operand.rank) if k not in numbers.collapsed_slice_dims]
     return Padded(
         lax.squeeze(window.array, numbers.collapsed_slice_dims),
@@ -86,8 +89,8 @@ def _one_window(
 
 
 def _windows(
-    cx: Context,
-    eqn: Any,
+    ctx: Context,
+    eqn: JaxprEqn,
     operand: Padded,
     indices: Padded,
     sizes: Sequence[Dim],
@@ -97,19 +100,19 @@ def _windows(
     numbers = eqn.params["dimension_numbers"]
     batching = numbers.operand_batching_dims
     for axis, at in zip(batching, numbers.start_indices_batching_dims, strict=True):
-        operand, indices = cx.unify([(operand, axis), (indices, at)])
+        operand, indices = ctx.unify([(operand, axis), (indices, at)])
     partial = [k for k in ix.partial_axes(operand.shape, sizes) if k not in batching]
-    operand = cx.compact(operand, partial)
+    operand = ctx.compact(operand, partial)
     last = [ix.room(operand.shape[k], sizes[k]) for k in numbers.start_index_map]
     index = indices.array
     fixed = not any(
         dims.is_symbolic(operand.shape[k]) or dims.is_symbolic(sizes[k]) for k in partial
     )
     if not inside and not fixed:
-        index = (ix.checked if checked else ix.clamped)(cx, index, last)
-    array, window = _with_room(cx, operand, sizes, partial, batching)
+        index = (ix.checked if checked else ix.clamped)(ctx, index, last)
+    array, window = _with_room(ctx, operand, sizes, partial, batching)
     ordered = not indices.padded_axes and index is indices.array
-    (out,) = cx.bind(
+    (out,) = ctx.bind(
         array,
         index,
         slice_sizes=window,
@@ -125,7 +128,7 @@ def _windows(
 
 
 def _with_room(
-    cx: Context,
+    ctx: Context,
     operand: Padded,
     sizes: Sequence[Dim],
     partial: Sequence[int],
@@ -135,14 +138,14 @@ def _with_room(
     array = operand.array
     window = [1 if k in batching else size for k, size in enumerate(array.shape)]
     for axis in partial:
-        window[axis] = cx.size(sizes[axis])
-        longest = cx.size(ix.room(operand.shape[axis], sizes[axis])) + window[axis]
-        array = cx.grow(operand.replace(array=array), axis, longest)
+        window[axis] = ctx.size(sizes[axis])
+        longest = ctx.size(ix.room(operand.shape[axis], sizes[axis])) + window[axis]
+        array = ctx.grow(operand.replace(array=array), axis, longest)
     return array, tuple(window)
 
 
 def _layout(
-    eqn: Any, operand: Padded, indices: Padded, sizes: Sequence[Dim]
+    eqn: JaxprEqn, operand: Padded, indices: Padded, sizes: Sequence[Dim]
 ) -> tuple[tuple[Extent, ...], dict[int, Fill]]:
     """Axes of the result: windows at ``offset_dims``, indices elsewhere."""
     numbers = eqn.params["dimension_numbers"]

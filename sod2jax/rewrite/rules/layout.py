@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import sympy
 from jax import lax
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
@@ -18,14 +18,14 @@ from sod2jax.rewrite.padded import Extent, Padded, RowReduction
 
 
 @register_pad_rule("broadcast_in_dim")
-def _broadcast_in_dim(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _broadcast_in_dim(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Maps axis k of the operand to ``broadcast_dimensions[k]``; other output axes repeat it."""
     mapping = eqn.params["broadcast_dimensions"]
-    extents: list[Extent] = [(d,) for d in cx.out_shape()]
+    extents: list[Extent] = [(d,) for d in ctx.out_shape()]
     for axis, to in enumerate(mapping):
         if operand.extents[axis] != (1,):
             extents[to] = operand.extents[axis]
-    out = lax.broadcast_in_dim(operand.array, tuple(map(cx.extent_size, extents)), mapping)
+    out = lax.broadcast_in_dim(operand.array, tuple(map(ctx.extent_size, extents)), mapping)
     fills = {to: operand.fills[axis] for axis, to in enumerate(mapping) if axis in operand.fills}
     row = _broadcast_row(operand.row, mapping, len(extents))
     return [
@@ -47,7 +47,7 @@ def _broadcast_row(
 
 
 @register_pad_rule("transpose")
-def _transpose(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _transpose(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Permutes axes and, with them, what is known of their pad lanes."""
     return [transposed(operand, eqn.params["permutation"])]
 
@@ -66,15 +66,15 @@ def transposed(operand: Padded, permutation: Sequence[int]) -> Padded:
 
 
 @register_pad_rule("squeeze")
-def _squeeze(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _squeeze(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Drops axes of true size 1."""
     gone = {k % operand.rank for k in eqn.params["dimensions"]}
     kept = [k for k in range(operand.rank) if k not in gone]
-    return [_regrouped(cx, operand, [operand.extents[k] for k in kept], kept)]
+    return [_regrouped(ctx, operand, [operand.extents[k] for k in kept], kept)]
 
 
 @register_pad_rule("reshape")
-def _reshape(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _reshape(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Regroups the factors of the axes where that is enough; moves the true elements where not.
 
     ``[b, s, 4] -> [b*s, 4]`` gives axis 0 the product layout (b, s) and moves nothing;
@@ -82,28 +82,28 @@ def _reshape(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
     """
     if eqn.params.get("dimensions") is not None:
         operand = transposed(operand, eqn.params["dimensions"])
-    shape = cx.out_shape()
+    shape = ctx.out_shape()
     for source, target in _groups(operand.shape, shape):
-        moved = _split(cx, [operand.extents[k] for k in source], [shape[k] for k in target])
+        moved = _split(ctx, [operand.extents[k] for k in source], [shape[k] for k in target])
         if moved is None:
-            return [_gathered(cx, operand, shape)]
+            return [_gathered(ctx, operand, shape)]
     extents: list[Extent] = []
     origin: list[int | None] = []
     for source, target in _groups(operand.shape, shape):
-        parts = _split(cx, [operand.extents[k] for k in source], [shape[k] for k in target])
+        parts = _split(ctx, [operand.extents[k] for k in source], [shape[k] for k in target])
         extents += parts or []
         same = len(source) == len(target) == 1
         origin += [source[0] if same else None] * len(target)
-    return [_regrouped(cx, operand, extents, origin)]
+    return [_regrouped(ctx, operand, extents, origin)]
 
 
 def _regrouped(
-    cx: Context, operand: Padded, extents: Sequence[Extent], origin: Sequence[int | None]
+    ctx: Context, operand: Padded, extents: Sequence[Extent], origin: Sequence[int | None]
 ) -> Padded:
     """Reshapes without moving a lane; ``origin`` has the operand's axis of each unchanged axis."""
     known = operand.fills
     fills = {k: known[at] for k, at in enumerate(origin) if at is not None and at in known}
-    out = lax.reshape(operand.array, tuple(map(cx.extent_size, extents)))
+    out = lax.reshape(operand.array, tuple(map(ctx.extent_size, extents)))
     row = operand.row
     if row is not None:
         lost = [k for k in range(operand.rank) if k not in origin and operand.extents[k] != (1,)]
@@ -114,11 +114,11 @@ def _regrouped(
     )
 
 
-def _gathered(cx: Context, operand: Padded, shape: Sequence[Dim]) -> Padded:
+def _gathered(ctx: Context, operand: Padded, shape: Sequence[Dim]) -> Padded:
     """Lays all true elements out anew, leading and trailing equal axes aside."""
     head = _equal_ends(operand.shape, shape)
     tail = _equal_ends(operand.shape[head:][::-1], shape[head:][::-1])
-    return cx.relayout(operand, head, operand.rank - tail, shape[head : len(shape) - tail])
+    return ctx.relayout(operand, head, operand.rank - tail, shape[head : len(shape) - tail])
 
 
 def _equal_ends(a: Sequence[Dim], b: Sequence[Dim]) -> int:
@@ -159,7 +159,7 @@ def _generic(dim: Dim) -> int:
     return dims.evaluate(dim, sizes)
 
 
-def _split(cx: Context, layouts: Sequence[Extent], shape: Sequence[Dim]) -> list[Extent] | None:
+def _split(ctx: Context, layouts: Sequence[Extent], shape: Sequence[Dim]) -> list[Extent] | None:
     """Deals the factors of axes out to new axes of ``shape``, in order; None if lanes must move."""
     factors = [f for layout in layouts for f in layout if f != 1]
     out: list[Extent] = []
@@ -172,7 +172,7 @@ def _split(cx: Context, layouts: Sequence[Extent], shape: Sequence[Dim]) -> list
             if dims.product((have, factor)) == dim or _divides(have, factor, dim):
                 taken.append(factor)
                 continue
-            cut = _cut(cx, factor, _quotient(dim, have))
+            cut = _cut(ctx, factor, _quotient(dim, have))
             if cut is None:
                 return None
             taken.append(cut[0])
@@ -198,44 +198,44 @@ def _quotient(dim: Dim, by: Dim) -> Dim | None:
     return dims.normalise(quotient)
 
 
-def _cut(cx: Context, factor: Dim, outer: Dim | None) -> tuple[Dim, Dim] | None:
+def _cut(ctx: Context, factor: Dim, outer: Dim | None) -> tuple[Dim, Dim] | None:
     """Splits a factor into ``outer`` and an integer inside it, as its lanes lie already."""
     if outer is None or outer == 1:
         return None
     inner = _quotient(factor, outer)
-    if not isinstance(inner, int) or cx.size(outer) * inner != cx.size(factor):
+    if not isinstance(inner, int) or ctx.size(outer) * inner != ctx.size(factor):
         return None
     return outer, inner
 
 
 @register_pad_rule("dim_as_value")
-def _dim_as_value(cx: Context, eqn: Any) -> list[Padded]:
+def _dim_as_value(ctx: Context, eqn: JaxprEqn) -> list[Padded]:
     """The true size of a dimension, as a number."""
-    value = cx.true(dims.from_jax(eqn.params["dim"]))
+    value = ctx.true(dims.from_jax(eqn.params["dim"]))
     return [Padded.exact(lax.convert_element_type(value, eqn.outvars[0].aval.dtype))]
 
 
 @register_pad_rule("value_as_dim")
-def _value_as_dim(cx: Context, eqn: Any, count: Padded) -> list[Padded]:
+def _value_as_dim(ctx: Context, eqn: JaxprEqn, count: Padded) -> list[Padded]:
     """From here on the true size of a symbol is known, as a number that the program computes."""
     if str(dims.from_jax(eqn.params["dim"])) == eqn.params["name"]:
-        cx.measure(eqn.params["name"], count.array)
+        ctx.measure(eqn.params["name"], count.array)
     return [count]
 
 
 @register_pad_rule("empty")
-def _empty(cx: Context, eqn: Any) -> list[Padded]:
+def _empty(ctx: Context, eqn: JaxprEqn) -> list[Padded]:
     """Makes the padded array: true lanes hold anything, too."""
-    shape = cx.out_shape()
-    (array,) = cx.bind(shape=cx.sizes(shape))
+    shape = ctx.out_shape()
+    (array,) = ctx.bind(shape=ctx.sizes(shape))
     return [Padded.prefix(array, shape)]
 
 
 @register_pad_rule("iota")
-def _iota(cx: Context, eqn: Any) -> list[Padded]:
+def _iota(ctx: Context, eqn: JaxprEqn) -> list[Padded]:
     """Counts along a prefix axis: pad lanes count on."""
-    shape = cx.out_shape()
-    sizes = cx.sizes(shape)
+    shape = ctx.out_shape()
+    sizes = ctx.sizes(shape)
     out = lax.broadcasted_iota(eqn.params["dtype"], sizes, eqn.params["dimension"])
     fills = dict.fromkeys(range(len(shape)), padded.FINITE)
     return [Padded.prefix(out, shape, nonnegative=True, fills=fills)]

@@ -7,16 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes.blocks import aligned, core_is_padded, results, with_diagonal, zeroed
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules.blocks import (
-    aligned,
-    core_is_padded,
-    results,
-    with_diagonal,
-    zeroed,
-)
 
 _SIGNS = (
     "the signs of its vectors depend on the size of the array; give the matrix a fixed size, or "
@@ -35,68 +30,70 @@ _EXACT_CORE = {
 
 
 @register_pad_rule("cholesky")
-def _cholesky(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _cholesky(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """The factor of diag(A, I) is diag(L, I)."""
-    (matrix,) = aligned(cx, [operand], (2,))
-    matrix = with_diagonal(cx, matrix, 1)
-    return results(cx, cx.bind(matrix.array), matrix.extents[:-2])
+    (matrix,) = aligned(ctx, [operand], (2,))
+    matrix = with_diagonal(ctx, matrix, 1)
+    return results(ctx, ctx.bind(matrix.array), matrix.extents[:-2])
 
 
 @register_pad_rule("cholesky_update")
-def _cholesky_update(cx: Context, eqn: Any, factor: Padded, vector: Padded) -> list[Padded]:
+def _cholesky_update(ctx: Context, eqn: JaxprEqn, factor: Padded, vector: Padded) -> list[Padded]:
     """A rotation that adds 0 to a 1 of the diagonal is the identity."""
-    factor, vector = aligned(cx, [factor, vector], (2, 1))
-    out = cx.bind(with_diagonal(cx, factor, 1).array, zeroed(cx, vector).array)
-    return results(cx, out, factor.extents[:-2])
+    factor, vector = aligned(ctx, [factor, vector], (2, 1))
+    out = ctx.bind(with_diagonal(ctx, factor, 1).array, zeroed(ctx, vector).array)
+    return results(ctx, out, factor.extents[:-2])
 
 
 @register_pad_rule("symmetric_product")
-def _symmetric_product(cx: Context, eqn: Any, matrix: Padded, addend: Padded) -> list[Padded]:
+def _symmetric_product(ctx: Context, eqn: JaxprEqn, matrix: Padded, addend: Padded) -> list[Padded]:
     """Columns of zeros add nothing to A A^T; rows in pad lanes stay there."""
-    matrix, addend = aligned(cx, [matrix, addend], (2, 2))
-    out = cx.bind(zeroed(cx, matrix).array, addend.array)
-    return results(cx, out, matrix.extents[:-2])
+    matrix, addend = aligned(ctx, [matrix, addend], (2, 2))
+    out = ctx.bind(zeroed(ctx, matrix).array, addend.array)
+    return results(ctx, out, matrix.extents[:-2])
 
 
 @register_pad_rule("lu", "geqrf", "qr")
-def _eliminate(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _eliminate(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Rows of zeros are no pivot and lengthen no column; columns of zeros need no step.
 
     An identity beside the true block would be wrong: where it is tall, a 1 can be the pivot of a
     column of zeros.
     """
-    (matrix,) = aligned(cx, [operand], (2,))
-    return results(cx, cx.bind(zeroed(cx, matrix).array), matrix.extents[:-2])
+    (matrix,) = aligned(ctx, [operand], (2,))
+    return results(ctx, ctx.bind(zeroed(ctx, matrix).array), matrix.extents[:-2])
 
 
 @register_pad_rule("householder_product")
-def _householder_product(cx: Context, eqn: Any, operand: Padded, taus: Padded) -> list[Padded]:
+def _householder_product(
+    ctx: Context, eqn: JaxprEqn, operand: Padded, taus: Padded
+) -> list[Padded]:
     """A reflection with factor 0 is the identity."""
-    matrix, taus = aligned(cx, [operand, taus], (2, 1))
-    out = cx.bind(zeroed(cx, matrix).array, zeroed(cx, taus).array)
-    return results(cx, out, matrix.extents[:-2])
+    matrix, taus = aligned(ctx, [operand, taus], (2, 1))
+    out = ctx.bind(zeroed(ctx, matrix).array, zeroed(ctx, taus).array)
+    return results(ctx, out, matrix.extents[:-2])
 
 
 @register_pad_rule("eigh")
-def _eigh(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _eigh(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """The pad block is diagonal and exceeds every eigenvalue of the true block, so it comes last.
 
     The sign of an eigenvector is the solver's choice, which a pad block can change: only values are
     exact.
     """
-    (matrix,) = aligned(cx, [operand], (2,))
+    (matrix,) = aligned(ctx, [operand], (2,))
     if not core_is_padded(matrix, 2):
-        out = cx.bind(with_diagonal(cx, matrix, 1).array)
-        return results(cx, out, matrix.extents[:-2])
-    _refuse_subset(cx, eqn)
-    bounds = _beyond_spectrum(zeroed(cx, matrix).array, eqn.params["lower"])
-    out = cx.bind(with_diagonal(cx, matrix, bounds).array)
-    return results(cx, out, matrix.extents[:-2], {0: cx.refuse(_SIGNS)})
+        out = ctx.bind(with_diagonal(ctx, matrix, 1).array)
+        return results(ctx, out, matrix.extents[:-2])
+    _refuse_subset(ctx, eqn)
+    bounds = _beyond_spectrum(zeroed(ctx, matrix).array, eqn.params["lower"])
+    out = ctx.bind(with_diagonal(ctx, matrix, bounds).array)
+    return results(ctx, out, matrix.extents[:-2], {0: ctx.refuse(_SIGNS)})
 
 
-def _refuse_subset(cx: Context, eqn: Any) -> None:
+def _refuse_subset(ctx: Context, eqn: JaxprEqn) -> None:
     if eqn.params["subset_by_index"] is not None:
-        raise cx.refuse(
+        raise ctx.refuse(
             "a subset of values of a padded matrix is not supported; compute all of them"
         )
 
@@ -113,22 +110,22 @@ def _beyond_spectrum(matrix: Any, lower: bool) -> Any:
 
 
 @register_pad_rule("svd")
-def _svd(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _svd(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Rows and columns of zeros add values of zero, which come last; for vectors, see ``eigh``."""
-    (matrix,) = aligned(cx, [operand], (2,))
+    (matrix,) = aligned(ctx, [operand], (2,))
     inexact: dict[int, Exception] = {}
     if core_is_padded(matrix, 2):
-        _refuse_subset(cx, eqn)
-        inexact = {1: cx.refuse(_SIGNS), 2: cx.refuse(_SIGNS)}
-    return results(cx, cx.bind(zeroed(cx, matrix).array), matrix.extents[:-2], inexact)
+        _refuse_subset(ctx, eqn)
+        inexact = {1: ctx.refuse(_SIGNS), 2: ctx.refuse(_SIGNS)}
+    return results(ctx, ctx.bind(zeroed(ctx, matrix).array), matrix.extents[:-2], inexact)
 
 
 @register_pad_rule(*_EXACT_CORE)
-def _each_matrix(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _each_matrix(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Matrices of a batch do not see each other."""
     ranks = _EXACT_CORE[eqn.primitive.name]
-    values = aligned(cx, operands, ranks)
+    values = aligned(ctx, operands, ranks)
     if any(core_is_padded(p, rank) for p, rank in zip(values, ranks, strict=True)):
-        raise cx.refuse("its result depends on the size of the matrix; give it a fixed size")
-    out = cx.bind(*(zeroed(cx, p).array for p in values))
-    return results(cx, out, values[0].extents[: values[0].rank - ranks[0]])
+        raise ctx.refuse("its result depends on the size of the matrix; give it a fixed size")
+    out = ctx.bind(*(zeroed(ctx, p).array for p in values))
+    return results(ctx, out, values[0].extents[: values[0].rank - ranks[0]])

@@ -9,8 +9,10 @@ import jax
 import numpy as np
 from jax import lax
 
-from sod2jax import _compat, dims
-from sod2jax.dims import Dim
+from sod2jax import _compat
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
@@ -20,7 +22,7 @@ Arrays = list[jax.Array]
 
 
 @register_pad_rule("while")
-def _while(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _while(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Repeats the rewritten body while the rewritten condition holds.
 
     Carries are prefixes on every axis, before the loop and after each step, so their layout never
@@ -28,26 +30,28 @@ def _while(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     true row does, and a row that has ended keeps its values.
     """
     params = eqn.params
-    loop = _Carries(cx, eqn.outvars)
+    loop = _Carries(ctx, eqn.outvars)
     cond_count, body_count = params["cond_nconsts"], params["body_nconsts"]
     cond_consts = operands[:cond_count]
     body_consts = operands[cond_count : cond_count + body_count]
     init = loop.arrays(operands[cond_count + body_count :])
 
     def goes_on(carry: Arrays) -> jax.Array:
-        (rows,) = cx.run(params["cond_jaxpr"], (*cond_consts, *loop.values(carry)))
-        rows = cx.compact(rows)
-        return cx.mask(rows, rows.padded_axes, False, "a pad row would keep the loop running").array
+        (rows,) = ctx.run(params["cond_jaxpr"], (*cond_consts, *loop.values(carry)))
+        rows = ctx.compact(rows)
+        return ctx.mask(
+            rows, rows.padded_axes, False, "a pad row would keep the loop running"
+        ).array
 
     def step(carry: Arrays) -> Arrays:
-        return loop.arrays(cx.run(params["body_jaxpr"], (*body_consts, *loop.values(carry))))
+        return loop.arrays(ctx.run(params["body_jaxpr"], (*body_consts, *loop.values(carry))))
 
     def scalar_cond(carry: Arrays) -> jax.Array:
-        with cx.scope():
+        with ctx.scope():
             return goes_on(carry)
 
     def scalar_body(carry: Arrays) -> Arrays:
-        with cx.scope():
+        with ctx.scope():
             return step(carry)
 
     def batched_cond(state: tuple[jax.Array, Arrays]) -> jax.Array:
@@ -56,7 +60,7 @@ def _while(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
 
     def batched_body(state: tuple[jax.Array, Arrays]) -> tuple[jax.Array, Arrays]:
         rows, carry = state
-        with cx.scope():
+        with ctx.scope():
             carry = [
                 _keep_ended(rows, new, old) for new, old in zip(step(carry), carry, strict=True)
             ]
@@ -71,12 +75,12 @@ class _Carries:
     """The arrays that a loop carries from step to step, all in prefix layout.
 
     Args:
-      cx: the services.
+      ctx: the services.
       variables: the loop's output variables, which fix shapes and types of the carries.
     """
 
-    def __init__(self, cx: Context, variables: Sequence[Any]):
-        self._cx = cx
+    def __init__(self, ctx: Context, variables: Sequence[Any]):
+        self._cx = ctx
         self._avals = [var.aval for var in variables]
         self._shapes = [tuple(map(dims.from_jax, aval.shape)) for aval in self._avals]
 
@@ -97,7 +101,7 @@ def _keep_ended(rows: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 
 
 @register_pad_rule("scan")
-def _scan(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _scan(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Scans as many steps as the true length has: a pad step would change the carry.
 
     Carries are prefixes, as in ``while``. The scanned axis of the operands is a prefix, too, so
@@ -105,18 +109,18 @@ def _scan(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
     """
     const_count, carry_count = _compat.scan_counts(eqn)
     length = dims.from_jax(eqn.params["length"])
-    loop = _Carries(cx, eqn.outvars[:carry_count])
+    loop = _Carries(ctx, eqn.outvars[:carry_count])
     consts, init = operands[:const_count], operands[const_count : const_count + carry_count]
-    xs = [cx.compact(x, (0,)) for x in operands[const_count + carry_count :]]
+    xs = [ctx.compact(x, (0,)) for x in operands[const_count + carry_count :]]
 
     def step(carry: Arrays, slices: Sequence[jax.Array]) -> tuple[Arrays, list[Padded]]:
         args = (*consts, *loop.values(carry), *map(_slice_of, xs, slices))
-        results = cx.run(eqn.params["jaxpr"], args)
+        results = ctx.run(eqn.params["jaxpr"], args)
         return loop.arrays(results[:carry_count]), results[carry_count:]
 
     # A dimension that is 0 all over the bucket leaves nothing to slice, and nothing to do.
-    scan = _padded_scan if dims.is_symbolic(length) and cx.size(length) else _exact_scan
-    carry, ys = scan(cx, eqn, step, length, loop.arrays(init), xs, eqn.outvars[carry_count:])
+    scan = _padded_scan if dims.is_symbolic(length) and ctx.size(length) else _exact_scan
+    carry, ys = scan(ctx, eqn, step, length, loop.arrays(init), xs, eqn.outvars[carry_count:])
     return [*loop.values(carry), *ys]
 
 
@@ -127,13 +131,19 @@ def _slice_of(x: Padded, array: jax.Array) -> Padded:
 
 
 def _exact_scan(
-    cx: Context, eqn: Any, step: Any, length: Dim, init: Arrays, xs: list[Padded], outputs: Any
+    ctx: Context,
+    eqn: JaxprEqn,
+    step: Any,
+    length: Dim,
+    init: Arrays,
+    xs: list[Padded],
+    outputs: Any,
 ) -> tuple[Arrays, list[Padded]]:
     """A fixed number of steps: the outputs of a step keep the layout that the body gives them."""
     known: list[Padded] = []
 
     def body(carry: Arrays, slices: Arrays) -> tuple[Arrays, Arrays]:
-        with cx.scope():
+        with ctx.scope():
             carry, ys = step(carry, slices)
             known[:] = [y.replace(array=None, row=None, unmasked=None) for y in ys]
             return carry, [y.array for y in ys]
@@ -142,7 +152,7 @@ def _exact_scan(
         body,
         init,
         [x.array for x in xs],
-        length=cx.size(length),
+        length=ctx.size(length),
         reverse=eqn.params["reverse"],
         unroll=eqn.params["unroll"],
     )
@@ -155,24 +165,30 @@ def _stacked(array: jax.Array, layout: padded.Extent, y: Padded) -> Padded:
 
 
 def _padded_scan(
-    cx: Context, eqn: Any, step: Any, length: Dim, init: Arrays, xs: list[Padded], outputs: Any
+    ctx: Context,
+    eqn: JaxprEqn,
+    step: Any,
+    length: Dim,
+    init: Arrays,
+    xs: list[Padded],
+    outputs: Any,
 ) -> tuple[Arrays, list[Padded]]:
     """``n`` steps of the ``N`` that there is room for; the outputs of the others stay zero."""
     shapes = [tuple(map(dims.from_jax, var.aval.shape)) for var in outputs]
     buffers = [
-        lax.full(cx.sizes(shape), 0, var.aval.dtype)
+        lax.full(ctx.sizes(shape), 0, var.aval.dtype)
         for shape, var in zip(shapes, outputs, strict=True)
     ]
-    count = cx.true(length)
+    count = ctx.true(length)
     known: list[dict[int, padded.Fill]] = []
 
     def body(number: jax.Array, state: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
         carry, buffers = state
         at = count - 1 - number if eqn.params["reverse"] else number
-        with cx.scope():
+        with ctx.scope():
             slices = [_read(x.array, at) for x in xs]
             carry, ys = step(carry, slices)
-            ys = [cx.compact(y) for y in ys]
+            ys = [ctx.compact(y) for y in ys]
             known[:] = [{axis: y.fill(axis) for axis in y.padded_axes} for y in ys]
             return carry, [_write(b, y.array, at) for b, y in zip(buffers, ys, strict=True)]
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import dims
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded, is_padded
@@ -18,40 +19,40 @@ from sod2jax.rewrite.rules.reduce import highest, lowest
 
 
 @register_pad_rule("argmax", "argmin")
-def _arg_extremum(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _arg_extremum(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Pad lanes hold the worst number and come last, so the first true lane wins every tie."""
     (axis,) = eqn.params["axes"]
     worst = lowest if eqn.primitive.name == "argmax" else highest
-    operand, fill = cx.compact(operand, (axis,)), worst(operand.array.dtype)
-    operand = cx.mask(operand, (axis,), fill, "their index could win", strict=True)
-    (out,) = cx.bind(operand.array)
+    operand, fill = ctx.compact(operand, (axis,)), worst(operand.array.dtype)
+    operand = ctx.mask(operand, (axis,), fill, "their index could win", strict=True)
+    (out,) = ctx.bind(operand.array)
     return [Padded(out, (*operand.extents[:axis], *operand.extents[axis + 1 :]))]
 
 
 @register_pad_rule("sort")
-def _sort(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _sort(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Gives pad lanes keys that nothing exceeds, and sorts stably.
 
     They stand behind the true lanes to begin with, so a true lane with the very same keys stays in
     front of them.
     """
     axis, num_keys = eqn.params["dimension"], eqn.params["num_keys"]
-    operands = align(cx, tuple(cx.compact(p, (axis,)) for p in operands))
+    operands = align(ctx, tuple(ctx.compact(p, (axis,)) for p in operands))
     extents = operands[0].extents
     if not is_padded(extents[axis]):
-        return [Padded(out, extents) for out in cx.bind(*(p.array for p in operands))]
+        return [Padded(out, extents) for out in ctx.bind(*(p.array for p in operands))]
     if not eqn.params["is_stable"] and num_keys < len(operands):
-        raise cx.refuse(
+        raise ctx.refuse(
             "which of two equal keys comes first in an unstable sort depends on the size of the "
             "array; sort stably (stable=True, is_stable=True)"
         )
-    keys = [_with_last_keys(cx, p, axis) for p in operands[:num_keys]]
+    keys = [_with_last_keys(ctx, p, axis) for p in operands[:num_keys]]
     arrays = [p.array for p in (*keys, *operands[num_keys:])]
-    return [Padded(out, extents) for out in cx.bind(*arrays, is_stable=True)]
+    return [Padded(out, extents) for out in ctx.bind(*arrays, is_stable=True)]
 
 
-def _with_last_keys(cx: Context, key: Padded, axis: int) -> Padded:
-    return cx.mask(key, (axis,), _last(key.array.dtype), "the sort would mix them in")
+def _with_last_keys(ctx: Context, key: Padded, axis: int) -> Padded:
+    return ctx.mask(key, (axis,), _last(key.array.dtype), "the sort would mix them in")
 
 
 def _last(dtype: Any) -> Any:
@@ -62,38 +63,38 @@ def _last(dtype: Any) -> Any:
 
 
 @register_pad_rule("top_k")
-def _top_k(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _top_k(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Pad lanes hold the number that is last in the total order, and stand behind its equals."""
     axis = eqn.params["axis"]
-    operand = _with_last_number(cx, cx.compact(operand, (axis,)), axis)
-    shape = cx.out_shape()
+    operand = _with_last_number(ctx, ctx.compact(operand, (axis,)), axis)
+    shape = ctx.out_shape()
     extents = (*operand.extents[:axis], (shape[axis],), *operand.extents[axis + 1 :])
-    return [Padded(out, extents) for out in cx.bind(operand.array, k=cx.size(shape[axis]))]
+    return [Padded(out, extents) for out in ctx.bind(operand.array, k=ctx.size(shape[axis]))]
 
 
-def _with_last_number(cx: Context, operand: Padded, axis: int) -> Padded:
+def _with_last_number(ctx: Context, operand: Padded, axis: int) -> Padded:
     """Top-k ranks a negative NaN below -inf; of these, the one with every bit set is the last."""
     reason = "they could be among the largest"
     dtype = operand.array.dtype
     if not jnp.issubdtype(dtype, np.floating):
-        return cx.mask(operand, (axis,), lowest(dtype), reason)
+        return ctx.mask(operand, (axis,), lowest(dtype), reason)
     if not is_padded(operand.extents[axis]):
         return operand
     words = jnp.dtype(f"uint{jnp.finfo(dtype).bits}")
     bits = Padded(lax.bitcast_convert_type(operand.array, words), operand.extents)
-    masked = cx.mask(bits, (axis,), highest(words), reason)
+    masked = ctx.mask(bits, (axis,), highest(words), reason)
     return Padded(lax.bitcast_convert_type(masked.array, dtype), operand.extents)
 
 
 @register_pad_rule("approx_top_k")
-def _approx_top_k(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _approx_top_k(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Rows do not see each other; within a row, the choice depends on its size and on k."""
     axis = eqn.params["reduction_dimension"] % operand.rank
     if is_padded(operand.extents[axis]) or dims.is_symbolic(dims.from_jax(eqn.params["k"])):
-        raise cx.refuse(
+        raise ctx.refuse(
             "which elements it finds, and which of two equal ones, depends on the size of the "
             "array and on k; use jax.lax.top_k, which is exact"
         )
-    values, indices = cx.bind(operand.array)
+    values, indices = ctx.bind(operand.array)
     extents = (*operand.extents[:axis], values.shape[axis : axis + 1], *operand.extents[axis + 1 :])
     return [Padded(values, extents), Padded(indices, extents)]

@@ -11,70 +11,71 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes import bitstreams
 from sod2jax.rewrite.padded import Extent, Padded
-from sod2jax.rewrite.rules import bitstreams
 from sod2jax.rewrite.rules.elementwise import align, broadcast_extents
 
 _GENERATORS = ("rbg", "unsafe_rbg")
 
 
 @register_pad_rule("random_wrap")
-def _random_wrap(cx: Context, eqn: Any, data: Padded) -> list[Padded]:
+def _random_wrap(ctx: Context, eqn: JaxprEqn, data: Padded) -> list[Padded]:
     """Key data to keys: the last axis disappears."""
-    (keys,) = cx.bind(data.array)
+    (keys,) = ctx.bind(data.array)
     return [Padded(keys, data.extents[:-1])]
 
 
 @register_pad_rule("random_unwrap")
-def _random_unwrap(cx: Context, eqn: Any, keys: Padded) -> list[Padded]:
+def _random_unwrap(ctx: Context, eqn: JaxprEqn, keys: Padded) -> list[Padded]:
     """Keys to key data: a last axis appears."""
-    (data,) = cx.bind(keys.array)
+    (data,) = ctx.bind(keys.array)
     return [Padded(data, (*keys.extents, data.shape[-1:]))]
 
 
 @register_pad_rule("random_seed", "random_clone")
-def _each_key(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _each_key(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Every key comes from its own lane."""
-    (keys,) = cx.bind(operand.array)
+    (keys,) = ctx.bind(operand.array)
     return [Padded(keys, operand.extents)]
 
 
 @register_pad_rule("random_fold_in", "threefry2x32", "threefry4x32", "philox2x32", "philox4x32")
-def _hash(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _hash(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Elementwise, but for unsafe_rbg: a batch of its keys is one stream, in row-major order."""
-    operands = align(cx, operands)
+    operands = align(ctx, operands)
     if eqn.primitive.name == "random_fold_in" and _implementation(operands[0]) == "unsafe_rbg":
-        operands = _in_one_stream(cx, operands)
+        operands = _in_one_stream(ctx, operands)
     extents = broadcast_extents(operands)
-    return [Padded(out, extents) for out in cx.bind(*(p.array for p in operands))]
+    return [Padded(out, extents) for out in ctx.bind(*(p.array for p in operands))]
 
 
-def _in_one_stream(cx: Context, operands: Sequence[Padded]) -> tuple[Padded, ...]:
+def _in_one_stream(ctx: Context, operands: Sequence[Padded]) -> tuple[Padded, ...]:
     if max(p.rank for p in operands) > 1:
-        raise cx.refuse(
+        raise ctx.refuse(
             "a batch of unsafe_rbg keys has one stream; fold in one axis of numbers at a time"
         )
-    return tuple(map(cx.compact, operands))
+    return tuple(map(ctx.compact, operands))
 
 
 def _implementation(keys: Padded) -> str:
     return str(jax.random.key_impl(keys.array))
 
 
-def _positions(cx: Context, layouts: Sequence[Extent], words: int = 1) -> Any:
+def _positions(ctx: Context, layouts: Sequence[Extent], words: int = 1) -> Any:
     """uint32: row-major index of each lane among the true lanes of some axes.
 
     ``words`` is the number of words that each of them takes from its stream.
     """
-    if words * math.prod(map(cx.extent_size, layouts)) >= bitstreams.LARGEST:
-        raise cx.refuse(
+    if words * math.prod(map(ctx.extent_size, layouts)) >= bitstreams.LARGEST:
+        raise ctx.refuse(
             "it makes more numbers than a 32-bit counter can number; use smaller buckets"
         )
-    return lax.convert_element_type(cx.flat_index(layouts), np.uint32)
+    return lax.convert_element_type(ctx.flat_index(layouts), np.uint32)
 
 
 def _prefixes(shape: Sequence[Any]) -> tuple[Extent, ...]:
@@ -82,7 +83,7 @@ def _prefixes(shape: Sequence[Any]) -> tuple[Extent, ...]:
 
 
 @register_pad_rule("random_bits")
-def _random_bits(cx: Context, eqn: Any, keys: Padded) -> list[Padded]:
+def _random_bits(ctx: Context, eqn: JaxprEqn, keys: Padded) -> list[Padded]:
     """Numbers the elements of ``shape`` as if nothing were padded.
 
     Every threefry key numbers its own elements. XLA's generator does so for one key; from a batch
@@ -94,9 +95,9 @@ def _random_bits(cx: Context, eqn: Any, keys: Padded) -> list[Padded]:
     extents = (*keys.extents, *layouts)
     if name in _GENERATORS:
         dtype = np.dtype(f"uint{width}")
-        return [Padded(_generated(cx, data, extents, dtype), extents)]
-    _require_threefry(cx, name)
-    position, count = _positions(cx, layouts, words=2), cx.true(_product(layouts))
+        return [Padded(_generated(ctx, data, extents, dtype), extents)]
+    _require_threefry(ctx, name)
+    position, count = _positions(ctx, layouts, words=2), ctx.true(_product(layouts))
     scheme = eqn.ctx.threefry_partitionable
     bits = bitstreams.over_keys(
         lambda key: bitstreams.threefry_bits(key, position, count, width, scheme), data
@@ -105,7 +106,7 @@ def _random_bits(cx: Context, eqn: Any, keys: Padded) -> list[Padded]:
 
 
 @register_pad_rule("random_split")
-def _random_split(cx: Context, eqn: Any, keys: Padded) -> list[Padded]:
+def _random_split(ctx: Context, eqn: JaxprEqn, keys: Padded) -> list[Padded]:
     """New keys are numbered like random numbers; an rbg key is a pair of threefry keys."""
     name = _implementation(keys)
     layouts = _prefixes(eqn.params["shape"])
@@ -113,11 +114,11 @@ def _random_split(cx: Context, eqn: Any, keys: Padded) -> list[Padded]:
     extents = (*keys.extents, *layouts)
     if name == "unsafe_rbg":
         return [
-            Padded(jax.random.wrap_key_data(_tenth_rows(cx, data, extents), impl=name), extents)
+            Padded(jax.random.wrap_key_data(_tenth_rows(ctx, data, extents), impl=name), extents)
         ]
     if name != "rbg":
-        _require_threefry(cx, name)
-    position, count = _positions(cx, layouts, words=2), cx.true(_product(layouts))
+        _require_threefry(ctx, name)
+    position, count = _positions(ctx, layouts, words=2), ctx.true(_product(layouts))
     scheme = eqn.ctx.threefry_partitionable
 
     def split(key: Any) -> Any:
@@ -132,24 +133,24 @@ def _product(layouts: Sequence[Extent]) -> Dim:
     return dims.product(factor for layout in layouts for factor in layout)
 
 
-def _require_threefry(cx: Context, name: str) -> None:
+def _require_threefry(ctx: Context, name: str) -> None:
     if name != "threefry2x32":
-        raise cx.refuse(
+        raise ctx.refuse(
             f"how '{name}' keys number their elements is not known; use threefry2x32 or rbg keys"
         )
 
 
-def _generated(cx: Context, data: Any, extents: Sequence[Extent], dtype: Any) -> Any:
+def _generated(ctx: Context, data: Any, extents: Sequence[Extent], dtype: Any) -> Any:
     """Bits of XLA's generator from the first key, by true position."""
-    _require_stable_generator(cx)
-    position = _positions(cx, extents)
+    _require_stable_generator(ctx)
+    position = _positions(ctx, extents)
     return bitstreams.generator_bits(_first(data), position, position.size, dtype)
 
 
-def _tenth_rows(cx: Context, data: Any, extents: Sequence[Extent]) -> Any:
+def _tenth_rows(ctx: Context, data: Any, extents: Sequence[Extent]) -> Any:
     """uint32[..., 4]: every tenth row of four words, which unsafe_rbg takes for its new keys."""
-    _require_stable_generator(cx)
-    row = _positions(cx, extents, words=40)
+    _require_stable_generator(ctx)
+    row = _positions(ctx, extents, words=40)
     word = lax.broadcasted_iota(np.uint32, (*row.shape, 4), row.ndim)
     position = lax.expand_dims(row * np.uint32(40), (row.ndim,)) + word
     return bitstreams.generator_bits(_first(data), position, 40 * row.size, np.uint32)
@@ -160,26 +161,26 @@ def _first(data: Any) -> Any:
     return lax.index_in_dim(rows, 0, keepdims=False)
 
 
-def _require_stable_generator(cx: Context) -> None:
+def _require_stable_generator(ctx: Context) -> None:
     if jax.default_backend() not in ("cpu", "gpu"):
-        raise cx.refuse(
+        raise ctx.refuse(
             "this backend's own generator may depend on the shape; use threefry2x32 keys"
         )
 
 
 @register_pad_rule("rng_bit_generator")
-def _rng_bit_generator(cx: Context, eqn: Any, key: Padded) -> list[Padded]:
+def _rng_bit_generator(ctx: Context, eqn: JaxprEqn, key: Padded) -> list[Padded]:
     """Bits by true position; the key's counter advances by the true number of steps."""
     if eqn.params["algorithm"] == lax.RandomAlgorithm.RNG_THREE_FRY:
-        raise cx.refuse("its threefry algorithm depends on the shape; use the default algorithm")
+        raise ctx.refuse("its threefry algorithm depends on the shape; use the default algorithm")
     if key.array.shape != (4,):
-        raise cx.refuse("a key of two 64-bit words is not supported; use four 32-bit words")
+        raise ctx.refuse("a key of two 64-bit words is not supported; use four 32-bit words")
     layouts = _prefixes(eqn.params["shape"])
     dtype = np.dtype(eqn.params["dtype"])
-    bits = _generated(cx, key.array, layouts, dtype)
+    bits = _generated(ctx, key.array, layouts, dtype)
     per_step = 2 if dtype.itemsize == 8 else 4
     steps = lax.div(
-        jnp.uint32(cx.true(_product(layouts))) + np.uint32(per_step - 1), np.uint32(per_step)
+        jnp.uint32(ctx.true(_product(layouts))) + np.uint32(per_step - 1), np.uint32(per_step)
     )
     low = key.array[2] + steps
     high = key.array[3] + lax.convert_element_type(lax.lt(low, steps), np.uint32)
@@ -187,38 +188,38 @@ def _rng_bit_generator(cx: Context, eqn: Any, key: Padded) -> list[Padded]:
 
 
 @register_pad_rule("random_gamma")
-def _random_gamma(cx: Context, eqn: Any, keys: Padded, alpha: Padded) -> list[Padded]:
+def _random_gamma(ctx: Context, eqn: JaxprEqn, keys: Padded, alpha: Padded) -> list[Padded]:
     """Lays the true elements out flat: then element i has the i-th split of its key, as unpadded.
 
     Pad lanes hold 1, so that no rejection loop waits for them.
     """
     if not eqn.ctx.threefry_partitionable or _implementation(keys) == "unsafe_rbg":
-        raise cx.refuse("how it splits keys depends on the shape; use partitionable threefry keys")
+        raise ctx.refuse("how it splits keys depends on the shape; use partitionable threefry keys")
     for axis in range(keys.rank):
-        keys, alpha = cx.unify([(keys, axis), (alpha, axis)])
+        keys, alpha = ctx.unify([(keys, axis), (alpha, axis)])
     own = alpha.shape[keys.rank :]
-    flat = _laid_out(cx, alpha, keys.rank, (dims.product(own),))
-    flat = cx.mask(flat, flat.padded_axes, 1, "their rejection loops could run on")
-    (out,) = cx.bind(keys.array, flat.array)
-    return [_laid_out(cx, Padded(out, flat.extents), keys.rank, own)]
+    flat = _laid_out(ctx, alpha, keys.rank, (dims.product(own),))
+    flat = ctx.mask(flat, flat.padded_axes, 1, "their rejection loops could run on")
+    (out,) = ctx.bind(keys.array, flat.array)
+    return [_laid_out(ctx, Padded(out, flat.extents), keys.rank, own)]
 
 
-def _laid_out(cx: Context, value: Padded, start: int, shape: tuple[Dim, ...]) -> Padded:
+def _laid_out(ctx: Context, value: Padded, start: int, shape: tuple[Dim, ...]) -> Padded:
     """The axes from ``start`` on as prefix axes of ``shape``, unless they are that already."""
     if value.shape[start:] == shape or start == value.rank:
-        return cx.compact(value, range(start, value.rank))
-    return cx.relayout(value, start, value.rank, shape)
+        return ctx.compact(value, range(start, value.rank))
+    return ctx.relayout(value, start, value.rank, shape)
 
 
 @register_pad_rule("rng_uniform")
-def _rng_uniform(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _rng_uniform(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Stateful: no two runs agree, so there is nothing to be exact about."""
-    raise cx.refuse("it keeps a state of its own; use jax.random.uniform")
+    raise ctx.refuse("it keeps a state of its own; use jax.random.uniform")
 
 
 @register_pad_rule("iota_2x32_shape")
-def _iota_2x32_shape(cx: Context, eqn: Any) -> list[Padded]:
+def _iota_2x32_shape(ctx: Context, eqn: JaxprEqn) -> list[Padded]:
     """Row-major positions in two words."""
     layouts = _prefixes(eqn.params["shape"])
-    position = _positions(cx, layouts)
+    position = _positions(ctx, layouts)
     return [Padded(lax.full_like(position, 0), layouts), Padded(position, layouts)]

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import dims
+from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.ir import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import ANYTHING, Padded, RowReduction, is_padded
@@ -79,12 +80,12 @@ _REDUCERS = {f"reduce_{monoid}": monoid for monoid in IDENTITY}
 
 
 @register_pad_rule(*_REDUCERS)
-def _reduce(cx: Context, eqn: Any, operand: Padded) -> list[Padded]:
+def _reduce(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Masks the reduced axes with the identity and reduces."""
     monoid, axes = _REDUCERS[eqn.primitive.name], eqn.params["axes"]
     fill = IDENTITY[monoid](operand.array.dtype)
-    operand = cx.mask(operand, axes, fill, f"the {monoid} would count them")
-    (out,) = cx.bind(operand.array)
+    operand = ctx.mask(operand, axes, fill, f"the {monoid} would count them")
+    (out,) = ctx.bind(operand.array)
     kept = [k for k in range(operand.rank) if k not in axes]
     row = None
     if monoid in ("sum", "max"):
@@ -112,7 +113,7 @@ _MONOIDS = {"add": "sum", "mul": "prod"} | {
 }
 
 
-def monoid_of(jaxpr: Any) -> str | None:
+def monoid_of(jaxpr: Jaxpr) -> str | None:
     """The monoid of a reducer that is one primitive applied to its two arguments."""
     if len(jaxpr.eqns) != 1 or list(jaxpr.outvars) != list(jaxpr.eqns[0].outvars):
         return None
@@ -122,33 +123,33 @@ def monoid_of(jaxpr: Any) -> str | None:
 
 
 @register_pad_rule("reduce")
-def _reduce_by_jaxpr(cx: Context, eqn: Any, *operands: Padded) -> list[Padded]:
+def _reduce_by_jaxpr(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """The same for a reducer given as a jaxpr, if its identity is known or not needed."""
     axes, half = eqn.params["dimensions"], len(operands) // 2
     values, initial = list(operands[:half]), operands[half:]
     for axis in range(values[0].rank):
-        values = cx.unify([(value, axis) for value in values])
+        values = ctx.unify([(value, axis) for value in values])
     if any(is_padded(values[0].extents[axis]) for axis in axes):
         monoid = monoid_of(eqn.params["jaxpr"]) if half == 1 else None
         if monoid is None:
-            raise cx.refuse(
+            raise ctx.refuse(
                 "no number is known that the reducer ignores; reduce by sum, max, min, prod, "
                 "and, or or xor, or along axes of fixed size"
             )
-        arrays = [_from_initial(cx, values[0], initial[0].array, axes, monoid)]
+        arrays = [_from_initial(ctx, values[0], initial[0].array, axes, monoid)]
     else:
-        arrays = cx.bind(*(p.array for p in (*values, *initial)))
+        arrays = ctx.bind(*(p.array for p in (*values, *initial)))
     kept = tuple(e for k, e in enumerate(values[0].extents) if k not in axes)
     return [Padded(array, kept) for array in arrays]
 
 
 def _from_initial(
-    cx: Context, value: Padded, initial: Any, axes: Sequence[int], monoid: str
+    ctx: Context, value: Padded, initial: Any, axes: Sequence[int], monoid: str
 ) -> Any:
     """Reduces the true lanes and ``initial``, which XLA leaves out where there is one lane."""
     fill = IDENTITY[monoid](value.array.dtype)
-    value = cx.mask(value, axes, fill, f"the {monoid} would count them")
-    (out,) = cx.bind(value.array, lax.full((), fill, value.array.dtype))
-    count = cx.true(dims.product(value.shape[axis] for axis in axes))
+    value = ctx.mask(value, axes, fill, f"the {monoid} would count them")
+    (out,) = ctx.bind(value.array, lax.full((), fill, value.array.dtype))
+    count = ctx.true(dims.product(value.shape[axis] for axis in axes))
     started = OPERATORS[monoid](out, lax.broadcast(initial, out.shape))
     return lax.select(lax.eq(jnp.int32(count), np.int32(1)), out, started)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from jax import lax
 
-from sod2jax import dims
-from sod2jax.dims import Dim
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes import indices as ix
 from sod2jax.rewrite.padded import Extent, Padded
-from sod2jax.rewrite.rules import indices as ix
 from sod2jax.rewrite.rules.layout import transposed
 
 # What each primitive makes of the old and the new element.
@@ -31,7 +32,7 @@ _DROP = lax.GatherScatterMode.FILL_OR_DROP
 
 @register_pad_rule(*_COMBINE)
 def _scatter(
-    cx: Context, eqn: Any, operand: Padded, indices: Padded, updates: Padded
+    ctx: Context, eqn: JaxprEqn, operand: Padded, indices: Padded, updates: Padded
 ) -> list[Padded]:
     """Writes windows of ``updates`` at ``indices[..., :]``, one for each leading index.
 
@@ -54,14 +55,14 @@ def _scatter(
     spilling = [axis for axis in partial if dims.is_symbolic(sizes[axis])]
     applies = eqn.primitive.name == "scatter" and eqn.params["update_jaxpr"] is not None
     if spilling and indices.rank == 1 and not applies:
-        return [_one_window(cx, eqn, operand, indices, updates)]
-    operand, indices, updates = _aligned(cx, eqn, operand, indices, updates, places, partial)
-    index = _kept_indices(cx, eqn, operand, indices, sizes, partial)
+        return [_one_window(ctx, eqn, operand, indices, updates)]
+    operand, indices, updates = _aligned(ctx, eqn, operand, indices, updates, places, partial)
+    index = _kept_indices(ctx, eqn, operand, indices, sizes, partial)
     if spilling:
         batch = [k for k in range(updates.rank) if k not in numbers.update_window_dims]
-        updates, index, numbers = _spread(cx, numbers, index, updates, batch, places, spilling)
+        updates, index, numbers = _spread(ctx, numbers, index, updates, batch, places, spilling)
     ordered = index is indices.array
-    (out,) = cx.bind(
+    (out,) = ctx.bind(
         operand.array,
         index,
         updates.array,
@@ -74,7 +75,9 @@ def _scatter(
     return [Padded(out, operand.extents, fills)]
 
 
-def _one_window(cx: Context, eqn: Any, operand: Padded, indices: Padded, updates: Padded) -> Padded:
+def _one_window(
+    ctx: Context, eqn: JaxprEqn, operand: Padded, indices: Padded, updates: Padded
+) -> Padded:
     """A scatter of one window: an update at run-time starts, or none where it does not fit."""
     numbers = eqn.params["dimension_numbers"]
     inserted = numbers.inserted_window_dims
@@ -86,17 +89,17 @@ def _one_window(cx: Context, eqn: Any, operand: Padded, indices: Padded, updates
     starts = [ix.Start(0, 0)] * operand.rank
     for component, axis in enumerate(axes):
         index = lax.index_in_dim(indices.array, component, keepdims=False)
-        starts[axis] = ix.start(cx, eqn.invars[1], index, operand.shape[axis], updates.shape[axis])
+        starts[axis] = ix.start(ctx, eqn.invars[1], index, operand.shape[axis], updates.shape[axis])
     allowed = None
-    if eqn.params["mode"] != _CLIP and not ix.is_inside(cx, eqn.invars[1], last):
-        index = ix.checked(cx, indices.array, last)
+    if eqn.params["mode"] != _CLIP and not ix.is_inside(ctx, eqn.invars[1], last):
+        index = ix.checked(ctx, indices.array, last)
         allowed = lax.reduce_and(lax.ne(index, lax.full_like(index, ix.OUT_OF_RANGE)), (0,))
-    return ix.write(cx, operand, updates, starts, _COMBINE[eqn.primitive.name], allowed)
+    return ix.write(ctx, operand, updates, starts, _COMBINE[eqn.primitive.name], allowed)
 
 
 def _aligned(
-    cx: Context,
-    eqn: Any,
+    ctx: Context,
+    eqn: JaxprEqn,
     operand: Padded,
     indices: Padded,
     updates: Padded,
@@ -111,20 +114,20 @@ def _aligned(
     for axis, at in enumerate(batch):
         together = [(indices, axis), (updates, at)]
         if axis in batching:
-            indices, updates, operand = cx.unify([*together, (operand, batching[axis])])
+            indices, updates, operand = ctx.unify([*together, (operand, batching[axis])])
         else:
-            indices, updates = cx.unify(together)
+            indices, updates = ctx.unify(together)
     for axis, at in places.items():
         if axis in partial:
-            updates = cx.compact(updates, (at,))
+            updates = ctx.compact(updates, (at,))
         else:
-            operand, updates = cx.unify([(operand, axis), (updates, at)])
-    return cx.compact(operand, partial), indices, updates
+            operand, updates = ctx.unify([(operand, axis), (updates, at)])
+    return ctx.compact(operand, partial), indices, updates
 
 
 def _kept_indices(
-    cx: Context,
-    eqn: Any,
+    ctx: Context,
+    eqn: JaxprEqn,
     operand: Padded,
     indices: Padded,
     sizes: Sequence[Dim],
@@ -138,22 +141,22 @@ def _kept_indices(
         dims.is_symbolic(operand.shape[k]) or dims.is_symbolic(sizes[k]) for k in partial
     )
     index = indices.array
-    if not ix.is_inside(cx, eqn.invars[1], last):
+    if not ix.is_inside(ctx, eqn.invars[1], last):
         if eqn.params["mode"] == _CLIP:
-            index = ix.clamped(cx, index, last)
+            index = ix.clamped(ctx, index, last)
         elif not fixed:
-            index = ix.checked(cx, index, last)
+            index = ix.checked(ctx, index, last)
     # Pad lanes of batching axes write to pad lanes of the operand.
     padded_axes = [k for k in indices.padded_axes if k not in numbers.scatter_indices_batching_dims]
     if padded_axes:
         index = ix.to_int32(index)
-        valid = cx.valid(indices.extents, padded_axes)
+        valid = ctx.valid(indices.extents, padded_axes)
         index = lax.select(valid, index, lax.full_like(index, ix.OUT_OF_RANGE))
     return index
 
 
 def _spread(
-    cx: Context,
+    ctx: Context,
     numbers: Any,
     index: Any,
     updates: Padded,
@@ -168,7 +171,7 @@ def _spread(
     rest = [at for axis, at in places.items() if axis not in spilling]
     updates = transposed(updates, [*batch, *(places[axis] for axis in spilling), *rest])
     layouts: tuple[Extent, ...] = updates.extents[: len(batch) + len(spilling)]
-    shape = tuple(map(cx.extent_size, layouts))
+    shape = tuple(map(ctx.extent_size, layouts))
     index = ix.to_int32(index)
     components = {
         axis: lax.broadcast_in_dim(index[..., k], shape, range(len(batch)))
@@ -181,7 +184,7 @@ def _spread(
         [lax.expand_dims(c, [c.ndim]) for c in components.values()], len(shape)
     )
     valid = lax.broadcast_in_dim(
-        cx.valid(layouts, range(len(batch), len(layouts))), stacked.shape, range(len(shape))
+        ctx.valid(layouts, range(len(batch), len(layouts))), stacked.shape, range(len(shape))
     )
     stacked = lax.select(valid, stacked, lax.full_like(stacked, ix.OUT_OF_RANGE))
     spread = lax.ScatterDimensionNumbers(

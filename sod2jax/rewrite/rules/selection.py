@@ -7,13 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from sod2jax import dims
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules import along
-from sod2jax.rewrite.rules.reduce import highest, lowest
-from sod2jax.rewrite.rules.sliding import (
+from sod2jax.rewrite.lanes import along
+from sod2jax.rewrite.lanes.sliding import (
     Windows,
     extents_after,
     fixed,
@@ -25,78 +24,82 @@ from sod2jax.rewrite.rules.sliding import (
     windows_of,
     with_fill,
 )
+from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.rules.reduce import highest, lowest
 
 
-def _worst(select: Any, dtype: Any) -> Any:
+def _worst(select: JaxprEqn, dtype: Any) -> Any:
     """What a selection by ``ge`` or ``le`` takes last."""
     return lowest(dtype) if select.name == "ge" else highest(dtype)
 
 
 @register_pad_rule("select_and_scatter_add")
-def _select_and_scatter_add(cx: Context, eqn: Any, source: Padded, operand: Padded) -> list[Padded]:
+def _select_and_scatter_add(
+    ctx: Context, eqn: JaxprEqn, source: Padded, operand: Padded
+) -> list[Padded]:
     """Adds each source element to the lane that its window selects.
 
     Windows past the true ones add zero; lanes past the true ones are selected last.
     """
     worst = _worst(eqn.params["select_prim"], operand.array.dtype)
     windows = windows_of(eqn, source.shape)
-    source, operand = unify_trivial(cx, (source, operand), windows)
+    source, operand = unify_trivial(ctx, (source, operand), windows)
     moving, left = moving_axes(operand, windows), list(windows)
-    operand = with_fill(cx, operand, moving, worst)
-    source = cx.compact(source, moving)
+    operand = with_fill(ctx, operand, moving, worst)
+    source = ctx.compact(source, moving)
     reason = "windows past the true ones would add them"
-    source = cx.mask(source, list(moving), 0, reason, strict=True)
+    source = ctx.mask(source, list(moving), 0, reason, strict=True)
     array, indices = operand.array, {}
     for axis, along_axis in moving.items():
-        array, left[axis], indices[axis] = _select_positions(cx, array, axis, along_axis, worst)
+        array, left[axis], indices[axis] = _select_positions(ctx, array, axis, along_axis, worst)
     params = parameters(left)
     kept = {k: params[k] for k in ("window_dimensions", "window_strides", "padding")}
-    (out,) = cx.bind(source.array, array, **kept)
+    (out,) = ctx.bind(source.array, array, **kept)
     for axis, along_axis in moving.items():
         if indices[axis] is not None:
-            out = fold(out, axis, indices[axis], along_axis.reach(cx))
+            out = fold(out, axis, indices[axis], along_axis.reach(ctx))
         back, zero = dims.normalise(-along_axis.low), jnp.zeros((), out.dtype)
-        out = along.spread(cx, out, axis, back, 0, operand.array.shape[axis], zero)
+        out = along.spread(ctx, out, axis, back, 0, operand.array.shape[axis], zero)
     return [Padded(out, operand.extents)]
 
 
 def _select_positions(
-    cx: Context, array: Any, axis: int, windows: Windows, worst: Any
+    ctx: Context, array: Any, axis: int, windows: Windows, worst: Any
 ) -> tuple[Any, Windows, Any]:
     """Explicit positions, fixed windows over them, and the unfolding's index if there was one."""
-    array = windows.positions(cx, array, axis, jnp.asarray(worst, array.dtype))
+    array = windows.positions(ctx, array, axis, jnp.asarray(worst, array.dtype))
     if windows.has_fixed_steps:
         return array, fixed(windows.size, windows.stride, dilation=windows.dilation), None
-    array, index = unfold(cx, array, axis, windows)
-    size = cx.size(windows.size)
+    array, index = unfold(ctx, array, axis, windows)
+    size = ctx.size(windows.size)
     return array, fixed(size, size), index
 
 
 @register_pad_rule("select_and_gather_add")
 def _select_and_gather_add(
-    cx: Context, eqn: Any, tangents: Padded, operand: Padded
+    ctx: Context, eqn: JaxprEqn, tangents: Padded, operand: Padded
 ) -> list[Padded]:
     """The tangent of the lane that each window selects, positions without a true lane left out.
 
     A flag beside each lane leaves them out: no number would, because a NaN loses to any.
     """
-    windows = windows_of(eqn, cx.out_shape())
-    tangents, operand = unify_trivial(cx, (tangents, operand), windows)
+    windows = windows_of(eqn, ctx.out_shape())
+    tangents, operand = unify_trivial(ctx, (tangents, operand), windows)
     moving, left = moving_axes(operand, windows), list(windows)
     extents = extents_after(operand, windows)
     if not moving:
-        (out,) = cx.bind(tangents.array, operand.array)
+        (out,) = ctx.bind(tangents.array, operand.array)
         return [Padded(out, extents)]
-    tangents, operand = cx.compact(tangents, moving), cx.compact(operand, moving)
+    tangents, operand = ctx.compact(tangents, moving), ctx.compact(operand, moving)
     select, dtype = eqn.params["select_prim"], operand.array.dtype
-    arrays = [operand.array, tangents.array, cx.valid(operand.extents, moving)]
+    arrays = [operand.array, tangents.array, ctx.valid(operand.extents, moving)]
     fills = [jnp.asarray(_worst(select, dtype), dtype), jnp.zeros((), dtype), jnp.asarray(False)]
     for axis, w in moving.items():
-        arrays = [w.positions(cx, a, axis, f) for a, f in zip(arrays, fills, strict=True)]
+        arrays = [w.positions(ctx, a, axis, f) for a, f in zip(arrays, fills, strict=True)]
         left[axis] = fixed(w.size, w.stride, dilation=w.dilation)
         if not w.has_fixed_steps:
-            arrays = [unfold(cx, a, axis, w)[0] for a in arrays]
-            left[axis] = fixed(cx.size(w.size), cx.size(w.size))
+            arrays = [unfold(ctx, a, axis, w)[0] for a in arrays]
+            left[axis] = fixed(ctx.size(w.size), ctx.size(w.size))
 
     def choose(x: Any, y: Any) -> Any:
         wins = lax.bitwise_and(x[2], select.bind(x[0], y[0]))
@@ -111,12 +114,12 @@ def _select_and_gather_add(
 
 @register_pad_rule("select_and_scatter")
 def _select_and_scatter(
-    cx: Context, eqn: Any, operand: Padded, source: Padded, initial: Padded
+    ctx: Context, eqn: JaxprEqn, operand: Padded, source: Padded, initial: Padded
 ) -> list[Padded]:
     """Binds as it is where no window moves along an axis with pad lanes."""
     windows = windows_of(eqn, source.shape)
-    source, operand = unify_trivial(cx, (source, operand), windows)
+    source, operand = unify_trivial(ctx, (source, operand), windows)
     if moving_axes(operand, windows):
-        raise cx.refuse("its functions have no identity that is known; use max or min pooling")
-    (out,) = cx.bind(operand.array, source.array, initial.array)
+        raise ctx.refuse("its functions have no identity that is known; use max or min pooling")
+    (out,) = ctx.bind(operand.array, source.array, initial.array)
     return [Padded(out, operand.extents)]

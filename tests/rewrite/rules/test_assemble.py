@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from jax import lax
 
-from sod2jax import _compat, dims
-from sod2jax.program import Program
-from sod2jax.region import Constraint, Region
+from sod2jax import _compat
+from sod2jax.arguments.signature import Leaf
+from sod2jax.ir import dims
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Constraint, Region
 from sod2jax.rewrite import padded_function, padded_shapes
-from sod2jax.signature import Leaf
-from sod2jax.trace import trace
+from sod2jax.tracing.trace import trace
 
 BUCKET = {"b": 4, "s": 8, "t": 6}
 MOVES = {

@@ -10,7 +10,7 @@ from jax import lax
 
 import sod2jax
 from sod2jax.errors import UnsupportedPrimitiveError
-from sod2jax.rewrite.rules.sliding import Windows
+from sod2jax.rewrite.lanes.sliding import Windows
 
 
 def test_windows_with_steps_of_their_own_are_not_fixed() -> None:

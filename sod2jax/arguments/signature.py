@@ -1,0 +1,237 @@
+"""Arguments, specs and the signatures that link a call to a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import sympy
+
+from sod2jax.arguments.calls import abstract_argument
+from sod2jax.errors import ShapeError, SpecError
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+
+_ELLIPSIS = "..."
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One array of a call, abstractly.
+
+    Attributes:
+      name: how a user would write it, such as ``x['mask']``.
+      aval: JAX's abstract value at the call's exact shape.
+      shape: its dimensions as the specs have them.
+    """
+
+    name: str
+    aval: Any
+    shape: tuple[Dim, ...]
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether some dimension varies."""
+        return any(map(dims.is_symbolic, self.shape))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a dimension that varies is 0: sizes of symbols begin at 1."""
+        sizes = zip(self.shape, self.aval.shape, strict=True)
+        return any(size == 0 and dims.is_symbolic(d) for d, size in sizes)
+
+    @property
+    def key(self) -> Any:
+        """What a program is specialised on: everything but the sizes of symbols."""
+        return (self.shape, self.aval.dtype, self.aval.weak_type)
+
+
+def spec_of(arguments: Mapping[str, Any], fun: Callable[..., Any], specs: Any) -> dict[str, Any]:
+    """The spec of every argument by parameter name.
+
+    Raises:
+      SpecError: more specs than parameters, or a name that is no parameter.
+    """
+    try:
+        kinds = {name: p.kind for name, p in inspect.signature(fun).parameters.items()}
+    except (TypeError, ValueError):
+        kinds = dict.fromkeys(arguments)
+    parameters = list(kinds)
+    if isinstance(specs, Mapping):
+        unknown = sorted(set(specs) - set(parameters))
+        if unknown:
+            raise SpecError(f"shapes names {unknown}, but the parameters are {parameters}")
+        return dict(specs)
+    for at, name in enumerate(parameters):
+        if kinds[name] is inspect.Parameter.VAR_POSITIONAL:
+            specs = _gathered(specs, at, len(arguments.get(name, ())))
+    required = [name for name in parameters if name in arguments]
+    if len(specs) != len(required) and len(specs) != len(parameters):
+        raise SpecError(
+            f"shapes has {len(specs)} specs, but the function was called with {len(required)} "
+            f"arguments {required}: write one spec per argument, None where the shape is fixed"
+        )
+    named = parameters if len(specs) == len(parameters) else required
+    return dict(zip(named, specs, strict=True))
+
+
+def _gathered(specs: Sequence[Any], at: int, count: int) -> Sequence[Any]:
+    """Specs with those of the ``count`` arguments that ``*args`` takes as one tuple."""
+    return (*specs[:at], tuple(specs[at:])) if count and len(specs) == at + count else specs
+
+
+def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Leaf]:
+    """Every array of the arguments, in ``jax.tree`` order of the mapping's values.
+
+    Raises:
+      SpecError: a spec does not fit the tree or the rank of its argument.
+      TypeError: a leaf is no array.
+    """
+    out: list[Leaf] = []
+    for name, value in arguments.items():
+        paths = jax.tree_util.tree_flatten_with_path(value)[0]
+        matched = _broadcast_spec(specs.get(name), value, name)
+        for (path, leaf), spec in zip(paths, matched, strict=True):
+            label = name + jax.tree_util.keystr(path)
+            aval = abstract_argument(leaf, label)
+            out.append(Leaf(label, aval, _read_spec(spec, aval.shape, label)))
+    return out
+
+
+def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
+    """One spec per leaf from a pytree prefix of specs."""
+    if spec is None or isinstance(spec, str):
+        return [spec] * len(jax.tree.leaves(value))
+    if jax.tree_util.all_leaves([spec]):
+        raise SpecError(f"a spec is a string or None, but that of '{name}' has {spec!r}")
+    children, parts = _children(value), _children(spec)
+    if type(value) is not type(spec) or [key for key, _ in children] != [key for key, _ in parts]:
+        raise SpecError(
+            f"the spec of '{name}' is {spec!r}, which is no prefix of the argument's tree "
+            f"{jax.tree.structure(value)}"
+        )
+    out: list[str | None] = []
+    for (_, child), (_, part) in zip(children, parts, strict=True):
+        out += _broadcast_spec(part, child, name)
+    return out
+
+
+def _children(node: Any) -> list[tuple[Any, Any]]:
+    """(key path, child) of each child of a pytree node; static fields of the node do not matter."""
+    return jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
+
+
+def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, ...]:
+    """The dimensions of one array: "b, s, 3", "b, ...", "_, s" ("_" takes the size of the call)."""
+    if spec is None:
+        return tuple(shape)
+    parts = [part.strip() for part in _split_commas(_bare(spec.strip()))]
+    if _ELLIPSIS in parts:
+        at = parts.index(_ELLIPSIS)
+        missing = len(shape) - (len(parts) - 1)
+        parts = [*parts[:at], *["_"] * missing, *parts[at + 1 :]]
+    if len(parts) != len(shape):
+        raise SpecError(
+            f"the spec '{spec}' of '{name}' has {len(parts)} dimensions, but its shape "
+            f"{tuple(shape)} has {len(shape)}"
+        )
+    read = [
+        size if part == "_" else dims.parse(part) for part, size in zip(parts, shape, strict=True)
+    ]
+    for axis, (dim, size) in enumerate(zip(read, shape, strict=True)):
+        if isinstance(dim, int) and dim != size:
+            raise ShapeError(
+                f"axis {axis} of '{name}' has size {size}, but its spec '{spec}' fixes it at {dim}"
+            )
+    return tuple(read)
+
+
+def _bare(spec: str) -> str:
+    """A spec without the parentheses that enclose all of it."""
+    depths = list(itertools.accumulate({"(": 1, ")": -1}.get(char, 0) for char in spec))
+    enclosed = spec.startswith("(") and 0 in depths and depths.index(0) == len(spec) - 1
+    return spec[1:-1] if enclosed else spec
+
+
+def _split_commas(spec: str) -> list[str]:
+    """Splits at commas outside parentheses; a trailing comma adds nothing."""
+    parts, depth = [""], 0
+    for char in spec:
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts if parts[-1].strip() else parts[:-1]
+
+
+def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
+    """The size of every symbol, from the shapes of a call.
+
+    Raises:
+      ShapeError: two axes disagree on a symbol, or no axis gives one.
+    """
+    sizes: dict[str, int] = {}
+    origin: dict[str, str] = {}
+    axes = [
+        (leaf.name, axis, dim, size)
+        for leaf in leaves
+        for axis, (dim, size) in enumerate(zip(leaf.shape, leaf.aval.shape, strict=True))
+        if dims.is_symbolic(dim)
+    ]
+    while (found := _next_solvable(axes, sizes)) is not None:
+        (name, axis, dim, size), symbol = found
+        value = _invert(dim, symbol, size, sizes)
+        if value is None or value < 1:
+            raise ShapeError(
+                f"axis {axis} of '{name}' has size {size}, which no '{symbol}' of 1 or more gives "
+                f"for its spec '{dim}'"
+            )
+        sizes[symbol], origin[symbol] = value, f"axis {axis} of '{name}'"
+    for name, axis, dim, size in axes:
+        missing = sorted(dims.symbols_of(dim) - set(sizes))
+        if missing:
+            raise SpecError(
+                f"no axis determines {missing}: some spec must hold the symbol alone, or in an "
+                f"expression linear in it, besides '{dim}' of axis {axis} of '{name}'"
+            )
+        expected = dims.evaluate(dim, sizes)
+        if expected != size:
+            used = ", ".join(
+                f"{s} = {sizes[s]} from {origin[s]}" for s in sorted(dims.symbols_of(dim))
+            )
+            raise ShapeError(
+                f"axis {axis} of '{name}' has size {size}, but its spec '{dim}' makes it "
+                f"{expected} ({used})"
+            )
+    return sizes
+
+
+def _next_solvable(
+    axes: Sequence[tuple[str, int, Dim, int]], sizes: Mapping[str, int]
+) -> tuple[tuple[str, int, Dim, int], str] | None:
+    """The shortest axis that is linear in its only unknown symbol, and that symbol."""
+    for entry in sorted(axes, key=lambda entry: len(str(entry[2]))):
+        unknown = sorted(dims.symbols_of(entry[2]) - set(sizes))
+        if len(unknown) == 1 and _is_linear(entry[2], unknown[0]):
+            return entry, unknown[0]
+    return None
+
+
+def _is_linear(dim: Dim, name: str) -> bool:
+    symbol = dims.symbol(name)
+    polynomial = sympy.sympify(dim).as_poly(symbol)
+    return dim == symbol or (polynomial is not None and polynomial.degree() == 1)
+
+
+def _invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
+    """The integer value of ``symbol`` at which a linear dimension has a size."""
+    zero = dims.evaluate(dim, {**sizes, symbol: 0})
+    slope = dims.evaluate(dim, {**sizes, symbol: 1}) - zero
+    if slope == 0 or (size - zero) % slope:
+        return None
+    return (size - zero) // slope

@@ -1,0 +1,1 @@
+"""The few padded sizes that serve a whole region of shapes."""

@@ -1,0 +1,172 @@
+"""Operator classes: what must be known before an operator's output shape is.
+
+The classes are those of SoD² (Niu, Agrawal and Ren, ASPLOS 2024).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sod2jax import _compat
+from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.classify.table import OPERATOR_CLASSES, OpClass
+from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir import dims
+
+__all__ = ["DimKind", "OpClass", "Summary", "classify", "dimension_kind", "summarize"]
+
+
+class DimKind(enum.Enum):
+    """What is known of a dimension before the program runs.
+
+    Attributes:
+      KNOWN: an integer.
+      SYMBOLIC: one symbol of the specs.
+      OP_INFERRED: an expression over such symbols.
+      NAC: not a constant; it depends on a symbol whose size is computed by the program.
+    """
+
+    KNOWN = "known"
+    SYMBOLIC = "symbolic"
+    OP_INFERRED = "op-inferred"
+    NAC = "nac"
+
+
+def _scan_class(eqn: JaxprEqn) -> OpClass:
+    """A fixed number of steps is the body repeated; a symbolic one is a loop."""
+    return OpClass.EDO if _compat.is_symbolic(eqn.params["length"]) else OpClass.STRUCTURAL
+
+
+def _broadcast_class(eqn: JaxprEqn) -> OpClass:
+    """A broadcast literal is a constructor, as ONNX's ConstantOfShape."""
+    constant = all(map(_compat.is_literal, eqn.invars))
+    return OpClass.ISDO if constant else OpClass.ISDOS
+
+
+# Primitives whose class depends on more than their name.
+_REFINEMENTS: dict[str, Callable[[JaxprEqn], OpClass]] = {
+    "scan": _scan_class,
+    "broadcast_in_dim": _broadcast_class,
+}
+
+# Parameters that hold a dimension as data, so that no output shape depends on them.
+_DATA_PARAMS = frozenset({"dim"})
+
+
+def _symbolic_dims(value: object) -> Iterator[Any]:
+    if _compat.is_symbolic(value):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _symbolic_dims(item)
+
+
+def _depends_on(dim: Any, names: frozenset[str]) -> bool:
+    return bool(names) and not names.isdisjoint(dims.symbols_of(dims.from_jax(dim)))
+
+
+def classify(eqn: JaxprEqn, value_symbols: frozenset[str] = frozenset()) -> OpClass:
+    """Operator class of an equation.
+
+    Args:
+      eqn: an equation of a jaxpr, with integer or symbolic dimensions.
+      value_symbols: names of the dimension variables whose size the program itself computes. An
+        operator with such a variable in a shape parameter is ISVDOS.
+
+    Raises:
+      UnsupportedPrimitiveError: the primitive is not in the table.
+    """
+    name = eqn.primitive.name
+    if name not in OPERATOR_CLASSES:
+        remedy = (
+            "its operator class is unknown; use operations of jax.numpy and jax.lax, or add the "
+            "primitive to the table in sod2jax/classify/table.py"
+        )
+        raise UnsupportedPrimitiveError(name, _compat.source_line(eqn), remedy)
+    refine = _REFINEMENTS.get(name)
+    op_class = refine(eqn) if refine else OPERATOR_CLASSES[name]
+    if op_class not in (OpClass.ISDO, OpClass.ISDOS):
+        return op_class
+    shapes = (value for key, value in eqn.params.items() if key not in _DATA_PARAMS)
+    sized = (dim for value in shapes for dim in _symbolic_dims(value))
+    return OpClass.ISVDOS if any(_depends_on(dim, value_symbols) for dim in sized) else op_class
+
+
+def dimension_kind(dim: Any, value_symbols: frozenset[str] = frozenset()) -> DimKind:
+    """What is known of a dimension of an aval; ``value_symbols`` as in ``classify``."""
+    if not _compat.is_symbolic(dim):
+        return DimKind.KNOWN
+    if _depends_on(dim, value_symbols):
+        return DimKind.NAC
+    return DimKind.SYMBOLIC if _compat.dim_text(dim).isidentifier() else DimKind.OP_INFERRED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Number of operators of each class, and of output dimensions of each kind.
+
+    A sub-jaxpr counts once, beside the operator that wraps it, however often it runs. The scalar
+    combiners of ``reduce``, ``scatter`` and their like are part of the operator.
+    """
+
+    isdo: int
+    isdos: int
+    isvdos: int
+    edo: int
+    structural: int
+    known: int
+    symbolic: int
+    op_inferred: int
+    nac: int
+
+    def __str__(self) -> str:
+        return (
+            f"operators: {self.isdo} ISDO, {self.isdos} ISDOS, {self.isvdos} ISVDOS, "
+            f"{self.edo} EDO, {self.structural} structural\n"
+            f"dimensions: {self.known} known, {self.symbolic} symbolic, "
+            f"{self.op_inferred} op-inferred, {self.nac} nac"
+        )
+
+
+def _equations(jaxpr: Jaxpr, value_symbols: frozenset[str]) -> Iterator[tuple[JaxprEqn, OpClass]]:
+    for eqn in jaxpr.eqns:
+        op_class = classify(eqn, value_symbols)
+        yield eqn, op_class
+        if op_class not in (OpClass.STRUCTURAL, OpClass.EDO):
+            continue
+        for _, body in _compat.sub_jaxprs(eqn):
+            yield from _equations(body, value_symbols)
+
+
+def summarize(closed_jaxpr: Jaxpr, value_symbols: frozenset[str] = frozenset()) -> Summary:
+    """Counts operators and output dimensions of a program and of all its sub-jaxprs.
+
+    Args:
+      closed_jaxpr: the program.
+      value_symbols: as in ``classify``; their dimensions count as nac.
+
+    Raises:
+      UnsupportedPrimitiveError: a primitive is not in the table.
+    """
+    classes: Counter[OpClass] = Counter()
+    kinds: Counter[DimKind] = Counter()
+    for eqn, op_class in _equations(closed_jaxpr, value_symbols):
+        classes[op_class] += 1
+        for var in eqn.outvars:
+            shape = getattr(var.aval, "shape", ())  # tokens have none
+            kinds.update(dimension_kind(dim, value_symbols) for dim in shape)
+    return Summary(
+        isdo=classes[OpClass.ISDO],
+        isdos=classes[OpClass.ISDOS],
+        isvdos=classes[OpClass.ISVDOS],
+        edo=classes[OpClass.EDO],
+        structural=classes[OpClass.STRUCTURAL],
+        known=kinds[DimKind.KNOWN],
+        symbolic=kinds[DimKind.SYMBOLIC],
+        op_inferred=kinds[DimKind.OP_INFERRED],
+        nac=kinds[DimKind.NAC],
+    )

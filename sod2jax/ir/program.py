@@ -1,0 +1,85 @@
+"""A traced function: a closed symbolic jaxpr with its trees and the region it is valid in."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sod2jax._compat import Atom, Jaxpr
+from sod2jax.ir import dims
+from sod2jax.ir.comparisons import Decision
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.region import Region
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A function traced once for a whole region of shapes.
+
+    Attributes:
+      name: name of the function.
+      jaxpr: closed jaxpr whose avals carry symbolic dimensions.
+      constants: closed-over arrays, in the order of ``_compat.all_constants``; every executable
+        shares them.
+      in_names: how a user would write each input, such as ``x['mask']``.
+      out_tree: structure of the result.
+      region: the sizes that the symbols may take.
+      guards: comparisons of sizes that the trace took for false.
+      measured: the dimensions whose true sizes the program computes, in the order of its last
+        outputs, which are those sizes.
+      value_symbols: the symbols whose true sizes are known only then.
+      numbers: where it was unified from concrete traces, gives the constants that vary with the
+        sizes (see ``unify.Numbers``); they are its last inputs.
+    """
+
+    name: str
+    jaxpr: Jaxpr
+    constants: tuple[Any, ...]
+    in_names: tuple[str, ...]
+    out_tree: Any
+    region: Region
+    guards: tuple[Decision, ...] = ()
+    measured: tuple[Dim, ...] = ()
+    value_symbols: frozenset[str] = frozenset()
+    numbers: Any = None
+
+    @property
+    def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:
+        """Shape of each flat input, in dimensions."""
+        return tuple(_shape(var) for var in self.jaxpr.invars)
+
+    @property
+    def out_shapes(self) -> tuple[tuple[Dim, ...], ...]:
+        """Shape of each flat output, in dimensions."""
+        return tuple(_shape(atom) for atom in self.jaxpr.outvars)
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """The outputs that are the function's own: those before the sizes that it measures."""
+        return tuple(self.jaxpr.outvars[: len(self.jaxpr.outvars) - len(self.measured)])
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols known before it runs, sorted: the order of the vector of true sizes."""
+        return tuple(name for name in self.region.names if name not in self.value_symbols)
+
+    def __str__(self) -> str:
+        inputs = [
+            f"  {name}: {var.aval.str_short()}"
+            for name, var in zip(self.in_names, self.jaxpr.invars, strict=True)
+        ]
+        head = f"program {self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
+        guards = [f"  guard: not {guard}" for guard in self.guards]
+        checked = [] if self.numbers is None else [f"  {self.numbers}"]
+        return "\n".join([head, *_shortened(inputs), *guards, *checked])
+
+
+def _shape(atom: Atom) -> tuple[Dim, ...]:
+    return tuple(map(dims.from_jax, atom.aval.shape))
+
+
+def _shortened(lines: list[str], most: int = 12) -> list[str]:
+    if len(lines) <= most:
+        return lines
+    symbolic = lines[-(most // 2) :]
+    return [*lines[: most // 2], f"  ... {len(lines) - 2 * (most // 2)} more inputs ...", *symbolic]

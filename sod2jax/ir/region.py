@@ -1,0 +1,285 @@
+"""Regions of symbolic sizes, and sound bounds of dimension expressions over them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import sympy
+
+from sod2jax.errors import InvariantError, SpecError
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.intervals import OF_CALLS, Interval, plus, times
+
+_ENUMERATE = 1 << 16  # points up to which bounds come from trying every size
+
+
+@dataclasses.dataclass(frozen=True)
+class Constraint:
+    """``left >= right`` or ``left == right`` over symbolic sizes."""
+
+    left: Dim
+    op: str
+    right: Dim
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Reads "s <= 512", "mod(s, 8) == 0", ...
+
+        Raises:
+          SpecError: the text is not one comparison by <=, >= or ==.
+        """
+        parts = re.split(r"(<=|>=|==)", text)
+        if len(parts) != 3:
+            raise SpecError(
+                f"constraint '{text}' must be one comparison by <=, >= or ==, such as 's <= 512'"
+            )
+        left, op, right = dims.parse(parts[0]), parts[1], dims.parse(parts[2])
+        if op == "<=":
+            left, op, right = right, ">=", left
+        return cls(left, op, right, text.strip())
+
+    @classmethod
+    def of(cls, left: Dim, op: str, right: Dim) -> Constraint:
+        """The constraint that two dimensions satisfy; ``op`` is ">=" or "=="."""
+        left, right = dims.normalise(left), dims.normalise(right)
+        return cls(left, op, right, f"{dims.jax_text(left)} {op} {dims.jax_text(right)}")
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether it holds at all sizes, being about numbers only."""
+        return not self.symbols and bool(self.holds({}))
+
+    def holds(self, sizes: Mapping[str, Any]) -> Any:
+        """Whether the constraint holds, elementwise where sizes are arrays."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        return left >= right if self.op == ">=" else left == right
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Names of the symbols that the constraint speaks of."""
+        return dims.symbols_of(self.left) | dims.symbols_of(self.right)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """The sizes that every symbol may take together.
+
+    Attributes:
+      ranges: (name, smallest, largest or None) of each symbol, sorted by name.
+      constraints: further relations between them.
+    """
+
+    ranges: tuple[tuple[str, int, int | None], ...]
+    constraints: tuple[Constraint, ...] = ()
+
+    @classmethod
+    def of(cls, names: Iterable[str], constraints: Iterable[Constraint]) -> Region:
+        """The region that constraints leave to symbols of size 1 and more.
+
+        Raises:
+          SpecError: a constraint names no symbol of the specs, or leaves no size at all.
+        """
+        known = {name: [1, None] for name in names}
+        rest = []
+        for constraint in constraints:
+            for name in sorted(constraint.symbols - set(known)):
+                raise SpecError(f"constraint '{constraint}' names '{name}', which is in no spec")
+            if not _tighten(known, constraint):
+                rest.append(constraint)
+        region = cls(tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items())), tuple(rest))
+        for name, low, high in region.ranges:
+            if high is not None and high < low:
+                raise SpecError(
+                    f"the constraints leave no size for '{name}': {low} <= {name} <= {high}"
+                )
+        return region
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The symbols, sorted."""
+        return tuple(name for name, _, _ in self.ranges)
+
+    def range(self, name: str) -> tuple[int, int | None]:
+        """Smallest and largest size of a symbol."""
+        return next((low, high) for n, low, high in self.ranges if n == name)
+
+    def below(self, sizes: Mapping[str, int], lowest: Mapping[str, int] | None = None) -> Region:
+        """The part of the region whose sizes are at most those given, and at least ``lowest``.
+
+        A symbol that is not among them gets the bound that the others leave it.
+        """
+        lowest = lowest or {}
+        region = dataclasses.replace(
+            self,
+            ranges=tuple(
+                (n, max(lo, lowest.get(n, lo)), _least(hi, sizes.get(n)))
+                for n, lo, hi in self.ranges
+            ),
+        )
+        for name in self.names:
+            if name not in sizes:
+                region = region._bounded(name)
+        return region
+
+    def with_symbol(
+        self, name: str, most: Dim | None, constraints: Iterable[Constraint] = ()
+    ) -> Region:
+        """The region with one more symbol, from 0 to ``most``, and what else is known of it."""
+        bound = [] if most is None else [Constraint.of(most, ">=", dims.symbol(name))]
+        known: dict[str, list] = {n: [lo, hi] for n, lo, hi in self.ranges}
+        known[name] = [0, None]
+        rest = [c for c in (*bound, *constraints) if not _tighten(known, c)]
+        ranges = tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items()))
+        return Region(ranges, (*self.constraints, *rest))._bounded(name)
+
+    def restricted(self, names: Iterable[str]) -> Region:
+        """What the region says of some of its symbols alone."""
+        kept = frozenset(names)
+        return Region(
+            tuple(span for span in self.ranges if span[0] in kept),
+            tuple(c for c in self.constraints if c.symbols <= kept),
+        )
+
+    def _bounded(self, name: str) -> Region:
+        """Gives a symbol the upper bound that linear constraints leave it, if it is tighter."""
+        symbol, high = dims.symbol(name), self.range(name)[1]
+        others = self.restricted(set(self.names) - {name})
+        for constraint in self.constraints:
+            rest = dims.normalise(sympy.sympify(constraint.left) - constraint.right + symbol)
+            if name in constraint.symbols and name not in dims.symbols_of(rest):
+                high = _least(high, bounds(rest, others).high)
+        ranges = tuple((n, lo, high if n == name else hi) for n, lo, hi in self.ranges)
+        return dataclasses.replace(self, ranges=ranges)
+
+    def contains(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a point lies inside."""
+        inside = all(lo <= sizes[n] and (hi is None or sizes[n] <= hi) for n, lo, hi in self.ranges)
+        return inside and all(c.holds(sizes) for c in self.constraints)
+
+    def points(self, most: int) -> list[dict[str, int]] | None:
+        """Every point, in order; None where there may be more than ``most``."""
+        spans = [range(lo, hi + 1) if hi is not None else None for _, lo, hi in self.ranges]
+        if None in spans or math.prod(map(len, spans)) > most:  # type: ignore[arg-type]
+            return None
+        grid = itertools.product(*spans)  # type: ignore[arg-type]
+        points = [dict(zip(self.names, point, strict=True)) for point in grid]
+        return [point for point in points if self.contains(point)]
+
+    def __str__(self) -> str:
+        shown = [f"{lo} <= {n}" + ("" if hi is None else f" <= {hi}") for n, lo, hi in self.ranges]
+        return ", ".join([*shown, *map(str, self.constraints)]) or "no symbols"
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else min(a, b)
+
+
+def _tighten(known: dict[str, list], constraint: Constraint) -> bool:
+    """Moves a linear bound of one symbol into the ranges; False if it says something else."""
+    difference: Any = sympy.sympify(constraint.left) - constraint.right
+    if len(constraint.symbols) != 1:
+        return False
+    (name,) = constraint.symbols
+    slope = difference.coeff(dims.symbol(name), 1)
+    rest = sympy.expand(difference - slope * dims.symbol(name))
+    if not (slope.is_Integer and rest.is_Integer and slope != 0):
+        return False
+    # slope * n + rest >= 0, and <= 0 as well for an equality
+    at = -int(rest) / int(slope)
+    if constraint.op == "==" or slope > 0:
+        known[name][0] = max(known[name][0], math.ceil(at))
+    if constraint.op == "==" or slope < 0:
+        high = known[name][1]
+        known[name][1] = math.floor(at) if high is None else min(high, math.floor(at))
+    return True
+
+
+def bounds(dim: Dim, region: Region) -> Interval:
+    """Smallest and largest value of a dimension over a region.
+
+    Exact where every size can be tried, else by interval arithmetic (sound, maybe wider).
+    """
+    return Interval(dim, dim) if isinstance(dim, int) else _bounds(dim, region)
+
+
+@functools.lru_cache(maxsize=65536)
+def _bounds(dim: sympy.Expr, region: Region) -> Interval:
+    if isinstance(dim, sympy.Symbol) and not region.constraints:
+        return Interval(*region.range(dim.name))
+    return _enumerated(dim, region) or interval_bounds(sympy.sympify(dims.folded(dim)), region)
+
+
+def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
+    names = _connected(dims.symbols_of(dim), region.constraints)
+    axes = []
+    for name, low, high in region.ranges:
+        if name in names and high is None:
+            return None
+        if name in names:
+            axes.append((name, low, high))
+    if math.prod(high - low + 1 for _, low, high in axes) > _ENUMERATE:
+        return None
+    if any(abs(number) >= 1 << 31 for number in dim.atoms(sympy.Integer)):
+        return None  # NumPy's integers would overflow
+    grid = np.meshgrid(*(np.arange(lo, hi + 1) for _, lo, hi in axes), indexing="ij")
+    sizes = {name: points.ravel() for (name, _, _), points in zip(axes, grid, strict=True)}
+    with np.errstate(divide="ignore"):  # by a size that is 0
+        found = dims.evaluate(dim, sizes)
+    values = np.broadcast_to(found, next(iter(sizes.values())).shape)
+    for constraint in region.constraints:
+        if constraint.symbols <= names:
+            inside = np.broadcast_to(constraint.holds(sizes), values.shape)
+            values, sizes = values[inside], {n: s[inside] for n, s in sizes.items()}
+    if not values.size:
+        return None
+    return Interval(int(values.min()), int(values.max()))
+
+
+def _connected(names: frozenset[str], constraints: tuple[Constraint, ...]) -> frozenset[str]:
+    """The symbols that constraints tie to those given, and these themselves."""
+    for constraint in constraints:
+        if names & constraint.symbols and not constraint.symbols <= names:
+            return _connected(names | constraint.symbols, constraints)
+    return names
+
+
+def interval_bounds(expr: Any, region: Region) -> Interval:
+    """Bounds by interval arithmetic alone: sound, maybe wider than need be."""
+    if expr.is_Integer:
+        return Interval(int(expr), int(expr))
+    if isinstance(expr, sympy.Symbol):
+        return Interval(*region.range(expr.name))
+    if expr.is_Pow:
+        return functools.reduce(times, [interval_bounds(expr.base, region)] * int(expr.exp))
+    parts = [interval_bounds(arg, region) for arg in expr.args]
+    if expr.is_Add:
+        return functools.reduce(plus, parts)
+    if expr.is_Mul:
+        return functools.reduce(times, parts)
+    return OF_CALLS[expr.func](*parts)
+
+
+def upper(dim: Dim, region: Region) -> int:
+    """N(d): the array size that holds every value of a dimension over a region.
+
+    A pure function of the expression and the region, and never below 0.
+
+    Raises:
+      InvariantError: the dimension has no upper bound there.
+    """
+    high = bounds(dim, region).high
+    if high is None:
+        raise InvariantError(f"dimension '{dim}' is unbounded over {region}")
+    return max(high, 0)

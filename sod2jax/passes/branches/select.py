@@ -1,0 +1,194 @@
+"""Cheap branches become selects: what the control flow costs, against running all branches.
+
+A ``cond`` on XLA's CPU backend costs its own overhead, and memory traffic: its results are written
+to memory and read back, where a select is fused into the kernels around it. A select costs what the
+branches that are not taken compute. Both are estimated in seconds (``Cost.seconds``), at the
+largest sizes of the region, with the cheapest branch taken; the smaller wins.
+
+``python bench/branches.py`` measures both. Microseconds for each of a chain of 8, on a CPU core
+(jax 0.10.2, of two busy ones, the best of many runs), where the other branch is ``x * 1.01``:
+
+                           work taken         work not taken
+    work        size     cond   select       cond   select   decision
+    add            1     0.71     0.31       0.73     0.33   select
+    add         4096     1.29     1.31       1.39     1.32   select
+    add        65536    10.04     1.88       9.96     1.96   select
+    add       524288   214.21     1.63     213.51     0.00   select
+    tanh           1     0.66     0.34       0.72     0.34   select
+    tanh        4096     2.62     5.40       1.30     1.27   cond
+    tanh       65536    23.92    55.51      16.97     2.87   cond
+    softmax        1     0.65     0.34       0.72     0.58   select
+    softmax     8192    10.35     7.53       3.12     7.94   cond
+    softmax    65536    65.88    60.57      10.25    71.01   cond
+    matmul         1     0.29     0.28       0.64     0.28   select
+    matmul        16     1.95     1.81       1.20     1.77   cond
+    matmul        64     6.85     5.54       1.31     6.77   cond
+
+So a branch costs some 0.4 us by itself, and grows by about 1 ns per 10 bytes of its results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax import lax
+
+from sod2jax import _compat
+from sod2jax._compat import JaxprEqn
+from sod2jax.cost import Cost, Counter, size_of
+from sod2jax.ir.region import Region
+from sod2jax.passes.branches.sink import describe
+from sod2jax.passes.branches.surgery import (
+    Copier,
+    is_cond,
+    is_plain,
+    literal,
+    read,
+    replaced_in_turn,
+    selection,
+)
+from sod2jax.passes.branches.value_numbering import Numbering
+from sod2jax.passes.remark import Remark
+
+OVERHEAD = 5e-7
+"""Seconds that a cond costs beside its branches and its results' traffic."""
+
+_TABLE = frozenset(
+    "abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh "
+    "bitcast_convert_type broadcast broadcast_in_dim call cbrt ceil clamp closed_call clz complex "
+    "concatenate conj conv_general_dilated convert_element_type copy copy_p cos cosh cumlogsumexp "
+    "cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call custom_vmap_call digamma "
+    "dim_as_value div dot_general dynamic_slice dynamic_update_slice empty empty2 eq eq_to erf "
+    "erf_inv erfc exp exp2 expand_dims expm1 floor ge gt imag integer_pow iota is_finite jit le "
+    "le_to lgamma log log1p log2 logistic lt lt_to max min mul mulhi ne neg nextafter not or pad "
+    "population_count pow random_bits random_fold_in random_seed random_unwrap random_wrap real "
+    "reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod reduce_sum "
+    "reduce_window_max reduce_window_min reduce_window_sum reduce_xor rem reshape rev round rsqrt "
+    "select_n shift_left shift_right_arithmetic shift_right_logical sign sin sinh slice sort sqrt "
+    "square squeeze stop_gradient sub tan tanh threefry2x32 tile transpose xor".split()
+)
+# Safe to run for nothing where their indices are checked: clamped, or dropped when out of bounds.
+_INDEXED = frozenset(
+    "gather scatter scatter-add scatter-sub scatter-max scatter-min scatter-mul".split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """Whether a cond becomes a select, and the numbers that decided."""
+
+    selects: bool
+    reason: str
+
+
+def judge(eqn: JaxprEqn, counter: Counter, region: Region) -> Judgement:
+    """Decides by counted work, for the largest sizes of a region."""
+    if not is_plain(eqn):
+        return Judgement(False, "a branch has effects, or constants of its own")
+    branches = eqn.params["branches"]
+    unsafe = {e.primitive.name for b in branches for e in b.eqns if not _is_safe(e)}
+    if unsafe:
+        names = ", ".join(sorted(unsafe))
+        return Judgement(False, f"{names} must not run in a branch that is not taken")
+    costs = [counter.equations(b.eqns, (*b.invars, *b.constvars), ()) for b in branches]
+    most = [cost.largest(region) for cost in costs]
+    traffic = _traffic(eqn).largest(region)
+    shown = " and ".join(describe(cost, region) for cost in costs)
+    if traffic is None or None in most:
+        return Judgement(False, f"its branches ({shown}) have no bound over {region}")
+    seconds = [cost.seconds for cost in most if cost is not None]
+    wasted, saved = sum(seconds) - min(seconds), OVERHEAD + traffic.seconds
+    comparison = "at most" if wasted <= saved else "over"
+    reason = (
+        f"running its branches for nothing ({shown}) costs {wasted * 1e6:,.2f} us, {comparison} "
+        f"the {saved * 1e6:,.2f} us of a branch and its results"
+    )
+    return Judgement(wasted <= saved, reason)
+
+
+def _traffic(eqn: JaxprEqn) -> Cost:
+    """What it costs to write the results of a cond to memory and to read them back."""
+    return sum((Cost(bytes=size_of(var)).times(2) for var in eqn.outvars), Cost())
+
+
+def _is_safe(eqn: JaxprEqn) -> bool:
+    """Whether running an equation for nothing can neither be seen, fail, nor take for ever."""
+    name = eqn.primitive.name
+    if eqn.effects or any(_is_strange(v.aval) for v in eqn.outvars):
+        return False
+    if name in _INDEXED:
+        return eqn.params["mode"] is not lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    return name in _TABLE and all(
+        map(_is_safe, (e for _, body in _compat.sub_jaxprs(eqn) for e in body.eqns))
+    )
+
+
+def _is_strange(aval: Any) -> bool:
+    return getattr(aval, "dtype", jax.dtypes.float0) == jax.dtypes.float0
+
+
+def _selected(
+    eqn: JaxprEqn, numbering: Numbering, env: dict[Any, Any], copier: Copier
+) -> tuple[list[Any], dict[Any, Any]]:
+    """A cond as selects: its branches' equations, and what stands for its results."""
+    new, cases = [], []
+    for branch in eqn.params["branches"]:
+        body, outs = copier.inlined(branch, eqn.invars[1:], eqn)
+        new += body
+        cases.append(outs)
+    which, before = _which(eqn, numbering)
+    which = read(env, which)
+    new += before
+    known = {}
+    for var, *outs in zip(eqn.outvars, *cases, strict=True):
+        if all(out is outs[0] for out in outs):
+            known[var] = outs[0]
+        else:
+            new.append(selection(which, outs, var, eqn))
+    return new, known
+
+
+def _which(eqn: JaxprEqn, numbering: Numbering) -> tuple[Any, list[Any]]:
+    """What selects among the branches, and the equations that compute it."""
+    predicate, count = numbering.predicate(eqn), len(eqn.params["branches"])
+    if predicate is not None:
+        return predicate, []
+    index = eqn.invars[0]
+    ends = [literal(0, index), index, literal(count - 1, index)]
+    clamped = _compat.new_variable(index.aval)
+    new = [_compat.new_equation(lax.clamp_p, ends, [clamped], {}, like=eqn)]
+    if count > 2:
+        return clamped, new
+    # With two branches, which selects must be a boolean.
+    chosen = _compat.new_variable(index.aval.update(dtype=bool, weak_type=False))
+    operands = [clamped, literal(0, index)]
+    return chosen, [*new, _compat.new_equation(lax.gt_p, operands, [chosen], {}, like=eqn)]
+
+
+def with_selects(
+    eqns: Sequence[JaxprEqn],
+    outputs: Sequence[Any],
+    judgements: dict[Any, Judgement],
+    copier: Copier,
+) -> tuple[list[Any], list[Any], list[Remark]]:
+    """Equations and outputs with the conds that were judged so made selects."""
+    numbering = Numbering(eqns)
+    new, env, changes = [], {}, []
+    for eqn in replaced_in_turn(eqns, env):
+        judged = judgements.get(eqn.outvars[0]) if is_cond(eqn) and eqn.outvars else None
+        if judged is None:
+            new.append(eqn)
+            continue
+        source = _compat.source_line(eqn)
+        if not judged.selects:
+            changes.append(Remark("kept a cond", source, judged.reason))
+            new.append(eqn)
+            continue
+        body, known = _selected(eqn, numbering, env, copier)
+        new += body
+        env |= known
+        changes.append(Remark("made a cond a select", source, judged.reason))
+    return new, [read(env, atom) for atom in outputs], changes

@@ -1,0 +1,240 @@
+"""Cuts a program where it has measured a size: what follows is dispatched by the size found.
+
+The other way to run such a program is one executable, padded to the largest size that there can be,
+in which the true size is a number computed on the way. Cutting costs a second dispatch and a wait
+for the number; it saves what the padding would cost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sod2jax import _compat, cost
+from sod2jax._compat import JaxprEqn
+from sod2jax.buckets import bucket
+from sod2jax.buckets.bucket import Ladders
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Region
+from sod2jax.passes import Remark
+from sod2jax.tracing import data_dependent
+
+SECONDS = 2e-4
+"""What a cut costs a call on a CPU: a second dispatch, and the wait for the size."""
+
+_TYPICAL = 512  # stands for a size that has no upper bound
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """A piece of a program, between two cuts.
+
+    Attributes:
+      program: the piece; its outputs are ``outputs`` and then the sizes that it measures.
+      inputs: the variables of the whole program that it reads.
+      outputs: the variables that later parts, or the caller, read.
+    """
+
+    program: Program
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+
+def whole(program: Program) -> Part:
+    """A program in one part."""
+    return Part(program, tuple(program.jaxpr.invars), program.results)
+
+
+def cut(program: Program, names: Iterable[str]) -> tuple[Part, ...]:
+    """Cuts a program after it has measured the symbols ``names``, those at one depth together.
+
+    A symbol that is not among them stays a number computed within its part.
+    """
+    levels = _levels(program, frozenset(names))
+    count = max(levels.eqns, default=0) + 1
+    if count == 1:
+        return (whole(program),)
+    return tuple(_part(program, levels, number) for number in range(count))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Levels:
+    """The number of cuts before each equation, and before each symbol is known."""
+
+    eqns: list[int]
+    symbols: dict[str, int]
+
+
+def _levels(program: Program, names: frozenset[str]) -> _Levels:
+    of_symbol = dict.fromkeys(program.symbols, 0)
+    of_var: dict[Any, int] = {}
+    of_eqn = []
+    for eqn in program.jaxpr.eqns:
+        operands = [of_var.get(a, 0) for a in eqn.invars if not _compat.is_literal(a)]
+        made = data_dependent.made_by(eqn)
+        mentioned = [of_symbol[n] for n in _mentioned(eqn) if n != made]
+        level = max([*operands, *mentioned], default=0)
+        if made is not None:
+            of_symbol[made] = level + (made in names)
+        of_eqn.append(level)
+        of_var.update(dict.fromkeys(eqn.outvars, level))
+    return _Levels(of_eqn, of_symbol)
+
+
+def _mentioned(eqn: JaxprEqn) -> frozenset[str]:
+    """Symbols in the shapes and parameters of an equation and of all equations inside it."""
+    found = set(_symbols([getattr(v.aval, "shape", ()) for v in (*eqn.invars, *eqn.outvars)]))
+    found |= set(_symbols(list(eqn.params.values())))
+    for _, jaxpr in _compat.sub_jaxprs(eqn):
+        found = found.union(*map(_mentioned, jaxpr.eqns))
+    return frozenset(found)
+
+
+def _symbols(value: Any) -> Iterator[str]:
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _symbols(item)
+    elif _compat.is_symbolic(value):
+        yield from dims.symbols_of(dims.from_jax(value))
+
+
+def _part(program: Program, levels: _Levels, number: int) -> Part:
+    jaxpr = program.jaxpr
+    placed = list(zip(jaxpr.eqns, levels.eqns, strict=True))
+    mine = _with_wide(placed, number)
+    later = [eqn for k in sorted(set(levels.eqns)) if k > number for eqn in _with_wide(placed, k)]
+    made = [var for eqn in mine for var in eqn.outvars]
+    wanted = _variables([*(a for eqn in later for a in eqn.invars), *program.results])
+    constvars = frozenset(jaxpr.constvars)
+    read = _variables(a for eqn in mine for a in eqn.invars)
+    inputs = tuple(v for v in read if v not in frozenset(made) and v not in constvars)
+    outputs = tuple(v for v in made if v in wanted and not _is_wide(v))
+    sizes = [eqn for eqn in mine if eqn.primitive.name == data_dependent.NAME]
+    dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
+    inside = {name for eqn in sizes if (name := data_dependent.made_by(eqn)) is not None}
+    # A part has no buckets for the sizes of symbols that it does not speak of.
+    names = inside.union(*map(_mentioned, mine))
+    values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
+    used = [v for v in read if v in constvars]
+    closed = _compat.with_constants(
+        _compat.closed_jaxpr(
+            inputs, [*outputs, *(eqn.outvars[0] for eqn in sizes)], mine, like=jaxpr
+        ),
+        used,
+        [values[v] for v in used],
+    )
+    shared = dict(zip(map(id, _compat.all_constants(jaxpr)), program.constants, strict=True))
+    return Part(
+        dataclasses.replace(
+            program,
+            name=f"{program.name}_part_{number}",
+            jaxpr=closed,
+            constants=tuple(shared[id(c)] for c in _compat.all_constants(closed)),
+            region=program.region.restricted(names),
+            guards=(),
+            measured=tuple(dimensions),
+            value_symbols=frozenset(inside),
+        ),
+        inputs,
+        outputs,
+    )
+
+
+def _with_wide(placed: Sequence[tuple[Any, int]], number: int) -> list[Any]:
+    """The equations of a part, and again those before that make 64-bit values for it.
+
+    Where 64 bits are disabled, such values, made of sizes, cannot leave an executable.
+    """
+    found, read = [], set()
+    for eqn, level in reversed(placed):
+        again = level < number and not read.isdisjoint(v for v in eqn.outvars if _is_wide(v))
+        if level == number or again:
+            found.append(eqn)
+            read.update(a for a in eqn.invars if not _compat.is_literal(a))
+    return found[::-1]
+
+
+def _is_wide(var: Any) -> bool:
+    dtype = var.aval.dtype
+    return isinstance(dtype, np.dtype) and jax.dtypes.canonicalize_dtype(dtype) != dtype
+
+
+def _variables(atoms: Iterable[Any]) -> dict[Any, None]:
+    """The variables among operands, in order, each once."""
+    return dict.fromkeys(a for a in atoms if not _compat.is_literal(a))
+
+
+def places(
+    program: Program, ladders: Ladders, mode: str, max_executables: int
+) -> tuple[frozenset[str], tuple[Remark, ...]]:
+    """The measured symbols to cut a program at, and why.
+
+    Args:
+      program: what measures them.
+      ladders: the sizes of the symbols known before.
+      mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
+      max_executables: as for ``bucket.extended``.
+    """
+    if not program.value_symbols:
+        return frozenset(), ()
+    unbounded = frozenset(n for n in program.value_symbols if not _is_bounded(program, n))
+    if mode == "always":
+        return program.value_symbols, _changes(
+            program, program.value_symbols, 'as cut="always" asks'
+        )
+    if mode == "never" or unbounded == program.value_symbols:
+        return unbounded, _changes(program, unbounded, 'as cut="never" asks')
+    saved = _saving(program, ladders, max_executables)
+    numbers = f"a cut costs {SECONDS:.0e} s and saves about {saved:.0e} s of padding"
+    cuts = program.value_symbols if saved > SECONDS else unbounded
+    return cuts, _changes(program, cuts, numbers)
+
+
+def _changes(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remark, ...]:
+    found = []
+    for eqn in program.jaxpr.eqns:
+        name = data_dependent.made_by(eqn)
+        if name is None:
+            continue
+        why = reason if _is_bounded(program, name) else "it has no upper bound"
+        done = f"cut where the size {name} is known" if name in cuts else f"carried the size {name}"
+        found.append(Remark(done, _compat.source_line(eqn), why))
+    return tuple(found)
+
+
+def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
+    """Seconds that a call saves, with all cuts, at the largest sizes that are known before.
+
+    Measured sizes count as evenly spread up to their bounds.
+    """
+    levels = _levels(program, program.value_symbols)
+    later = [e for e, n in zip(program.jaxpr.eqns, levels.eqns, strict=True) if n > 0]
+    made = {var for eqn in later for var in eqn.outvars}
+    inputs = {v for eqn in later for v in _variables(eqn.invars) if v not in made}
+    work = cost.Counter().equations(later, inputs, program.jaxpr.outvars)
+    before = {n: program.region.range(n)[1] or _TYPICAL for n in program.symbols}
+    region = program.region.below(before)
+    most = {n: region.range(n)[1] or 1 for n in program.value_symbols}
+    spread = Region(tuple((n, 1, max(1, hi)) for n, hi in sorted(most.items())))
+    rungs = dict(bucket.extended(ladders, spread, max_executables).sizes)
+    spent = []
+    for share in (0.125, 0.375, 0.625, 0.875):
+        padded = {n: _rung(rungs[n] or (most[n],), share * most[n]) for n in most}
+        spent.append(work.at({**before, **padded}).seconds)
+    return work.at({**before, **most}).seconds - sum(spent) / len(spent)
+
+
+def _rung(ladder: tuple[int, ...], size: float) -> int:
+    return next((rung for rung in ladder if rung >= size), ladder[-1])
+
+
+def _is_bounded(program: Program, name: str) -> bool:
+    """Whether the sizes known before bound a measured one."""
+    sizes = {n: program.region.range(n)[1] or 1 for n in program.symbols}
+    return program.region.below(sizes).range(name)[1] is not None

@@ -1,0 +1,1 @@
+"""Batched gates: what only some rows need runs only for them."""

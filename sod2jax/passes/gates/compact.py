@@ -1,0 +1,329 @@
+"""Batched gates: what only some rows need runs only for them.
+
+``select(gate[b], f(x), x)`` and a ``cond`` under ``vmap`` compute ``f`` for every row and throw
+the rest away. Where only the select needs it, and no row of it needs another row, ``f`` becomes the
+body of a ``gated_rows`` equation, which runs it for the rows whose gate is on: their results are
+the same, and the others' were never seen. Regions inside a body are found in turn: rows that left a
+network early pay for no later stage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax import lax
+
+from sod2jax import _compat, rdp
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Region, bounds
+from sod2jax.passes.gates.flat import flat, live, ordered
+from sod2jax.passes.gates.predicates import Gate, gate_of, rows_of
+from sod2jax.passes.gates.slices import NOT_REACHED, READ_WHOLE, Group, Slice, Uses, slice_of
+from sod2jax.passes.gates.work import UNBOUNDED, Work, is_heavy, work_of
+from sod2jax.passes.remark import Remark
+from sod2jax.rdp.facts import dims_of
+from sod2jax.rows.blocks import aval_of, equation_of_block
+from sod2jax.rows.gated import gated_rows_p
+from sod2jax.rows.needs import Mixed, Need, Row, operand_needs
+
+# A block's work must be worth the loop around it, some microseconds.
+_LEAST_FLOPS = 1e5
+# A body reads its weights once for each block: with fewer flops for each, it would wait for them,
+# and be slower than all rows at once where most gates are on.
+_FLOPS_PER_WEIGHT = 64.0
+_MOST_ROWS = 8  # of a block, where one row does too little with its weights
+_BLOCK_OF_GPU = 8  # fills more of a device than one row does
+
+
+def compact_gates(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
+    """The pass: runs gated parts for the rows that need them."""
+    del facts
+    changes: list[Remark] = []
+    scope = _Scope(program.region, program.jaxpr, changes, None)
+    jaxpr = scope.compacted(program.jaxpr)
+    if jaxpr is program.jaxpr:
+        return program, tuple(changes)
+    by_id = dict(zip(map(id, _compat.all_constants(program.jaxpr)), program.constants, strict=True))
+    constants = tuple(by_id[id(value)] for value in _compat.all_constants(jaxpr))
+    return dataclasses.replace(program, jaxpr=jaxpr, constants=constants), tuple(changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scope:
+    """What is the same in all jaxprs of a program.
+
+    Attributes:
+      region: the sizes of the program.
+      like: a closed jaxpr, for debugging names.
+      changes: gets what was decided.
+      block: how many rows the body around has; None outside of bodies.
+    """
+
+    region: Region
+    like: Any
+    changes: list[Remark]
+    block: int | None
+
+    def compacted(self, jaxpr: Jaxpr) -> Any:
+        """A jaxpr, open or closed, with its regions and those of its sub-jaxprs; itself if none."""
+        if not any(map(_has_select, jaxpr.eqns)) or not any(map(is_heavy, jaxpr.eqns)):
+            return jaxpr
+        eqns, outvars = flat(jaxpr.eqns, jaxpr.outvars)
+        eqns, found = self._regions(eqns, outvars)
+        inside = [self._inside(eqn) for eqn in eqns]
+        if not found and all(a is b for a, b in zip(eqns, inside, strict=True)):
+            return jaxpr
+        return _compat.with_equations(jaxpr, inside, outvars)
+
+    def _inside(self, eqn: JaxprEqn) -> Any:
+        """The equation with what its sub-jaxprs become."""
+        if eqn.primitive is gated_rows_p:
+            return eqn
+        params = dict(eqn.params)
+        for key, value in eqn.params.items():
+            if _compat.is_jaxpr(value):
+                params[key] = self.compacted(value)
+            elif isinstance(value, tuple) and any(map(_compat.is_jaxpr, value)):
+                parts = tuple(self.compacted(v) if _compat.is_jaxpr(v) else v for v in value)
+                same = all(a is b for a, b in zip(parts, value, strict=True))
+                params[key] = value if same else parts
+        if all(params[key] is eqn.params[key] for key in params):
+            return eqn
+        return _compat.new_equation(
+            eqn.primitive, eqn.invars, eqn.outvars, params, eqn, eqn.effects
+        )
+
+    def _regions(self, eqns: list[JaxprEqn], outvars: Sequence[Any]) -> tuple[list[Any], bool]:
+        """The equations with regions in place of selects, the outermost (last) ones first."""
+        makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+        selects = [eqn for eqn in eqns if eqn.primitive.name == "select_n"]
+        left = [(eqn, gate) for eqn in selects if (gate := gate_of(eqn, makers)) is not None]
+        found = False
+        while left:
+            group, left = _last_group(left, makers)
+            replaced = self._replaced(group, eqns, outvars)
+            if replaced is None:
+                continue
+            eqns, found = live(ordered(replaced), outvars), True
+            makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+            left = [(eqn, gate) for eqn, gate in left if eqn.outvars[0] in makers]
+        return eqns, found
+
+    def _replaced(
+        self, group: Group, eqns: Sequence[JaxprEqn], outvars: Sequence[Any]
+    ) -> list[Any] | None:
+        """The equations with a group as one region; None where it does not pay or cannot be."""
+        uses = Uses(eqns, outvars)
+        owned = {k: uses.owned(group, k) for k in range(group.count)}
+        if not any(is_heavy(eqn) for own in owned.values() for eqn in own):
+            return None
+        slices = {k: slice_of(group, k, eqns, uses) for k in owned}
+        work = {k: work_of(found.eqns, self.region) for k, found in slices.items()}
+        count = _size(group.rows, self.region)
+        blocks = {k: self._block(done, count) for k, done in work.items()}
+        heavy = [k for k, block in blocks.items() if block is not None]
+        source = _compat.source_line(*group.selects)
+        if not heavy:
+            self._explain(group, slices, work, source)
+            return None
+        block = max(blocks[k] or 1 for k in heavy)
+        try:
+            new = self._region(group, {k: slices[k] for k in heavy}, block)
+        except Mixed as error:
+            self._tell(group, "left a select", source, str(error))
+            return None
+        for k in heavy:
+            each = work[k].flops / count
+            self._tell(
+                group,
+                "compacted a select",
+                source,
+                f"case {k} takes {len(slices[k].eqns)} equations and {each:.2g} flops a row, and "
+                f"runs for its rows only, {block} at a time",
+            )
+        gone = {id(select) for select in group.selects}  # what only they read is dead now
+        return [*(eqn for eqn in eqns if id(eqn) not in gone), *new]
+
+    def _block(self, work: Work, rows: int) -> int | None:
+        """How many rows a body takes at once; None where it is not worth a loop."""
+        if not work.flops:
+            return None
+        each = work.flops / rows
+        if self.block is not None:
+            block = min(self.block, rows)
+            return block if each * block >= _LEAST_FLOPS else None
+        on_gpu = jax.default_backend() != "cpu"
+        block = max(1, min(_BLOCK_OF_GPU, rows // 4)) if on_gpu else 1
+        while 2 * block <= min(rows // 2, _MOST_ROWS) and not _reuses(block, each, work):
+            block *= 2
+        pays = each * block >= _LEAST_FLOPS and (rows == 1 or _reuses(block, each, work))
+        return block if pays else None
+
+    def _region(self, group: Group, slices: dict[int, Slice], block: int) -> list[Any]:
+        """The equations that a group becomes."""
+        source, gate = group.selects[0], group.gates[0]
+        operands = list(dict.fromkeys(o for found in slices.values() for o in found.operands))
+        inner = dataclasses.replace(self, block=block)
+        bodies = tuple(
+            inner.compacted(self._body(group, k, found, operands, block))
+            for k, found in slices.items()
+        )
+        vector, eqns = gate.vector, []
+        if len(dims_of(vector)) > 1:
+            vector, eqn = _flattened(vector, gate.vector_axis, source)
+            eqns.append(eqn)
+        kept = [k for k in range(group.count) if k not in slices]
+        initial = []
+        for k, select in enumerate(group.selects) if kept else ():
+            arrays = [group.case(case)[k] for case in kept]
+            if all(array is arrays[0] for array in arrays):
+                initial.append(arrays[0])
+                continue
+            cases = [a if c in kept else arrays[0] for c, a in enumerate(select.invars[1:])]
+            var = _compat.new_variable(select.outvars[0].aval)
+            eqns.append(
+                _compat.new_equation(
+                    select.primitive, [select.invars[0], *cases], [var], select.params, select
+                )
+            )
+            initial.append(var)
+        params = {
+            "bodies": bodies,
+            "cases": tuple(slices),
+            "axes": tuple(None if row is None else row.axis for _, row in operands),
+            "out_axes": group.axes,
+            "has_initial": bool(kept),
+            "block": block,
+        }
+        invars = [vector, *initial, *(atom for atom, _ in operands)]
+        outvars = [select.outvars[0] for select in group.selects]
+        return [*eqns, _compat.new_equation(gated_rows_p, invars, outvars, params, source)]
+
+    def _body(
+        self,
+        group: Group,
+        case: int,
+        found: Slice,
+        operands: Sequence[tuple[Any, Row | None]],
+        block: int,
+    ) -> Any:
+        """A case as a closed jaxpr of a block's operands."""
+        invars = [_compat.new_variable(aval_of(atom.aval, row, block)) for atom, row in operands]
+        outside = dict(zip(operands, invars, strict=True))
+        made: dict[Any, Any] = {}
+
+        def read(atom: Atom, need: Need) -> Any:
+            if _compat.is_literal(atom):
+                return atom
+            row = need if isinstance(need, Row) else None
+            return made[atom] if atom in made else outside[atom, row]
+
+        eqns = []
+        for eqn in found.eqns:
+            outs = [found.needs[var] for var in eqn.outvars]
+            needs = operand_needs(eqn, group.rows, outs)
+            args = list(map(read, eqn.invars, needs))
+            eqns.append(equation_of_block(eqn, args, group.rows, block, outs, needs))
+            made.update(zip(eqn.outvars, eqns[-1].outvars, strict=True))
+        outvars = list(map(read, group.case(case), group.reads))
+        return _compat.closed_jaxpr(invars, outvars, eqns, self.like)
+
+    def _explain(
+        self, group: Group, slices: dict[int, Slice], work: dict[int, Work], source: str
+    ) -> None:
+        """Tells why a group was left, if there was something to gain."""
+        for case, found in slices.items():
+            lost = work_of((eqn for eqn, _ in found.refused), self.region)
+            if work[case].flops >= lost.flops > 0 or (work[case].flops and not lost.flops):
+                each = work[case].flops / _size(group.rows, self.region)
+                reason = (
+                    f"case {case} takes {each:.2g} flops a row with {work[case].weights:.2g} "
+                    "weights, too little for a loop over rows"
+                )
+                self._tell(group, "left a select", source, reason)
+            elif lost.flops:
+                eqn, why = _blocking(found)
+                reason = f"case {case} needs all rows at {_compat.source_line(eqn)}: {why}"
+                self._tell(group, "left a select", source, reason)
+
+    def _tell(self, group: Group, what: str, source: str, reason: str) -> None:
+        many = f" ({len(group.selects)} results)" if len(group.selects) > 1 else ""
+        where = "one row" if group.rows == 1 else f"rows of '{group.rows}'"
+        self.changes.append(Remark(f"{what} by {where}{many}", source, reason))
+
+
+def _reuses(block: int, each: float, work: Work) -> bool:
+    return each * block >= _FLOPS_PER_WEIGHT * work.weights
+
+
+def _blocking(found: Slice) -> tuple[Any, str]:
+    """The refused equation that says most about why the ones before it stay outside."""
+    mixing = [(eqn, why) for eqn, why in found.refused if why not in (READ_WHOLE, NOT_REACHED)]
+    whole = [(eqn, why) for eqn, why in found.refused if why == READ_WHOLE]
+    return (mixing[:1] or whole[-1:] or list(found.refused[:1]))[0]
+
+
+def _has_select(eqn: JaxprEqn) -> bool:
+    if eqn.primitive.name == "select_n":
+        return True
+    return any(_has_select(inner) for _, body in _compat.sub_jaxprs(eqn) for inner in body.eqns)
+
+
+def _size(dim: dims.Dim, region: Region) -> int:
+    high = bounds(dim, region).high
+    return UNBOUNDED if high is None else high
+
+
+def _flattened(vector: Any, axis: int, like: Any) -> tuple[Any, Any]:
+    """A gate as a vector, and the equation that makes it."""
+    sizes = (vector.aval.shape[axis],)
+    var = _compat.new_variable(vector.aval.update(shape=sizes))
+    params = {"new_sizes": sizes, "dimensions": None, "sharding": None}
+    return var, _compat.new_equation(lax.reshape_p, [vector], [var], params, like)
+
+
+def _last_group(
+    found: Sequence[tuple[Any, Gate]], makers: dict[Any, Any]
+) -> tuple[Group, list[tuple[Any, Gate]]]:
+    """The last select and those before it by the same gate, as far as none needs another.
+
+    Returns:
+      The group, and the other selects.
+    """
+    (last, gate), rest, members = found[-1], [], [found[-1]]
+    above: set[int] | None = None
+    for eqn, other in reversed(found[:-1]):
+        if not _same_cases(eqn, other, last, gate):
+            rest.append((eqn, other))
+            continue
+        above = _above(last, makers) if above is None else above
+        if id(eqn) in above:
+            rest.append((eqn, other))
+            continue
+        members.append((eqn, other))
+        above |= _above(eqn, makers)
+    selects, gates = zip(*reversed(members), strict=True)
+    return Group(selects, gates, rows_of(gate)), rest[::-1]
+
+
+def _same_cases(a: Any, gate_a: Gate, b: Any, gate_b: Gate) -> bool:
+    same = gate_a.vector is gate_b.vector and gate_a.vector_axis == gate_b.vector_axis
+    return same and len(a.invars) == len(b.invars)
+
+
+def _above(start: Any, makers: dict[Any, Any]) -> set[int]:
+    """Ids of the equations that an equation needs, directly or not."""
+    seen: set[int] = set()
+    stack = [start]
+    while stack:
+        for atom in stack.pop().invars:
+            maker = None if _compat.is_literal(atom) else makers.get(atom)
+            if maker is not None and id(maker) not in seen:
+                seen.add(id(maker))
+                stack.append(maker)
+    return seen

@@ -1,0 +1,178 @@
+"""What only one case of some selects needs, as far as its rows are apart."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
+
+from sod2jax import _compat
+from sod2jax._compat import JaxprEqn
+from sod2jax.ir.dims import Dim
+from sod2jax.passes.gates.predicates import Gate
+from sod2jax.rdp.facts import dims_of
+from sod2jax.rows.needs import UNUSED, Mixed, Need, Row, operand_needs
+
+# Costs nothing in a slice, and much memory outside, where it would be read row by row.
+_COPIED = frozenset({"broadcast_in_dim"})
+
+READ_WHOLE = "its result is read for all rows at once"
+NOT_REACHED = "what reads it stays outside"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Selects by one gate, none of which needs another's result.
+
+    Attributes:
+      selects: their equations.
+      gates: the gate of each; all have one vector.
+      rows: how many rows it decides for.
+    """
+
+    selects: tuple[Any, ...]
+    gates: tuple[Gate, ...]
+    rows: Dim
+
+    @property
+    def count(self) -> int:
+        """How many cases there are."""
+        return len(self.selects[0].invars) - 1
+
+    def case(self, number: int) -> list[Any]:
+        """What the selects choose in a case."""
+        return [select.invars[1 + number] for select in self.selects]
+
+    @property
+    def reads(self) -> list[Row | None]:
+        """What is read of each result: a row, or the whole where there is only one."""
+        return [None if self.rows == 1 else Row(axis) for axis in self.axes]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axis of rows of each result."""
+        return tuple(gate.axis for gate in self.gates)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Equations that only one case needs and that keep rows apart, and copies of broadcasts.
+
+    Attributes:
+      eqns: in the program's order.
+      needs: what is read of each of their results.
+      operands: what they read from outside: (variable, its rows, or None for the whole).
+      refused: equations that only this case needs, too, but that stay outside, with the reason;
+        the last ones first.
+    """
+
+    eqns: tuple[Any, ...]
+    needs: Mapping[Any, Need]
+    operands: tuple[tuple[Any, Row | None], ...]
+    refused: tuple[tuple[Any, str], ...]
+
+
+class Uses:
+    """Who reads each variable: (id of the equation, position), or the program's end."""
+
+    def __init__(self, eqns: Sequence[JaxprEqn], outvars: Iterable[Any]):
+        self._makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+        self._found: dict[Any, set[tuple[int, int]]] = collections.defaultdict(set)
+        for eqn in eqns:
+            for at, atom in enumerate(eqn.invars):
+                if not _compat.is_literal(atom):
+                    self._found[atom].add((id(eqn), at))
+        for at, atom in enumerate(outvars):
+            if not _compat.is_literal(atom):
+                self._found[atom].add((0, at))
+
+    def of(self, var: Any) -> set[tuple[int, int]]:
+        """The readers of a variable."""
+        return self._found.get(var, set())
+
+    def owned(self, group: Group, number: int) -> list[Any]:
+        """The equations that only a case of a group needs, whatever becomes of rows."""
+        selects = {id(select) for select in group.selects}
+        inside = {(select, 1 + number) for select in selects}
+        found: dict[int, Any] = {}
+        stack = [self._makers.get(atom) for atom in group.case(number)]
+        while stack:
+            eqn = stack.pop()
+            if eqn is None or id(eqn) in found or id(eqn) in selects:
+                continue
+            if not all(self.of(var) <= inside for var in eqn.outvars):
+                continue  # looked at again when its last reader is found
+            found[id(eqn)] = eqn
+            inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
+            stack += [self._makers.get(a) for a in eqn.invars if not _compat.is_literal(a)]
+        return list(found.values())
+
+
+def slice_of(group: Group, number: int, eqns: Sequence[JaxprEqn], uses: Uses) -> Slice:
+    """What only case ``number`` of a group needs; ``eqns`` is the program."""
+    outside: set[int] = set()
+    while True:
+        found = _slice_of(group, number, eqns, uses, outside)
+        merged = {atom for atom, row in found.operands if row is not None and row.inner != 1}
+        if not merged:
+            return found
+        # Rows that are merged with another axis are no rows to read one by one.
+        outside |= {
+            id(eqn) for eqn in found.eqns if any(a is m for a in eqn.invars for m in merged)
+        }
+
+
+def _slice_of(
+    group: Group, number: int, eqns: Sequence[JaxprEqn], uses: Uses, outside: Set[int]
+) -> Slice:
+    selects = {id(select) for select in group.selects}
+    results, inside = group.case(number), {(select, 1 + number) for select in selects}
+    reads: dict[Any, set[Row | None]] = collections.defaultdict(set)
+    for atom, read in zip(results, group.reads, strict=True):
+        reads[atom].add(read)
+    needs: dict[Any, Need] = {}
+    taken: list[Any] = []
+    reasons: dict[int, str] = {}
+    for eqn in reversed(eqns):
+        if id(eqn) in selects or not any(var in reads for var in eqn.outvars):
+            continue
+        is_own = all(uses.of(var) <= inside for var in eqn.outvars)
+        if not is_own and eqn.primitive.name not in _COPIED:
+            continue
+        outs = [_only(reads[var]) if var in reads else UNUSED for var in eqn.outvars]
+        if "several" in outs or (None in outs and group.rows != 1):
+            reasons[id(eqn)] = READ_WHOLE
+            continue
+        if id(eqn) in outside:
+            reasons[id(eqn)] = "its operand's rows are merged with another axis"
+            continue
+        try:
+            found = operand_needs(eqn, group.rows, outs)  # type: ignore[arg-type]
+            _check_boundary(eqn, found, group.rows)
+        except Mixed as error:
+            reasons[id(eqn)] = str(error)
+            continue
+        for atom, need in zip(eqn.invars, found, strict=True):
+            if not _compat.is_literal(atom):
+                reads[atom].add(need if isinstance(need, Row) else None)
+        taken.append(eqn)
+        needs.update(zip(eqn.outvars, outs, strict=True))  # type: ignore[arg-type]
+        if is_own:
+            inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
+    ours = {var for eqn in taken for var in eqn.outvars}
+    operands = [(atom, row) for atom, rows in reads.items() if atom not in ours for row in rows]
+    left = {id(eqn) for eqn in uses.owned(group, number)} - {id(eqn) for eqn in taken}
+    refused = [(e, reasons.get(id(e), NOT_REACHED)) for e in reversed(eqns) if id(e) in left]
+    return Slice(tuple(taken[::-1]), needs, tuple(operands), tuple(refused))
+
+
+def _only(rows: set[Row | None]) -> Row | str | None:
+    return next(iter(rows)) if len(rows) == 1 else "several"
+
+
+def _check_boundary(eqn: JaxprEqn, needs: Sequence[Need], rows: Dim) -> None:
+    """Merged rows exist inside slices only, and have the sizes they claim."""
+    for atom, need in zip(eqn.invars, needs, strict=True):
+        if isinstance(need, Row) and need.inner == 1 and dims_of(atom)[need.axis] != rows:
+            raise Mixed(f"'{eqn.primitive.name}' has other rows")

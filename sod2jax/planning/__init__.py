@@ -1,0 +1,1 @@
+"""From a call to its plan: regime, program, bucket."""

@@ -1,0 +1,1 @@
+"""Moves of lanes and masks that rewrite rules are made of."""

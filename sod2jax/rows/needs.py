@@ -1,0 +1,327 @@
+"""Which operands' rows a row of a result needs, equation by equation.
+
+Backward over a slice of a program: from the axis of rows of a result follows, for each operand, the
+axis whose row alone is read, or that the operand is read whole. Reading whole what other rows made
+is no mistake: the operand then stays outside and is computed for every row, as before. An equation
+is refused (``Mixed``) where a row of its result cannot be computed from such operands alone, or
+depends on which row it is: flow, of Rank and Dimension Propagation, says which axes are aligned,
+and ``_KINDS`` which primitives tell no position from another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import sympy
+
+from sod2jax import _compat, rdp
+from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.rdp.facts import dims_of
+
+
+class Mixed(Exception):
+    """A row of a result is not a function of the operands' rows; says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Where the rows of a value are.
+
+    Attributes:
+      axis: the axis; its size is the number of rows times ``inner``.
+      inner: how many lanes of the axis, one after another, belong to each row.
+    """
+
+    axis: int
+    inner: Dim = 1
+
+
+class _Special(enum.Enum):
+    UNUSED = "unused"
+
+
+UNUSED = _Special.UNUSED
+"""A value that nothing reads."""
+
+Need = Row | None | _Special
+"""What is read of a value: one row at a time, the whole (None), or nothing."""
+
+
+class Kind(enum.Enum):
+    """How a primitive treats rows.
+
+    Attributes:
+      ELEMENTWISE: operands are aligned, or the same for every row.
+      ALIKE: operands are aligned or scalars.
+      CONTRACTS: an operand that is not aligned is read whole.
+      CREATES: makes every row the same from nothing, or from operands without rows.
+    """
+
+    ELEMENTWISE = enum.auto()
+    ALIKE = enum.auto()
+    CONTRACTS = enum.auto()
+    CREATES = enum.auto()
+
+
+_ELEMENTWISE = """
+abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp clz
+complex conj convert_element_type copy copy_p cos cosh digamma div eq eq_to erf erf_inv erfc exp
+exp2 expm1 floor ge gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log
+log1p log2 logistic lt lt_to max min mul mulhi ne neg nextafter not one_minus_square or polygamma
+population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n
+shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub
+tan tanh xor zeta
+"""
+_ALIKE = """
+argmax argmin bitcast_convert_type concatenate cumlogsumexp cummax cummin cumprod cumsum
+dynamic_slice dynamic_update_slice pad reduce_and reduce_max reduce_min reduce_or reduce_prod
+reduce_sum reduce_window reduce_window_max reduce_window_min reduce_window_sum reduce_xor rev
+select_and_gather_add select_and_scatter_add slice sort split squeeze top_k
+"""
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(_ELEMENTWISE.split(), Kind.ELEMENTWISE),
+    **dict.fromkeys(_ALIKE.split(), Kind.ALIKE),
+    **dict.fromkeys(["dot_general", "conv_general_dilated", "gather"], Kind.CONTRACTS),
+    **dict.fromkeys(["broadcast_in_dim", "iota"], Kind.CREATES),
+}
+
+# Primitives that wrap one jaxpr, whose inputs and results are theirs.
+CALLS = frozenset(
+    "closed_call core_call custom_jvp_call custom_vjp_call jit remat2 remat_opt".split()
+)
+
+
+def operand_needs(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
+    """What of each operand is read for what is read of the results.
+
+    Args:
+      eqn: the equation.
+      rows: the number of rows.
+      outs: the need of each result; some are rows.
+
+    Raises:
+      Mixed: rows are not independent, or not known to be.
+    """
+    if eqn.effects:
+        raise Mixed(f"'{eqn.primitive.name}' has effects")
+    if rows == 1:
+        return [None] * len(eqn.invars)  # the row is the whole
+    name = eqn.primitive.name
+    wanted = set(outs) - {UNUSED}
+    if name in CALLS:
+        ((_, body),) = _compat.sub_jaxprs(eqn)
+        return jaxpr_needs(body, rows, outs)[0]
+    if name in _STRUCTURED:
+        return _STRUCTURED[name](eqn, rows, outs)
+    if len(wanted) != 1 or None in wanted:
+        raise Mixed(f"'{name}' gives rows on several axes")
+    (row,) = wanted
+    assert isinstance(row, Row)
+    if name == "reshape":
+        return [reshaped_row(eqn, rows, row)]
+    if name == "conv_general_dilated" and _is_grouped(eqn, row):
+        return _grouped_needs(eqn, rows, row)
+    if name == "transpose":
+        return [Row(int(eqn.params["permutation"][row.axis]), row.inner)]
+    return _aligned(eqn, row)
+
+
+def jaxpr_needs(
+    jaxpr: Jaxpr, rows: Dim, outs: Sequence[Need]
+) -> tuple[list[Need], dict[Any, Need]]:
+    """What of each input is read for what is read of the outputs, and the same of every variable.
+
+    Raises:
+      Mixed: as ``operand_needs``; also where a value made inside is read in two ways.
+    """
+    needs: dict[Any, Need] = {}
+
+    def read(atoms: Iterable[Any], found: Iterable[Need]) -> None:
+        for atom, need in zip(atoms, found, strict=True):
+            if _compat.is_literal(atom):
+                if isinstance(need, Row):
+                    raise Mixed("a literal has rows")
+            elif need is not UNUSED:
+                needs[atom] = join(needs.get(atom, UNUSED), need)
+
+    read(jaxpr.outvars, outs)
+    for eqn in reversed(jaxpr.eqns):
+        made = [needs.get(var, UNUSED) for var in eqn.outvars]
+        if any(isinstance(need, Row) for need in made):
+            read(eqn.invars, operand_needs(eqn, rows, made))
+        elif eqn.effects or any(need is None for need in made):
+            read(eqn.invars, [None] * len(eqn.invars))
+    if any(isinstance(needs.get(var), Row) for var in jaxpr.constvars):
+        raise Mixed("a constant has rows")
+    return [needs.get(var, UNUSED) for var in jaxpr.invars], needs
+
+
+def join(a: Need, b: Need) -> Need:
+    """What is read by two readers together.
+
+    Raises:
+      Mixed: they read in different ways.
+    """
+    if a is UNUSED or a == b:
+        return b
+    if b is UNUSED:
+        return a
+    raise Mixed("a value is read by rows and as a whole, or by rows on two axes")
+
+
+def _aligned(eqn: JaxprEqn, row: Row) -> list[Need]:
+    """Operands whose axis is aligned with the result's, by their transfer rules."""
+    name, kind = eqn.primitive.name, _KINDS.get(eqn.primitive.name)
+    if kind is None:
+        raise Mixed(f"'{name}' is not known to treat all rows alike")
+    if row.inner != 1:
+        raise Mixed(f"'{name}' works on merged axes")
+    needs: list[Need] = []
+    for atom, places in zip(eqn.invars, rdp.lanes_of(eqn), strict=True):
+        found = [axis for axis, at in enumerate(places) if at == row.axis]
+        if not found and not _is_read_whole(kind, dims_of(atom), row.axis):
+            raise Mixed(f"'{name}' mixes rows")
+        needs.append(Row(found[0]) if found else None)
+    if any(needs):
+        return needs
+    if kind is not Kind.CREATES or eqn.params.get("dimension") == row.axis:
+        raise Mixed(f"'{name}' tells rows by their position")
+    return needs
+
+
+def _is_read_whole(kind: Kind, shape: tuple[Dim, ...], axis: int) -> bool:
+    """Whether an operand that is not aligned with the rows is the same for each."""
+    if kind is Kind.ELEMENTWISE:
+        return not shape or shape[axis] == 1
+    return not shape or kind is not Kind.ALIKE
+
+
+# Merged axes: JAX batches a convolution of batched filters by merging rows into its channels
+
+
+def quotient(dim: Dim, divisor: Dim) -> Dim | None:
+    """``dim / divisor`` where that is a polynomial for all sizes."""
+    if isinstance(dim, int) and isinstance(divisor, int):
+        return dim // divisor if divisor and dim % divisor == 0 else None
+    if isinstance(dim, int):
+        return None
+    divided: Any = sympy.div(dim, sympy.sympify(divisor), domain="ZZ")
+    return dims.normalise(divided[0]) if divided[1] == 0 else None
+
+
+def reshaped_row(eqn: JaxprEqn, rows: Dim, row: Row) -> Row:
+    """The row of the operand with as many elements before it and as many inside it."""
+    target, source = dims_of(eqn.outvars[0]), dims_of(eqn.invars[0])
+    order = eqn.params.get("dimensions") or range(len(source))
+    before = dims.product(target[: row.axis])
+    passed: Dim = 1
+    for axis in map(int, order):
+        inner = quotient(source[axis], rows)
+        if passed == before and inner is not None and (source[axis] != 1 or rows == 1):
+            return Row(axis, inner)
+        passed = dims.product((passed, source[axis]))
+    raise Mixed("'reshape' splits or mixes rows")
+
+
+def _is_grouped(eqn: JaxprEqn, row: Row) -> bool:
+    out_spec = eqn.params["dimension_numbers"].out_spec
+    if dims.from_jax(eqn.params["batch_group_count"]) != 1:
+        raise Mixed("'conv_general_dilated' with batch groups mixes rows")
+    return row.axis == out_spec[1] and dims.from_jax(eqn.params["feature_group_count"]) != 1
+
+
+def _grouped_needs(eqn: JaxprEqn, rows: Dim, row: Row) -> list[Need]:
+    """Rows that are the outermost part of the groups of channels."""
+    lhs_spec, rhs_spec, _ = eqn.params["dimension_numbers"]
+    groups = quotient(dims.from_jax(eqn.params["feature_group_count"]), rows)
+    channels = quotient(dims_of(eqn.invars[0])[lhs_spec[1]], rows)
+    if groups is None or channels is None:
+        raise Mixed("'conv_general_dilated' has groups that are not by rows")
+    return [Row(lhs_spec[1], channels), Row(rhs_spec[0], row.inner)]
+
+
+# Control flow
+
+
+def _cond(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
+    needs: list[Need] = [UNUSED] * (len(eqn.invars) - 1)
+    for branch in eqn.params["branches"]:
+        found, _ = jaxpr_needs(branch, rows, outs)
+        needs = [join(a, b) for a, b in zip(needs, found, strict=True)]
+    return [None, *needs]
+
+
+def _scan(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
+    """Rows are on other axes than the scanned one."""
+    consts, carries = _compat.scan_counts(eqn)
+    inside = scan_needs(eqn, rows, outs)
+    slices = [
+        Row(need.axis + 1, need.inner) if isinstance(need, Row) else need
+        for need in inside[consts + carries :]
+    ]
+    return [*inside[: consts + carries], *slices]
+
+
+def scan_needs(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
+    """The need of each input of a scan's body."""
+    consts, carries = _compat.scan_counts(eqn)
+    slices: list[Need] = []
+    for need in outs[carries:]:
+        if isinstance(need, Row) and need.axis == 0:
+            raise Mixed("'scan' goes through the rows")
+        slices.append(Row(need.axis - 1, need.inner) if isinstance(need, Row) else need)
+    carry = list(outs[:carries])
+    while True:
+        inside, _ = jaxpr_needs(eqn.params["jaxpr"], rows, [*carry, *slices])
+        found = inside[consts : consts + carries]
+        joined = [join(a, b) for a, b in zip(carry, found, strict=True)]
+        if joined == carry:
+            return [*inside[:consts], *carry, *inside[consts + carries :]]
+        carry = joined
+
+
+def _while(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
+    cond, body, carry = while_needs(eqn, rows, outs)
+    return [*cond, *body, *carry]
+
+
+def while_needs(
+    eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]
+) -> tuple[list[Need], list[Need], list[Need]]:
+    """The needs of a loop's constants (of its condition, of its body) and of its carry.
+
+    A condition with rows lets each row end by itself; it then has them on the axis that the
+    carries have.
+    """
+    params = eqn.params
+    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+    (test,) = params["cond_jaxpr"].outvars
+    carry = list(outs)
+    while True:
+        axes = {need for need in carry if isinstance(need, Row)}
+        if test.aval.shape and (len(axes) > 1 or None in carry):
+            raise Mixed("'while' ends its rows together")
+        (by_row,) = axes if test.aval.shape else (None,)
+        if by_row is not None and (by_row.axis >= len(test.aval.shape) or by_row.inner != 1):
+            raise Mixed("'while' ends its rows together")
+        seen, _ = jaxpr_needs(params["cond_jaxpr"], rows, [by_row])
+        inside, _ = jaxpr_needs(params["body_jaxpr"], rows, carry)
+        joined = [
+            join(a, join(b, c))
+            for a, b, c in zip(carry, seen[n_cond:], inside[n_body:], strict=True)
+        ]
+        if joined == carry:
+            return seen[:n_cond], inside[:n_body], carry
+        carry = joined
+
+
+_STRUCTURED: dict[str, Callable[[Any, Dim, Sequence[Need]], list[Need]]] = {
+    "cond": _cond,
+    "scan": _scan,
+    "while": _while,
+}

@@ -1,0 +1,1 @@
+"""Executables of buckets, and how calls run in them."""

@@ -1,0 +1,93 @@
+"""Bucket to executable, ahead of time."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sod2jax import memory, rewrite
+from sod2jax._compat import Jaxpr
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.program import Program
+from sod2jax.passes import Remark
+from sod2jax.rewrite import MaskRecord
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Executable:
+    """A compiled bucket.
+
+    Attributes:
+      bucket: the padded sizes.
+      call: takes (int32[k] true sizes, constants, padded inputs); gives padded outputs.
+      in_shapes: padded shape of each input.
+      jaxpr: the static program that was compiled.
+      masks: every mask it holds, and those that were not needed.
+      seconds: time spent on tracing, lowering and compiling.
+      changes: what its sizes decided before it was compiled.
+    """
+
+    bucket: Bucket
+    call: Any
+    in_shapes: tuple[tuple[int, ...], ...]
+    jaxpr: Jaxpr
+    masks: tuple[MaskRecord, ...]
+    seconds: float
+    changes: tuple[Remark, ...] = ()
+
+    def memory_plan(self) -> memory.MemoryPlan:
+        """The memory plan of the bucket, beside XLA's own figures."""
+        return memory.plan_memory(
+            self.jaxpr,
+            bucket=self.bucket,
+            backend=jax.default_backend(),
+            compiled_stats=self.call.memory_analysis(),
+        )
+
+
+def compile_bucket(
+    program: Program,
+    bucket: Bucket,
+    value_range: Callable[[Any], tuple[Dim, Dim] | None],
+    constants: Sequence[Any],
+) -> Executable:
+    """Rewrites, lowers and compiles a program for one bucket.
+
+    ``constants`` are what the executable is called with: the program's, perhaps among others.
+
+    Raises:
+      UnsupportedPrimitiveError: a primitive has no exact padded form.
+    """
+    start = time.perf_counter()
+    region = bucket.part_of(program.region)
+    shapes = rewrite.padded_shapes(program, region)
+    masks: list[MaskRecord] = []
+    padded = rewrite.padded_function(program, region, value_range, masks.extend)
+    places = {id(value): k for k, value in enumerate(constants)}
+    kept = [places[id(value)] for value in program.constants]
+
+    def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+        return padded(sizes, [given[k] for k in kept], inputs)
+
+    specs = [
+        jax.ShapeDtypeStruct(shape, var.aval.dtype, weak_type=var.aval.weak_type)
+        for shape, var in zip(shapes, program.jaxpr.invars, strict=True)
+    ]
+    sizes = jax.ShapeDtypeStruct((len(program.symbols),), np.int32)
+    run.__name__ = run.__qualname__ = program.name
+    traced = jax.jit(run).trace(sizes, _specs(constants), specs)
+    compiled = traced.lower().compile()
+    return Executable(
+        bucket, compiled, shapes, traced.jaxpr, tuple(masks), time.perf_counter() - start
+    )
+
+
+def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+    avals = map(jax.typeof, arrays)
+    return [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]

@@ -1,0 +1,78 @@
+"""The executables of one program: each bucket is built once, whichever threads ask for it."""
+
+from __future__ import annotations
+
+import collections
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.runtime.compile import Executable
+
+
+class Executables:
+    """Builds executables on demand and keeps the most recently used ones.
+
+    Buckets that grow on demand may come to more than are kept. Then a call runs in a larger bucket
+    that is there, or one is built that holds all calls so far: compiling comes to an end.
+
+    Args:
+      build: compiles a bucket.
+      limit: how many to keep.
+    """
+
+    def __init__(self, build: Callable[[Bucket], Executable], limit: int):
+        self._build, self._limit = build, limit
+        self._lock = threading.Lock()
+        self._futures: collections.OrderedDict[Bucket, Future[Executable]] = (
+            collections.OrderedDict()
+        )
+
+    def get(self, bucket: Bucket) -> Executable:
+        """The executable of a bucket or a larger one, compiled if there is none yet.
+
+        A failed build is not kept: the next request tries again.
+
+        Raises:
+          UnsupportedPrimitiveError: a primitive has no exact padded form.
+        """
+        with self._lock:
+            bucket = self._chosen(bucket)
+            future = self._futures.get(bucket)
+            mine = future is None
+            if future is None:
+                future = self._futures[bucket] = Future()
+            self._futures.move_to_end(bucket)
+            if len(self._futures) > self._limit:
+                self._futures.popitem(last=False)
+        if mine:
+            self._fulfil(bucket, future)
+        return future.result()
+
+    def _chosen(self, bucket: Bucket) -> Bucket:
+        """The bucket to run in: once the limit is reached, no more small ones are added."""
+        if bucket in self._futures or len(self._futures) < self._limit:
+            return bucket
+        larger = [other for other in self._futures if other.covers(bucket)]
+        if larger:
+            return min(larger, key=lambda other: math.prod(other.values()))
+        kept = (bucket, *self._futures)
+        return Bucket.of({name: max(other[name] for other in kept) for name in bucket})
+
+    def _fulfil(self, bucket: Bucket, future: Future[Executable]) -> None:
+        try:
+            future.set_result(self._build(bucket))
+        except BaseException as error:
+            with self._lock:
+                self._futures.pop(bucket, None)
+            future.set_exception(error)
+
+    @property
+    def ready(self) -> tuple[Executable, ...]:
+        """The executables that are built, smallest bucket first."""
+        with self._lock:
+            futures = list(self._futures.values())
+        built = [f.result() for f in futures if f.done() and f.exception() is None]
+        return tuple(sorted(built, key=lambda e: e.bucket.sizes))

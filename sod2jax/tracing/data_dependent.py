@@ -1,0 +1,166 @@
+"""Sizes that depend on values: symbols that the program itself measures while it runs.
+
+``dimension(count, most, what)`` makes one: the equation ``value_as_dim`` says that the symbol's
+true size is ``count``, the inverse of ``dim_as_value``. All that follows is ordinary JAX with a
+symbolic dimension. Such a size may be 0, though JAX takes every symbol to be 1 at least: where
+that, or any other comparison, decided the course of the trace, a guard is recorded and checked
+after the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat
+from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.errors import DataDependentSizeError, ShapeError
+from sod2jax.ir import dims, jaxprs
+from sod2jax.ir.dims import Dim
+from sod2jax.tracing import guards, hooks
+
+NAME = "value_as_dim"
+
+
+def _abstract(count: Any, *, dim: Any, name: str) -> Any:
+    del dim, name
+    return _compat.array_aval((), count.dtype)
+
+
+def _batched(*args: Any, **params: Any) -> Any:
+    del args
+    raise DataDependentSizeError(
+        f"the size '{dims.from_jax(params['dim'])}' depends on values, and differs from row to row "
+        "under vmap: call the function row by row, or keep masks in place of shorter arrays"
+    )
+
+
+def _meaning(count: Any, *, dim: Any, name: str) -> Any:
+    del dim, name
+    return count
+
+
+_value_as_dim = _compat.new_primitive(NAME, _abstract, _meaning, _batched, stays_in_place=True)
+
+
+def is_tracing() -> bool:
+    """Whether this thread traces an optimized function, so that new symbols can be made."""
+    return guards.active() is not None
+
+
+def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
+    """A dimension whose size is a value of the program.
+
+    Args:
+      count: int32 scalar, 0 or more.
+      most: a dimension that ``count`` is never above; None where there is no such.
+      what: names the symbol, with a number.
+
+    Returns:
+      (dimension, size): the dimension for shapes, and the same as an int32 scalar.
+
+    Raises:
+      DataDependentSizeError: another trace than that of an optimized function is going on.
+      ShapeError: no trace is going on, and the size is negative or over ``most``.
+    """
+    recorder = guards.active()
+    if recorder is None:
+        return _known(count, most, what)
+    taken = {*recorder.region.names, *recorder.measured}
+    name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
+    recorder.measured.append(name)
+    dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
+    size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim, name=name)
+    return dim, size
+
+
+def _known(count: Any, most: Any, what: str) -> tuple[int, Any]:
+    """A size outside of traces of optimized functions, where it is a number."""
+    if _compat.is_unknown(count):
+        raise DataDependentSizeError(f"'{what}' makes a size that depends on values")
+    if count < 0 or (most is not None and count > most):
+        raise ShapeError(
+            f"the size '{what}' is {count}, outside of 0 <= {what} <= {most}: the counts that make "
+            "it must not be negative, and a maximum must hold it"
+        )
+    return int(count), jnp.asarray(count, np.int32)
+
+
+def once(argument: Any, compute: Callable[[], Any]) -> Any:
+    """What ``compute`` makes of an argument; the same again for the very same argument.
+
+    So arrays that one mask selects from have one size, and fit each other.
+    """
+    recorder = guards.active()
+    if recorder is None:
+        return compute()
+    if id(argument) not in recorder.computed:
+        result = compute()
+        if _compat.trace_of(result) is not _compat.trace_of(argument):
+            return result  # made inside a function that the argument comes from outside of
+        recorder.computed[id(argument)] = (argument, result)
+    return recorder.computed[id(argument)][1]
+
+
+def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
+    fixed = dict(recorder.known.fixed).get(name)
+    if isinstance(fixed, int):
+        return fixed
+    if fixed is not None:
+        return _compat.dimensions([dims.jax_text(fixed)], recorder.scope)[0]
+    known = {*recorder.region.names, name}
+    limits = [c for c in recorder.known.limits if name in c.symbols and c.symbols <= known]
+    region = recorder.region.with_symbol(name, most, limits)
+    low, high = region.range(name)
+    if low == high:
+        return low
+    recorder.region = region
+    hooks.widen(recorder.region)
+    return _compat.dimensions([name], recorder.scope)[0]
+
+
+def exposed(jaxpr: Jaxpr) -> tuple[Any, tuple[Dim, ...]]:
+    """The jaxpr with its measured sizes as further outputs, and the dimensions that they measure.
+
+    Calls that measure are inlined.
+
+    Raises:
+      DataDependentSizeError: a size is measured in the body of a loop or a branch, or twice.
+    """
+    if not any(map(_measures, jaxpr.eqns)):
+        return jaxpr, ()
+    jaxpr = jaxprs.inlined(jaxpr, _measures)
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name != NAME and _measures(eqn):
+            raise DataDependentSizeError(
+                f"a size that depends on values is made inside '{eqn.primitive.name}' at "
+                f"{_compat.source_line(eqn)}, where it differs from step to step: make it outside, "
+                "or keep a mask in place of a shorter array"
+            )
+    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == NAME]
+    measured = tuple(dims.from_jax(eqn.params["dim"]) for eqn in found)
+    names = [eqn.params["name"] for eqn in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataDependentSizeError(
+                f"a function under jax.jit makes the size '{name}', which depends on values, and "
+                "is called twice: leave out that inner jax.jit"
+            )
+    sizes = [eqn.outvars[0] for eqn in found]
+    return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), measured
+
+
+def made_by(eqn: JaxprEqn) -> str | None:
+    """The symbol whose size an equation is the first to know."""
+    if eqn.primitive.name != NAME:
+        return None
+    name = str(dims.from_jax(eqn.params["dim"]))
+    return name if name == eqn.params["name"] else None
+
+
+def _measures(eqn: JaxprEqn) -> bool:
+    inner = (e for _, jaxpr in _compat.sub_jaxprs(eqn) for e in jaxpr.eqns)
+    return eqn.primitive.name == NAME or any(map(_measures, inner))

@@ -1,0 +1,155 @@
+"""The form of a concrete trace: what must be the same at all sizes, and what may vary.
+
+Sizes reach a jaxpr as integers in shapes and parameters, and as constants that Python or NumPy
+computed. A form keeps both apart from the structure, in one fixed order, so that the forms of two
+traces can be compared and a program can be rebuilt with other integers and constants.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+
+# Calls whose body stands for them; derivatives were taken before, so other parameters mean nothing.
+INLINED = frozenset(
+    "call checkpoint closed_call composite core_call custom_jvp_call custom_vjp_call "
+    "custom_vmap_call eval_jaxpr jit pjit remat remat2 remat_opt".split()
+)
+
+_NO_NUMBERS = (bool, np.bool_, enum.Enum)  # though some are integers, as ``lax.FftType``
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Form:
+    """A trace at concrete sizes, taken apart.
+
+    Attributes:
+      skeleton: hashable tokens that do not depend on sizes.
+      ints: every integer of a shape or a parameter.
+      values: every constant, literal or lifted.
+      shapes: for each constant, the part of ``ints`` that is its shape.
+    """
+
+    skeleton: tuple[Any, ...]
+    ints: tuple[int, ...]
+    values: tuple[Any, ...]
+    shapes: tuple[slice, ...]
+
+
+def form_of(closed: Jaxpr) -> Form:
+    """The form of a closed jaxpr that was traced at concrete sizes."""
+    reader = _Reader()
+    reader.jaxpr(closed)
+    parts = (reader.skeleton, reader.ints, reader.values, reader.shapes)
+    skeleton, ints, values, shapes = map(tuple, parts)
+    return Form(skeleton, ints, values, shapes)  # type: ignore[arg-type]
+
+
+def map_ints(param: Any, visit: Callable[[int], Any]) -> Any:
+    """A parameter with every integer in it replaced, in the order in which forms list them."""
+    if isinstance(param, (int, np.integer)) and not isinstance(param, _NO_NUMBERS):
+        return visit(int(param))
+    if isinstance(param, tuple) and hasattr(param, "_fields"):
+        return type(param)(*(map_ints(item, visit) for item in param))
+    if isinstance(param, (tuple, list)):
+        return type(param)(map_ints(item, visit) for item in param)
+    return param
+
+
+def params_of(eqn: JaxprEqn) -> Iterator[tuple[str, Any]]:
+    """The parameters of an equation that belong to its form, in order."""
+    for name in sorted(eqn.params):
+        if eqn.primitive.name not in INLINED or jaxprs_of(eqn.params[name]):
+            yield name, eqn.params[name]
+
+
+def jaxprs_of(param: Any) -> list[Any]:
+    """The jaxprs that a parameter is, or holds."""
+    items = param if isinstance(param, (tuple, list)) else (param,)
+    return [item for item in items if _compat.is_jaxpr(item)]
+
+
+def same_value(a: Any, b: Any) -> bool:
+    """Whether two constants are the same array, by identity or bit by bit."""
+    if a is b:
+        return True
+    x, y = _bits(a), _bits(b)
+    return (x.shape, x.dtype) == (y.shape, y.dtype) and x.tobytes() == y.tobytes()
+
+
+def _bits(value: Any) -> np.ndarray:
+    if hasattr(value, "dtype") and _compat.is_key_array(value):
+        return np.asarray(jax.random.key_data(value))
+    return np.asarray(value)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.skeleton: list[Any] = []
+        self.ints: list[int] = []
+        self.values: list[Any] = []
+        self.shapes: list[slice] = []
+
+    def jaxpr(self, jaxpr: Jaxpr) -> None:
+        names: dict[Any, int] = {}
+        consts = _compat.constants(jaxpr)
+        self.skeleton.append(("jaxpr", len(consts), len(jaxpr.invars), len(jaxpr.eqns)))
+        for var in (*jaxpr.constvars, *jaxpr.invars):
+            shape = self._bind(var, names)
+            if len(names) <= len(consts):
+                self.shapes.append(shape)
+        self.values += consts
+        for eqn in jaxpr.eqns:
+            self._equation(eqn, names)
+        for atom in jaxpr.outvars:
+            self._operand(atom, names)
+
+    def _equation(self, eqn: JaxprEqn, names: dict[Any, int]) -> None:
+        self.skeleton.append(eqn.primitive.name)
+        for name, param in params_of(eqn):
+            self.skeleton.append(name)
+            for body in (bodies := jaxprs_of(param)):
+                self.jaxpr(body)
+            if not bodies:
+                self.skeleton.append(_token(map_ints(param, self.ints.append)))
+        for atom in eqn.invars:
+            self._operand(atom, names)
+        for var in eqn.outvars:
+            self._bind(var, names)
+
+    def _aval(self, aval: Any) -> slice:
+        self.skeleton.append((str(aval.dtype), aval.ndim))
+        start = len(self.ints)
+        self.ints += map(int, aval.shape)
+        return slice(start, len(self.ints))
+
+    def _bind(self, var: Any, names: dict[Any, int]) -> slice:
+        names[var] = len(names)
+        return self._aval(var.aval)
+
+    def _operand(self, atom: Atom, names: dict[Any, int]) -> None:
+        if not _compat.is_literal(atom):
+            self.skeleton.append(names[atom])
+            return
+        self.shapes.append(self._aval(atom.aval))
+        self.skeleton.append("literal")
+        self.values.append(_compat.literal_array(atom))
+
+
+def _token(param: Any) -> Any:
+    """A parameter as something to compare by ``==``; its integers are gone."""
+    if isinstance(param, np.ndarray):
+        return (str(param.dtype), param.shape, param.tobytes())
+    if isinstance(param, dict):
+        return tuple((key, _token(value)) for key, value in param.items())
+    if isinstance(param, (tuple, list)):
+        return tuple(map(_token, param))
+    return param

@@ -1,0 +1,309 @@
+"""What tracing decides about symbolic sizes: answers that hold for some shapes only.
+
+Equality of JAX's symbolic dimensions is total: ``n == 1`` is answered False, which is wrong at size
+1, and ``bool(n - 1)`` is always True. Every such answer that is given to the user's code, or to the
+library part of JAX, is recorded as a guard. A ``>=`` that cannot be answered for the whole region
+stops the trace, and the region is split there (see ``regimes``). Proofs of ``>=`` are ours: the
+bounds of jax 0.10 have errors for products of floordivs.
+
+The hooks act only inside ``recording``, and only on its own thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat
+from sod2jax.ir import dims
+from sod2jax.ir.comparisons import NOTHING_KNOWN, Decision, Known
+from sod2jax.ir.region import Region, bounds
+from sod2jax.tracing import frames, hooks, numeric, polyfill
+
+# Parts of JAX whose Python code decides by size, as users' code does.
+_LIBRARY = tuple(
+    os.sep + os.path.join("jax", "_src", part)
+    for part in ("numpy", "scipy", "nn", "image", "random", "ops")
+)
+_DIVIDING = ("truediv__", "floordiv__", "mod__")
+_LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
+
+
+@dataclasses.dataclass
+class Recorder:
+    """Collects the decisions of one trace.
+
+    Attributes:
+      region: the region that the trace is for.
+      scope: of the symbols, for JAX.
+      known: what is known of sizes that depend on values.
+      measured: symbols of the sizes that depend on values, in the order of their making.
+      guards: comparisons that were answered False, though some sizes make them true.
+      undecided: the comparison that stopped the trace.
+      extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
+      unequal: the last two sizes that were taken for different, one of which depends on values.
+      computed: results that stand for the same argument whenever it comes, by its id.
+    """
+
+    region: Region
+    scope: Any = None
+    known: Known = NOTHING_KNOWN
+    measured: list[str] = dataclasses.field(default_factory=list)
+    guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
+    undecided: Decision | None = None
+    extremum: Decision | None = None
+    unequal: Decision | None = None
+    computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    busy: bool = False
+
+    @property
+    def doubtful(self) -> Decision | None:
+        """The decision that most likely made a trace fail, if it made any."""
+        last = next(reversed([g for g in self.guards.values() if not self.is_late(g)]), None)
+        return self.undecided or self.extremum or last or self.unequal
+
+    def is_late(self, decision: Decision) -> bool:
+        """Whether a decision is about a size that is known only after a part of the program ran."""
+        return not decision.symbols.isdisjoint(self.measured)
+
+    def assume(self, decision: Decision) -> bool:
+        """Answers a ``>=`` about such a size as large sizes do; the run will tell."""
+        sizes = {n: max(lo, _LARGE) if hi is None else hi for n, lo, hi in self.region.ranges}
+        answer = decision.answer(sizes)
+        guard = decision.negated if answer else decision
+        self.guards.setdefault((guard.left, guard.op, guard.right), guard)
+        return answer
+
+
+_active = threading.local()
+
+
+@contextlib.contextmanager
+def recording(
+    region: Region, scope: Any = None, known: Known = NOTHING_KNOWN
+) -> Iterator[Recorder]:
+    """Records the decisions that this thread's trace makes inside the block."""
+    _install()
+    outer = getattr(_active, "recorder", None)
+    recorder = _active.recorder = Recorder(region, scope, known)
+    try:
+        with hooks.placed((*numeric.HOOKS, *polyfill.HOOKS), region):
+            yield recorder
+    finally:
+        _active.recorder = outer
+
+
+def active() -> Recorder | None:
+    """The recorder of this thread's trace; None outside of traces."""
+    return getattr(_active, "recorder", None)
+
+
+def _recorder() -> Recorder | None:
+    recorder = active()
+    return None if recorder is None or recorder.busy else recorder
+
+
+@contextlib.contextmanager
+def _busy(recorder: Recorder) -> Iterator[None]:
+    recorder.busy = True
+    try:
+        yield
+    finally:
+        recorder.busy = False
+
+
+@functools.cache
+def _install() -> None:
+    _compat.hook_dimensions(_equal, _truth, _at_least, _extremum)
+    for name, operator in numeric.OPERATORS.items():
+        if name.endswith(_DIVIDING):
+            operator = functools.partial(_dividing, operator, name.startswith("__r"))
+        _compat.hook_method(name, functools.partial(_while_recording, operator))
+    for name, method in numeric.UFUNC_METHODS.items():
+        _compat.hook_method(name, functools.partial(_new_while_recording, name, method))
+    _compat.hook_method("__mod__", functools.partial(_while_recording, _remainder))
+    _compat.hook_method("__hash__", _watched_hash)
+    _compat.hook_method("__getattribute__", _watched_class)
+
+
+def _while_recording(method: Callable[..., Any], original: Callable[..., Any]) -> Any:
+    def call(dim: Any, other: Any) -> Any:
+        return original(dim, other) if _recorder() is None else method(original, dim, other)
+
+    return call
+
+
+def _dividing(
+    method: Callable[..., Any], reflected: bool, original: Callable[..., Any], dim: Any, other: Any
+) -> Any:
+    """Divides; a size that depends on values may be 0, where Python raises."""
+    recorder, divisor = _recorder(), dim if reflected else other
+    if recorder is not None and recorder.measured and _compat.is_symbolic(divisor):
+        with _busy(recorder):
+            _guard(recorder, divisor, 0)
+    return method(original, dim, other)
+
+
+def _new_while_recording(name: str, method: Callable[[Any], Any], _: Any) -> Any:
+    def call(dim: Any) -> Any:
+        if _recorder() is None:
+            raise TypeError(f"a symbolic dimension has no '{name}'")
+        return method(dim)
+
+    return call
+
+
+def _remainder(original: Callable[..., Any], dim: Any, divisor: Any) -> Any:
+    """Written by the quotient, ``n + -n % 8`` is a multiple of 8 term by term."""
+    result = original(dim, divisor)
+    if isinstance(divisor, int) and divisor > 1 and _compat.is_symbolic(result):
+        return dim - divisor * (dim // divisor)
+    return result
+
+
+def _watched_class(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """What ``isinstance(n, int)`` sees: in the user's code a size is an integer."""
+
+    def read(dim: Any, name: str) -> Any:
+        if name == "__class__" and _recorder() is not None and frames.is_users(sys._getframe(1)):
+            return int
+        return original(dim, name)
+
+    return read
+
+
+def _watched_hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Refuses what a dictionary or a set would answer wrongly: sizes are equal to no other key."""
+
+    def call(dim: Any) -> int:
+        if _recorder() is not None and frames.looks_up(sys._getframe(1)):
+            raise TypeError(f"the size '{dim}' is looked up in a dictionary or a set")
+        return original(dim)
+
+    return call
+
+
+def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
+    recorder = _recorder()
+    if recorder is None:
+        return original(a, b)
+    with _busy(recorder):
+        if isinstance(b, jax.Array | np.ndarray) and not isinstance(b, np.integer):
+            return jnp.equal(jnp.asarray(a), b)
+        if isinstance(b, float) and b.is_integer():  # np.float64 is a float
+            b = int(b)
+        answer = original(a, b)
+        if not answer and _is_dimension(b):
+            _guard(recorder, a, b)
+        return answer
+
+
+def _truth(a: Any) -> bool:
+    recorder = _recorder()
+    if recorder is not None:
+        with _busy(recorder):
+            _guard(recorder, a, 0)
+    return True
+
+
+def _guard(recorder: Recorder, a: Any, b: Any) -> None:
+    if any(getattr(x, "scope", a.scope) is not (recorder.scope or a.scope) for x in (a, b)):
+        return  # a key that some cache still has from another trace
+    source = _asking_line()
+    if source is None and not recorder.measured:
+        return
+    left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
+    if 0 not in bounds(dims.normalise(left - right), recorder.region):
+        return
+    decision = Decision(left, "==", right, source or _user_line())
+    if recorder.is_late(decision) and dims.is_symbolic(left) and dims.is_symbolic(right):
+        recorder.unequal = decision
+    if source is not None:
+        recorder.guards.setdefault((left, right), decision)
+
+
+def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
+    recorder = _recorder()
+    if recorder is None:
+        return original(a, b)
+    with _busy(recorder):
+        left, right = dims.from_jax(a), dims.from_jax(b)
+        found = bounds(dims.normalise(left - right), recorder.region)
+        if found.low is not None and found.low >= 0:
+            return True
+        if found.high is not None and found.high < 0:
+            return False
+        decision = Decision(left, ">=", right, _user_line())
+        if recorder.is_late(decision):
+            return recorder.assume(decision)
+        recorder.undecided = decision
+        raise _compat.InconclusiveDimensionOperation(
+            f"'{left} >= {right}' holds for some sizes of {recorder.region} and not for others"
+        )
+
+
+def _extremum(a: Any, b: Any, settled: bool) -> None:
+    recorder = _recorder()
+    if recorder is None:
+        return
+    with _busy(recorder):
+        decision = Decision(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+        if recorder.is_late(decision):
+            if settled and _is_doubtful(decision, recorder.region):
+                recorder.guards.setdefault(decision, decision.negated)
+        elif not settled:
+            recorder.extremum = decision
+
+
+def _is_doubtful(decision: Decision, region: Region) -> bool:
+    """JAX takes every symbol to be 1 at least; a size that depends on values may be 0."""
+    low = bounds(dims.normalise(decision.left - decision.right), region).low
+    return low is None or low < 0
+
+
+def _is_dimension(value: Any) -> bool:
+    return isinstance(value, int | np.integer) or _compat.is_symbolic(value)
+
+
+def _asking_line() -> str | None:
+    """The line that asked, if it belongs to the user's code or to JAX's library part."""
+    frame = sys._getframe(1)
+    while frame is not None and _is_machinery(frame.f_code.co_filename):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return None
+    name = frame.f_code.co_filename
+    if name.startswith(_compat.JAX_DIRECTORY) and not any(part in name for part in _LIBRARY):
+        return None
+    return _user_line() if name.startswith(_compat.PACKAGE_DIRECTORY) else _line(frame)
+
+
+def _user_line() -> str:
+    """The nearest line outside JAX and this package's machinery."""
+    internal = (_compat.JAX_DIRECTORY, _compat.PACKAGE_DIRECTORY)
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(internal) and not _is_machinery(name):
+            return _line(frame)
+        frame = frame.f_back  # type: ignore[assignment]
+    return "unknown source"
+
+
+def _is_machinery(filename: str) -> bool:
+    ours = (__file__, _compat.__file__, contextlib.__file__, hooks.__file__, polyfill.__file__)
+    return filename in ours or filename == "<string>" or filename.endswith("shape_poly.py")
+
+
+def _line(frame: Any) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"

@@ -1,0 +1,135 @@
+"""Function and specs to a symbolic program."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import export
+
+from sod2jax import _compat
+from sod2jax.arguments.signature import Leaf
+from sod2jax.errors import DataDependentSizeError, StateError, TraceError
+from sod2jax.ir import dims
+from sod2jax.ir.comparisons import NOTHING_KNOWN, Known, Undecided
+from sod2jax.ir.program import Program
+from sod2jax.ir.region import Region
+from sod2jax.tracing import data_dependent as sizes
+from sod2jax.tracing import guards, numeric
+
+
+def trace(
+    fun: Callable[..., Any],
+    arguments: Sequence[Any],
+    leaves: Sequence[Leaf],
+    region: Region,
+    name: str,
+    numbers: Any = None,
+    known: Known = NOTHING_KNOWN,
+) -> Program | Undecided:
+    """Traces ``fun(*arguments)`` with the symbolic shapes of ``leaves``.
+
+    Args:
+      fun: takes the dynamic arguments by position.
+      arguments: pytrees whose leaves, in order, are described by ``leaves``.
+      leaves: the arrays with their symbolic shapes.
+      region: the ranges and constraints of the symbols; tracing may rely on them.
+      name: what to call the program.
+      numbers: gives the constants that vary with the sizes, which the last leaves stand for.
+      known: what to take for known of sizes that depend on values.
+
+    Returns:
+      The program; or where it stopped, if some sizes of the region decide otherwise.
+
+    Raises:
+      TraceError: the function wants concrete sizes, or its shapes do not fit.
+      Exception: whatever the function raises, if there are no symbols.
+    """
+    scope = _scope(region)
+    shapes = [_to_jax(leaf.shape, scope) for leaf in leaves]
+    specs = [
+        jax.ShapeDtypeStruct(shape, leaf.aval.dtype, weak_type=leaf.aval.weak_type)
+        for leaf, shape in zip(leaves, shapes, strict=True)
+    ]
+    tree = jax.tree.structure(tuple(arguments))
+    with guards.recording(region, scope, known) as recorder:
+        try:
+            traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
+                *jax.tree.unflatten(tree, specs)
+            )
+        except (StateError, DataDependentSizeError):
+            raise
+        except Exception as error:  # the user's code may raise anything, given symbolic sizes
+            if not recorder.region.names:
+                raise  # as it would from jax.jit
+            failure = TraceError(_explain(name, recorder.region, leaves, error))
+            failure.__cause__ = error
+            if recorder.doubtful is not None:
+                return Undecided(recorder.doubtful, failure, tuple(recorder.measured))
+            raise failure from error
+    closed = traced.jaxpr
+    if len(closed.invars) != len(leaves):
+        raise TraceError(
+            f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
+            "argument"
+        )
+    closed, measured = sizes.exposed(closed)
+    with jax.ensure_compile_time_eval():
+        constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
+    return Program(
+        name=name,
+        jaxpr=closed,
+        constants=constants,
+        in_names=tuple(leaf.name for leaf in leaves),
+        out_tree=jax.tree.structure(traced.out_info),
+        region=recorder.region,
+        guards=tuple(recorder.guards.values()),
+        measured=measured,
+        value_symbols=frozenset(recorder.measured) & frozenset(recorder.region.names),
+        numbers=numbers,
+    )
+
+
+def _scope(region: Region) -> Any:
+    """A fresh scope of JAX dimensions that knows the region."""
+    bounds = []
+    for name, low, high in region.ranges:
+        bounds += [f"{name} >= {low}"] if low > 1 else []
+        bounds += [f"{name} <= {high}"] if high is not None else []
+    rest = [f"{dims.jax_text(c.left)} {c.op} {dims.jax_text(c.right)}" for c in region.constraints]
+    return export.SymbolicScope([*bounds, *rest])
+
+
+def _to_jax(shape: Sequence[dims.Dim], scope: Any) -> tuple[Any, ...]:
+    if not any(map(dims.is_symbolic, shape)):
+        return tuple(shape)
+    text = ", ".join(dims.jax_text(d) for d in shape)
+    return tuple(export.symbolic_shape(f"({text},)", scope=scope))
+
+
+def _explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception) -> str:
+    symbolic = [leaf for leaf in leaves if any(map(dims.is_symbolic, leaf.shape))]
+    shown = "; ".join(f"{leaf.name}: ({', '.join(map(str, leaf.shape))})" for leaf in symbolic)
+    unbounded = [symbol for symbol, _, high in region.ranges if high is None]
+    remedies = [
+        f"bound the symbol: constraints=('{unbounded[0]} <= 512',)" if unbounded else "",
+        "declare a divisibility in the spec, such as '4*k' for a size that is split by 4",
+        "compute with sizes by jnp, as in jnp.sqrt(x.shape[0]), and write x.shape[0] for len(x)",
+        "give the axis a fixed size where the function needs a number",
+    ]
+    advice = "; or ".join(filter(None, remedies))
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"{name} cannot be traced with the symbolic shapes {shown} ({region}). "
+        f"{type(error).__name__} at {_source(error)}: {reason}. What can help: {advice}."
+    )
+
+
+def _source(error: Exception) -> str:
+    """The innermost line of the user's code that an error came through."""
+    packages = (_compat.JAX_DIRECTORY, _compat.PACKAGE_DIRECTORY)
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in frames if not frame.filename.startswith(packages)]
+    return f"{users[-1].filename}:{users[-1].lineno} ({users[-1].name})" if users else "its call"

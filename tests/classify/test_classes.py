@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+from jax.extend.core import Primitive
+
+from sod2jax.classify import DimKind, OpClass, Summary, classify, dimension_kind, summarize
+from sod2jax.classify.table import GROUPS, OPERATOR_CLASSES
+from sod2jax.errors import UnsupportedPrimitiveError
+
+# Imports all of JAX but its kernel languages, and prints every primitive that lives outside them.
+# In a process of its own, so that the primitives of other tests are not among them.
+SCAN = """
+import gc, importlib, json, pkgutil, sys
+import jax
+from jax.extend.core import Primitive
+
+def in_kernel_language(name):
+    return any(word in name for word in ("pallas", "mosaic", "triton"))
+
+def import_all(package):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        if in_kernel_language(module.name):
+            continue
+        try:
+            found = importlib.import_module(module.name)
+        except ImportError:  # of a package that JAX itself does not require
+            continue
+        if module.ispkg:
+            import_all(found)
+
+import_all(jax)
+homes = {}
+for name, module in list(sys.modules.items()):
+    for value in list(vars(module).values()) if name.startswith("jax") else ():
+        if isinstance(value, Primitive):
+            homes.setdefault(id(value), set()).add(name)
+print(json.dumps(sorted({
+    value.name
+    for value in gc.get_objects()
+    if isinstance(value, Primitive)
+    and not (homes.get(id(value)) and all(map(in_kernel_language, homes[id(value)])))
+})))
+"""
+
+SINCE_0_10_1 = {"stack", "stage", "unstack"}
+SINCE_0_10_2 = {"mulhi", "philox2x32", "philox4x32", "threefry4x32"}
+SINCE_0_11_1 = {"relayout", "unreduced_pmax", "unreduced_pmin"}
+SINCE_0_12 = {
+    "log2",
+    "one_minus_square",
+    "pbroadcast_dynamic",
+    "polynomial",
+    "program_order",
+    "reduced_vary_cast",
+    "thunky.all_gather",
+    "thunky.all_reduce",
+    "thunky.all_to_all",
+    "thunky.async_done",
+    "thunky.async_start",
+    "thunky.call_jax",
+    "thunky.call_thunky_nested",
+    "thunky.collective_group",
+    "thunky.collective_permute",
+    "thunky.cond",
+    "thunky.copy",
+    "thunky.custom_call",
+    "thunky.inline_constant",
+    "thunky.memset",
+    "thunky.memzero",
+    "thunky.ptx_kernel",
+    "thunky.reduce_scatter",
+    "thunky.while",
+    "vary_unreduced_cast",
+    "with_memory_space_constraint",
+}
+GONE_IN_0_11_1 = {
+    "box_get",
+    "box_set",
+    "call",
+    "closed_call",
+    "log_extend",
+    "log_read",
+    "new_box",
+    "new_log",
+    "pbroadcast_done",
+    "pbroadcast_start",
+    "psum_start",
+    "unreduced_psum_start",
+    "unreduced_reduce_scatter_start",
+}
+GONE_IN_0_12 = {"reduced_vary_cast_p", "shard_alike", "vary_unreduced_cast_p"}
+NEEDS_TENSORFLOW = {"call_tf"}
+OURS = {"gated_rows", "value_as_dim"}
+
+
+def absent_names(version: tuple[int, ...]) -> set[str]:
+    """Names of the table that a version of JAX does not define."""
+    since = {
+        (0, 10, 1): SINCE_0_10_1,
+        (0, 10, 2): SINCE_0_10_2,
+        (0, 11, 1): SINCE_0_11_1,
+        (0, 12): SINCE_0_12,
+    }
+    gone = {(0, 11, 1): GONE_IN_0_11_1, (0, 12): GONE_IN_0_12}
+    later = [names for first, names in since.items() if version < first]
+    past = [names for first, names in gone.items() if version >= first]
+    return set().union(*later, *past)
+
+
+@pytest.fixture(scope="module")
+def primitives() -> set[str]:
+    """Names of the primitives of the installed JAX."""
+    command = [sys.executable, "-W", "ignore", "-c", SCAN]
+    return set(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+
+
+def trace(fun, *shapes: str, constraints=()):
+    """Jaxpr of a function of float32 arrays with symbolic dimensions."""
+    scope = jax.export.SymbolicScope(constraints)
+    dims = [jax.export.symbolic_shape(shape, scope=scope) for shape in shapes]
+    return jax.jit(fun).trace(*[jax.ShapeDtypeStruct(d, jnp.float32) for d in dims]).jaxpr
+
+
+def equation(fun, *shapes: str, name: str, constraints=()):
+    """The only equation of a traced function that binds the primitive `name`."""
+    eqns = trace(fun, *shapes, constraints=constraints).eqns
+    (eqn,) = [eqn for eqn in eqns if eqn.primitive.name == name]
+    return eqn
+
+
+def test_every_primitive_of_the_installed_jax_has_a_class(primitives: set[str]) -> None:
+    assert len(primitives) > 280  # the scan has found them
+    missing = sorted(primitives - set(OPERATOR_CLASSES))
+    assert not missing, f"give {missing} a class in sod2jax/classify/table.py"
+
+
+def test_table_names_only_primitives_that_exist(primitives: set[str]) -> None:
+    unknown = set(OPERATOR_CLASSES) - primitives - NEEDS_TENSORFLOW - OURS
+    assert unknown == absent_names(jax.__version_info__)
+
+
+def test_no_primitive_is_in_two_groups() -> None:
+    names = Counter(name for _, names in GROUPS.values() for name in names.split())
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("iota", OpClass.ISDO),
+        ("shape_assertion", OpClass.ISDO),
+        ("zeros_like", OpClass.ISDO),
+        ("add", OpClass.ISDOS),
+        ("dot_general", OpClass.ISDOS),
+        ("conv_general_dilated", OpClass.ISDOS),
+        ("dynamic_slice", OpClass.ISDOS),
+        ("scatter-add", OpClass.ISDOS),
+        ("sort", OpClass.ISDOS),
+        ("random_bits", OpClass.ISDOS),
+        ("cond", OpClass.EDO),
+        ("while", OpClass.EDO),
+        ("pure_callback", OpClass.EDO),
+        ("ffi_call", OpClass.EDO),
+        ("jit", OpClass.STRUCTURAL),
+        ("remat2", OpClass.STRUCTURAL),
+        ("shard_map", OpClass.STRUCTURAL),
+        ("custom_vjp_call", OpClass.STRUCTURAL),
+    ],
+)
+def test_class_by_name(name: str, expected: OpClass) -> None:
+    assert OPERATOR_CLASSES[name] is expected
+
+
+def test_no_primitive_is_isvdos_by_name() -> None:
+    assert OpClass.ISVDOS not in OPERATOR_CLASSES.values()
+
+
+def test_shape_read_as_data_is_isdo() -> None:
+    eqn = equation(lambda x: x + x.shape[0], "b", name="dim_as_value")
+    assert classify(eqn) is OpClass.ISDO
+    assert classify(eqn, frozenset({"b"})) is OpClass.ISDO  # the output is a scalar all the same
+
+
+def test_broadcast_literal_is_a_constructor() -> None:
+    filled = equation(lambda x: jnp.ones(x.shape), "b, s", name="broadcast_in_dim")
+    spread = equation(lambda x: jnp.broadcast_to(x, (2, *x.shape)), "b, s", name="broadcast_in_dim")
+    assert classify(filled) is OpClass.ISDO
+    assert classify(spread) is OpClass.ISDOS
+
+
+def test_scan_is_its_body_only_over_a_fixed_length() -> None:
+    def total(x):
+        return lax.scan(lambda carry, row: (carry + row, None), jnp.zeros(x.shape[1:]), x)[0]
+
+    assert classify(equation(total, "4, s", name="scan")) is OpClass.STRUCTURAL
+    assert classify(equation(total, "b, 4", name="scan")) is OpClass.EDO
+
+
+@pytest.mark.parametrize(
+    ("fun", "name"),
+    [
+        (lambda x: x.reshape(-1), "reshape"),
+        (lambda x: jnp.ones(x.shape), "broadcast_in_dim"),
+        (lambda x: jnp.arange(x.shape[1]), "iota"),
+        (lambda x: lax.slice(x, (0, 1), x.shape), "slice"),
+        (lambda x: lax.pad(x, 0.0, ((0, 0, 0), (0, x.shape[1], 0))), "pad"),
+        (lambda x: lax.top_k(x, x.shape[1]), "top_k"),
+    ],
+)
+def test_shape_parameter_from_a_value_is_isvdos(fun, name: str) -> None:
+    eqn = equation(fun, "b, u", name=name, constraints=("u >= 4",))
+    assert classify(eqn, frozenset({"u"})) is OpClass.ISVDOS
+    assert classify(eqn, frozenset({"s"})) is classify(eqn)
+    assert classify(eqn) in (OpClass.ISDO, OpClass.ISDOS)
+
+
+def test_elementwise_over_a_value_derived_size_stays_isdos() -> None:
+    eqn = equation(jnp.sin, "u", name="sin")
+    assert classify(eqn, frozenset({"u"})) is OpClass.ISDOS
+
+
+def test_unknown_primitive_is_refused_with_its_source() -> None:
+    unheard_p = Primitive("unheard_of")
+    unheard_p.def_abstract_eval(lambda x: x)
+    closed = jax.make_jaxpr(lambda x: unheard_p.bind(x))(1.0)
+    with pytest.raises(UnsupportedPrimitiveError, match="unheard_of") as raised:
+        summarize(closed)
+    assert raised.value.primitive == "unheard_of"
+    assert "test_classify.py" in raised.value.source
+    assert "classify/table.py" in raised.value.remedy
+
+
+def test_dimension_kinds() -> None:
+    b, s, u = jax.export.symbolic_shape("b, s, u")
+    of_values = frozenset({"u"})
+    kinds = [dimension_kind(d, of_values) for d in (3, s, b * s, s // 2, s + 1, u, b * u)]
+    inferred = DimKind.OP_INFERRED
+    assert kinds == [
+        *(DimKind.KNOWN, DimKind.SYMBOLIC, inferred, inferred, inferred, DimKind.NAC, DimKind.NAC)
+    ]
+    assert dimension_kind(u) is DimKind.SYMBOLIC
+
+
+def program(x, w, u):
+    y = lax.dot(x, w)  # [b, 8]
+    y = jax.nn.relu(y)  # custom_jvp_call, jit, max: each [b, 8]
+    y = jnp.concatenate([y, y])  # [2*b, 8]
+    y = y + jnp.ones(y.shape)  # broadcast_in_dim, add: each [2*b, 8]
+    y = y * x.shape[0]  # dim_as_value [], convert_element_type [], mul [2*b, 8]
+    positive = jnp.sum(u) > 0  # reduce_sum [], gt []
+    y = lax.cond(positive, jnp.sin, jnp.cos, y)  # convert_element_type [], the others [2*b, 8]
+    return y.reshape(-1), u.reshape(1, -1)  # [16*b], [1, u]
+
+
+def test_summary_counts_every_operator_and_dimension() -> None:
+    summary = summarize(trace(program, "b, s", "s, 8", "u"), frozenset({"u"}))
+    assert summary == Summary(
+        isdo=2, isdos=12, isvdos=1, edo=1, structural=2, known=12, symbolic=4, op_inferred=8, nac=1
+    )
+    assert str(summary).splitlines() == [
+        "operators: 2 ISDO, 12 ISDOS, 1 ISVDOS, 1 EDO, 2 structural",
+        "dimensions: 12 known, 4 symbolic, 8 op-inferred, 1 nac",
+    ]
+
+
+def test_summary_leaves_out_scalar_combiners() -> None:
+    closed = trace(lambda x: lax.reduce(x, 0.0, lambda a, b: a + b * b, (0,)), "b, s")
+    summary = summarize(closed)
+    assert (summary.isdos, summary.structural, summary.symbolic) == (1, 0, 1)
+
+
+def test_summary_of_loops_counts_their_bodies_once() -> None:
+    def fun(x):
+        x = lax.fori_loop(0, x.shape[0], lambda i, y: jnp.sin(y), x)
+        return lax.scan(lambda carry, _: (jnp.cos(carry), None), x, length=7)[0]
+
+    summary = summarize(trace(fun, "n"))
+    # while with lt, add, sin; scan with cos; dim_as_value
+    assert (summary.edo, summary.structural, summary.isdos, summary.isdo) == (1, 1, 4, 1)
+
+
+def test_summary_sees_the_sub_jaxprs_of_derivatives() -> None:
+    closed = trace(jax.grad(lambda x: jax.checkpoint(jnp.sin)(x).sum()), "n")
+    summary = summarize(closed)
+    assert summary.structural == 1  # remat2
+    assert summary.edo == summary.isvdos == 0
+    assert summary.nac == summary.known == summary.op_inferred == 0

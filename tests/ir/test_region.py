@@ -1,0 +1,170 @@
+"""Bounds of dimensions are sound, and exact where every size can be tried."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sod2jax.errors import InvariantError, SpecError
+from sod2jax.ir import dims, intervals
+from sod2jax.ir.region import Constraint, Interval, Region, bounds, interval_bounds, upper
+from tests import expressions
+from tests.expressions import NAMES
+
+RANGES = st.tuples(st.integers(1, 5), st.integers(0, 3)).map(lambda r: (r[0], r[0] + r[1]))
+BOXES = st.fixed_dictionaries({name: RANGES for name in NAMES})
+HUGE = 10**6
+
+
+def region(*constraints, names=NAMES):
+    return Region.of(names, map(Constraint.parse, constraints))
+
+
+def box(ranges):
+    return Region(tuple((name, low, high) for name, (low, high) in sorted(ranges.items())))
+
+
+def points(ranges):
+    axes = [range(low, high + 1) for low, high in ranges.values()]
+    return [dict(zip(ranges, point, strict=True)) for point in itertools.product(*axes)]
+
+
+@given(expressions.texts(), BOXES)
+def test_bounds_are_exact_on_small_ranges(text, ranges):
+    dim = dims.parse(text)
+    values = [dims.evaluate(dim, p) for p in points(ranges)]
+    assert bounds(dim, box(ranges)) == Interval(min(values), max(values))
+
+
+@given(expressions.texts(), BOXES)
+def test_interval_arithmetic_is_sound(text, ranges):
+    dim = dims.parse(text)
+    if isinstance(dim, int):
+        return
+    found = interval_bounds(dim, box(ranges))
+    assert all(dims.evaluate(dim, p) in found for p in points(ranges))
+
+
+@given(expressions.texts(), BOXES, st.sets(st.sampled_from(NAMES), min_size=1))
+def test_interval_arithmetic_is_sound_without_upper_bounds(text, ranges, unbounded):
+    dim = dims.parse(text)
+    if isinstance(dim, int):
+        return
+    open_box = Region(
+        tuple((n, low, None if n in unbounded else high) for n, (low, high) in ranges.items())
+    )
+    found = bounds(dim, open_box)
+    stretched = {
+        n: (high, high + HUGE) if n in unbounded else (low, high)
+        for n, (low, high) in ranges.items()
+    }
+    corners = {n: {low, high} for n, (low, high) in stretched.items()}
+    far = [dict(zip(corners, p, strict=True)) for p in itertools.product(*corners.values())]
+    assert all(dims.evaluate(dim, p) in found for p in (*points(ranges), *far))
+
+
+SMALL = st.integers(-4, 4)
+INTERVALS = st.tuples(SMALL, SMALL).map(lambda p: Interval(min(p), max(p)))
+OPERATIONS = {
+    "plus": (intervals.plus, lambda x, y: x + y),
+    "times": (intervals.times, lambda x, y: x * y),
+    "floordiv": (intervals.floordiv, lambda x, y: x // y),
+    "mod": (intervals.mod, lambda x, y: x % y),
+    "max": (intervals.extremum(max), max),
+    "min": (intervals.extremum(min), min),
+}
+
+
+@given(st.sampled_from(sorted(OPERATIONS)), INTERVALS, INTERVALS, st.sets(st.sampled_from("abcd")))
+def test_operations_on_intervals_hold_every_value(name, x, y, opened):
+    combine, operate = OPERATIONS[name]
+    if name in ("floordiv", "mod") and 0 in y:
+        return
+    wide = {
+        "x": Interval(None if "a" in opened else x.low, None if "b" in opened else x.high),
+        "y": Interval(None if "c" in opened else y.low, None if "d" in opened else y.high),
+    }
+    found = combine(wide["x"], wide["y"])
+    for u in {*range(x.low, x.high + 1), *(-99 for _ in "a" if wide["x"].low is None)}:
+        for v in range(y.low, y.high + 1):
+            assert operate(u, v) in found
+
+
+def test_products_of_floordivs_with_a_negative_factor():
+    # jax 0.10 proves here that the square is at least 4.
+    dim = dims.parse("floordiv(a - 5, 2) * floordiv(a - 5, 2)")
+    assert bounds(dim, region("a <= 9", names=["a"])) == Interval(0, 4)
+    low = bounds(dim, region(names=["a"])).low
+    assert low is None or low <= 0
+
+
+def test_large_integers_do_not_wrap():
+    small = Region.of(["n"], [Constraint.parse("n <= 7")])
+    found = bounds(dims.parse("4611686018427387904 * n"), small)
+    assert found == Interval(1 << 62, 7 << 62)
+
+
+def test_non_monotone_dimensions_are_bounded_by_their_maximum_not_their_end():
+    small = region("a <= 8", names=["a"])
+    assert upper(dims.parse("mod(a, 5)"), small) == 4
+    assert upper(dims.parse("a*(8 - a)"), small) == 16
+    assert upper(dims.parse("a - 9"), small) == 0
+
+
+@pytest.mark.parametrize(
+    ("constraints", "dim", "expected"),
+    [
+        (["a <= 8"], "a", (1, 8)),
+        (["8 >= a"], "a", (1, 8)),
+        (["a >= 3", "a <= 8", "a <= 7"], "2*a + 1", (7, 15)),
+        (["a == 4"], "a", (4, 4)),
+        (["a >= b", "a <= 8", "b >= 3", "b <= 20"], "a - b", (0, 5)),
+        (["a >= b", "a <= 8", "b >= 3", "b <= 20"], "b", (3, 8)),
+        (["mod(a, 4) == 0", "a <= 10"], "a", (4, 8)),
+        (["a == 2*b", "a <= 9", "b <= 9"], "a + b", (3, 12)),
+        (["2*a <= 9", "a <= 100"], "a", (1, 4)),
+        (["a + b <= 6", "a <= 9", "b <= 9"], "a*b", (1, 9)),
+    ],
+)
+def test_constraints_tighten(constraints, dim, expected):
+    assert bounds(dims.parse(dim), region(*constraints)) == Interval(*expected)
+
+
+def test_unrelated_symbols_do_not_matter():
+    assert bounds(dims.parse("a"), region("a <= 8", "b >= c")) == Interval(1, 8)
+
+
+def test_below_cuts_the_region_at_a_bucket():
+    cut = region("a >= 2", "a <= 100").below({"a": 16, "b": 8, "c": 4})
+    assert cut.ranges == (("a", 2, 16), ("b", 1, 8), ("c", 1, 4))
+
+
+def test_contains():
+    inside = region("a <= 8", "a >= b")
+    assert inside.contains({"a": 3, "b": 3, "c": 99})
+    assert not inside.contains({"a": 3, "b": 4, "c": 1})
+    assert not inside.contains({"a": 9, "b": 4, "c": 1})
+
+
+def test_upper_refuses_the_unbounded():
+    with pytest.raises(InvariantError, match="'2\\*a' is unbounded over 1 <= a"):
+        upper(dims.parse("2*a"), region(names=["a"]))
+
+
+@pytest.mark.parametrize("text", ["a", "a < 3", "a != 3", "1 <= a <= 3", ""])
+def test_a_constraint_is_one_comparison(text):
+    with pytest.raises(SpecError, match=r"must be one comparison|is not a dimension expression"):
+        Constraint.parse(text)
+
+
+def test_an_empty_region_is_refused():
+    with pytest.raises(SpecError, match="leave no size for 'a': 5 <= a <= 4"):
+        region("a >= 5", "a <= 4")
+
+
+def test_printed_form_shows_ranges_and_constraints():
+    assert str(region("a <= 8", "a >= b")) == "1 <= a <= 8, 1 <= b, 1 <= c, a >= b"
+    assert str(Region(())) == "no symbols"

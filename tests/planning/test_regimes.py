@@ -1,0 +1,182 @@
+"""Programs that decide by size are right at every size, each from the program of its regime."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sod2jax
+from sod2jax.arguments.signature import Leaf
+from sod2jax.ir.comparisons import Decision
+from sod2jax.ir.dims import parse
+from sod2jax.ir.region import Constraint
+from sod2jax.planning import regimes
+
+
+def leaf(spec: str, shape: tuple[int, ...]) -> Leaf:
+    aval = jax.core.ShapedArray(shape, np.dtype(np.float32))
+    return Leaf("x", aval, tuple(parse(part) for part in spec.split(",")))
+
+
+def regime(spec: str, shape: tuple[int, ...], *constraints: str) -> regimes.Regime:
+    return regimes.base([leaf(spec, shape)], [Constraint.parse(c) for c in constraints])
+
+
+def decision(left: str, op: str, right: str) -> Decision:
+    return Decision(parse(left), op, parse(right), "here")
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "decided", "expected"),
+    [
+        ("n", (1,), ("n", "==", "1"), ("1",)),
+        ("n, m", (4, 4), ("n", "==", "m"), None),
+        ("n, m", (4, 8), ("m", "==", "2*n"), ("n", "2*n")),
+        ("n", (6,), ("mod(n, 2)", "==", "0"), ("2*n_per_2",)),
+        ("n", (7,), ("mod(n, 3)", "==", "1"), ("3*n_per_3 + 1",)),
+        ("n", (1,), ("mod(n, 3)", "==", "1"), ("1",)),
+        ("n, m", (2, 3), ("n*m", "==", "6"), ("2", "3")),
+    ],
+)
+def test_an_equality_becomes_a_substitution(spec, shape, decided, expected):
+    narrowed = regime(spec, shape, "n <= 9").decided(decision(*decided))
+    found = narrowed.leaves[0].shape
+    if expected is None:
+        assert found[0] == found[1]
+    else:
+        assert found == tuple(map(parse, expected))
+    assert narrowed.reasons
+
+
+def test_bounds_of_a_symbol_bind_what_replaces_it():
+    narrowed = regime("n", (6,), "n <= 9", "n >= 3").decided(decision("mod(n, 2)", "==", "0"))
+    assert narrowed.region.ranges == (("n_per_2", 2, 4),)
+    assert narrowed.sizes == {"n_per_2": 3}
+
+
+def test_a_comparison_becomes_a_constraint_and_a_single_size_a_number():
+    base = regime("n", (6,), "n <= 9")
+    assert base.decided(decision("n", ">=", "5")).region.ranges == (("n", 5, 9),)
+    assert base.decided(decision("n", ">=", "7")).region.ranges == (("n", 1, 6),)
+    assert regime("n", (9,), "n <= 9").decided(decision("n", ">=", "9")).leaves[0].shape == (9,)
+
+
+def one_is_special(x):
+    return x.reshape(-1) if x.shape[0] != 1 else jnp.zeros(3)
+
+
+def equal_sizes(x, y):
+    return x + y if x.shape[0] == y.shape[0] else x.sum() - y.sum()
+
+
+def odd_or_even(x):
+    return x * 3 if x.shape[0] % 2 == 0 else x[::-1].cumsum()
+
+
+def truth_of_a_size(x):
+    return x * ((x.shape[0] - 2) or 7)
+
+
+def threshold(x):
+    return x[:5] if x.shape[0] > 5 else x * 2
+
+
+def smaller_of(x, y):
+    return x[: min(x.shape[0], y.shape[0])] * 2
+
+
+def pad_to_fixed(x):
+    return jnp.pad(x, (0, 8 - x.shape[0])) if x.shape[0] < 8 else x
+
+
+def head_of_four(x):
+    return x[:4] + jnp.ones(min(4, x.shape[0]))
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [one_is_special, odd_or_even, truth_of_a_size, threshold, pad_to_fixed, head_of_four],
+)
+def test_one_size(fun):
+    check(fun, ("n",), [(n,) for n in range(1, 9)])
+
+
+@pytest.mark.parametrize("fun", [equal_sizes, smaller_of])
+def test_two_sizes(fun):
+    check(fun, ("n", "m"), list(itertools.product((1, 2, 5), repeat=2)))
+
+
+def check(fun: Callable, specs: Sequence[str], points: Sequence[tuple[int, ...]]) -> None:
+    constraints = [f"{name} <= 8" for name in specs]
+    optimized = sod2jax.optimize(
+        fun, shapes=specs, constraints=constraints, poison=True, on_unsupported="error"
+    )
+    plain = jax.jit(fun)
+    for point in points:
+        inputs = [np.arange(1.0, size + 1, dtype=np.float32) for size in point]
+        seen, want = optimized(*inputs), plain(*inputs)
+        assert seen.shape == want.shape, point
+        np.testing.assert_allclose(seen, want, rtol=1e-5, err_msg=str(point))
+    assert optimized.stats().exact_fallbacks == 0
+
+
+def test_too_many_regimes_run_exact_with_a_warning():
+    def many(x):
+        for size in range(1, 12):
+            if x.shape[0] == size:
+                return x * size
+        return x
+
+    optimized = sod2jax.optimize(many, shapes=("n",), constraints=("n <= 64",))
+    for size in (64, 5):
+        x = np.ones(size, np.float32)
+        np.testing.assert_array_equal(optimized(x), jax.jit(many)(x))
+
+    def by_comparisons(x):
+        for size in range(1, 64):
+            if x.shape[0] > size:
+                x = x + size
+        return x
+
+    optimized = sod2jax.optimize(by_comparisons, shapes=("n",), constraints=("n <= 64",))
+    x = np.ones(40, np.float32)
+    with pytest.warns(sod2jax.errors.ExactFallbackWarning, match="more than 8 ways"):
+        np.testing.assert_array_equal(optimized(x), jax.jit(by_comparisons)(x))
+    assert optimized.stats().exact_fallbacks == 1
+
+
+def test_explain_lists_guards_and_regimes():
+    optimized = sod2jax.optimize(one_is_special, shapes=("n",), constraints=("n <= 8",))
+    optimized(np.ones(4, np.float32))
+    optimized(np.ones(1, np.float32))
+    text = optimized.explain()
+    assert "guard: not n == 1 at" in text
+    assert "regime: n == 1 is True at" in text
+    assert "test_regimes.py" in text
+
+
+def blocks_of_four(x):
+    assert x.shape[0] % 4 == 0, "the size must be a multiple of 4"
+    return x.reshape(-1, 4).sum(1)
+
+
+def test_an_assertion_on_a_size_makes_a_regime():
+    optimized = sod2jax.optimize(blocks_of_four, shapes=("n",), constraints=("n <= 32",))
+    for n in (4, 8, 24, 32):
+        x = np.arange(1.0, n + 1, dtype=np.float32)
+        np.testing.assert_allclose(optimized(x), jax.jit(blocks_of_four)(x), rtol=1e-6)
+    assert optimized.stats().exact_fallbacks == 0
+
+
+def test_sizes_that_fail_the_assertion_get_the_users_error():
+    optimized = sod2jax.optimize(blocks_of_four, shapes=("n",), constraints=("n <= 32",))
+    with (
+        pytest.warns(sod2jax.errors.ExactFallbackWarning, match="multiple of 4"),
+        pytest.raises(AssertionError, match="multiple of 4"),
+    ):
+        optimized(np.ones(6, np.float32))
