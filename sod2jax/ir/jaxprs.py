@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
 
 _INLINED = frozenset("jit closed_call custom_jvp_call custom_vjp_call remat2".split())
 
@@ -36,3 +38,16 @@ def inlined(jaxpr: Jaxpr, chosen: Callable[[Any], bool]) -> Any:
     add(jaxpr)
     outvars = list(map(current, jaxpr.outvars))
     return _compat.with_constants(_compat.with_equations(jaxpr, eqns, outvars), constvars, consts)
+
+
+def dims_of(atom: Atom) -> tuple[Dim, ...]:
+    """The dimensions of an operand or result; none for what has no shape, as a token."""
+    return tuple(map(dims.from_jax, getattr(atom.aval, "shape", ())))
+
+
+def equations(jaxpr: Jaxpr) -> Iterator[Any]:
+    """Yields every equation of a jaxpr and of all jaxprs inside it."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for _, inner in _compat.sub_jaxprs(eqn):
+            yield from equations(inner)

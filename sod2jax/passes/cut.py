@@ -20,10 +20,10 @@ from sod2jax.buckets import bucket
 from sod2jax.buckets.bucket import Ladders
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.primitives import made_by, value_as_dim_p
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.passes import Remark
-from sod2jax.tracing import data_dependent
+from sod2jax.passes.remark import Remark
 
 SECONDS = 2e-4
 """What a cut costs a call on a CPU: a second dispatch, and the wait for the size."""
@@ -77,7 +77,7 @@ def _levels(program: Program, names: frozenset[str]) -> _Levels:
     of_eqn = []
     for eqn in program.jaxpr.eqns:
         operands = [of_var.get(a, 0) for a in eqn.invars if not _compat.is_literal(a)]
-        made = data_dependent.made_by(eqn)
+        made = made_by(eqn)
         mentioned = [of_symbol[n] for n in _mentioned(eqn) if n != made]
         level = max([*operands, *mentioned], default=0)
         if made is not None:
@@ -115,9 +115,9 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
     read = _variables(a for eqn in mine for a in eqn.invars)
     inputs = tuple(v for v in read if v not in frozenset(made) and v not in constvars)
     outputs = tuple(v for v in made if v in wanted and not _is_wide(v))
-    sizes = [eqn for eqn in mine if eqn.primitive.name == data_dependent.NAME]
+    sizes = [eqn for eqn in mine if eqn.primitive is value_as_dim_p]
     dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
-    inside = {name for eqn in sizes if (name := data_dependent.made_by(eqn)) is not None}
+    inside = {name for eqn in sizes if (name := made_by(eqn)) is not None}
     # A part has no buckets for the sizes of symbols that it does not speak of.
     names = inside.union(*map(_mentioned, mine))
     values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
@@ -199,7 +199,7 @@ def places(
 def _changes(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remark, ...]:
     found = []
     for eqn in program.jaxpr.eqns:
-        name = data_dependent.made_by(eqn)
+        name = made_by(eqn)
         if name is None:
             continue
         why = reason if _is_bounded(program, name) else "it has no upper bound"

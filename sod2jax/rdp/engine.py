@@ -21,8 +21,9 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.errors import InvariantError
 from sod2jax.ir import dims
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.region import Region
-from sod2jax.rdp.facts import Fact, Facts, array_fact, dims_of
+from sod2jax.rdp.facts import Fact, Facts, array_fact
 from sod2jax.rdp.lanes import DEAD, Demand, Flow
 from sod2jax.rdp.lattice import NAC, DimFact, Element, ShapeFact
 from sod2jax.rdp.rule import Context, Rule

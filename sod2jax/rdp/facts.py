@@ -13,17 +13,12 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr
-from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.jaxprs import dims_of, equations
 from sod2jax.ir.region import Region
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, Kind, ShapeFact
 from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, UNDEF_VALUE, Range, ValueFact, is_integer
-
-
-def dims_of(atom: Atom) -> tuple[Dim, ...]:
-    """The dimensions of an operand or result; none for what has no shape, as a token."""
-    return tuple(map(dims.from_jax, getattr(atom.aval, "shape", ())))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,11 +178,3 @@ class Facts:
             yield f"{indent}output {' '.join(map(name, jaxpr.outvars))}"
 
         return "\n".join([f"facts over {self.region}: {self.summary()}", *block(self.jaxpr, "  ")])
-
-
-def equations(jaxpr: Jaxpr) -> Iterator[Any]:
-    """Yields every equation of a jaxpr and of all jaxprs inside it."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for _, inner in _compat.sub_jaxprs(eqn):
-            yield from equations(inner)

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
 from sod2jax.errors import InvariantError
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.region import Region
-from sod2jax.rdp.facts import Fact, dims_of
+from sod2jax.rdp.facts import Fact
 from sod2jax.rdp.lanes import DEAD, Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
 from sod2jax.rdp.values import NAC_VALUE, ValueFact

@@ -13,7 +13,7 @@ from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.rdp.facts import dims_of
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rows.needs import (
     CALLS,
     UNUSED,

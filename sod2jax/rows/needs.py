@@ -21,7 +21,7 @@ from sod2jax import _compat, rdp
 from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.rdp.facts import dims_of
+from sod2jax.ir.jaxprs import dims_of
 
 
 class Mixed(Exception):

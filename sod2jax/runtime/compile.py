@@ -15,7 +15,7 @@ from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
-from sod2jax.passes import Remark
+from sod2jax.passes.remark import Remark
 from sod2jax.rewrite import MaskRecord
 
 

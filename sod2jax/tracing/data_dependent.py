@@ -20,30 +20,8 @@ from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.errors import DataDependentSizeError, ShapeError
 from sod2jax.ir import dims, jaxprs
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.primitives import value_as_dim_p
 from sod2jax.tracing import guards, hooks
-
-NAME = "value_as_dim"
-
-
-def _abstract(count: Any, *, dim: Any, name: str) -> Any:
-    del dim, name
-    return _compat.array_aval((), count.dtype)
-
-
-def _batched(*args: Any, **params: Any) -> Any:
-    del args
-    raise DataDependentSizeError(
-        f"the size '{dims.from_jax(params['dim'])}' depends on values, and differs from row to row "
-        "under vmap: call the function row by row, or keep masks in place of shorter arrays"
-    )
-
-
-def _meaning(count: Any, *, dim: Any, name: str) -> Any:
-    del dim, name
-    return count
-
-
-_value_as_dim = _compat.new_primitive(NAME, _abstract, _meaning, _batched, stays_in_place=True)
 
 
 def is_tracing() -> bool:
@@ -73,7 +51,7 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
     name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
     recorder.measured.append(name)
     dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
-    size = _value_as_dim.bind(jnp.asarray(count, np.int32), dim=dim, name=name)
+    size = value_as_dim_p.bind(jnp.asarray(count, np.int32), dim=dim, name=name)
     return dim, size
 
 
@@ -134,13 +112,13 @@ def exposed(jaxpr: Jaxpr) -> tuple[Any, tuple[Dim, ...]]:
         return jaxpr, ()
     jaxpr = jaxprs.inlined(jaxpr, _measures)
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name != NAME and _measures(eqn):
+        if eqn.primitive is not value_as_dim_p and _measures(eqn):
             raise DataDependentSizeError(
                 f"a size that depends on values is made inside '{eqn.primitive.name}' at "
                 f"{_compat.source_line(eqn)}, where it differs from step to step: make it outside, "
                 "or keep a mask in place of a shorter array"
             )
-    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == NAME]
+    found = [eqn for eqn in jaxpr.eqns if eqn.primitive is value_as_dim_p]
     measured = tuple(dims.from_jax(eqn.params["dim"]) for eqn in found)
     names = [eqn.params["name"] for eqn in found]
     for name in names:
@@ -153,14 +131,6 @@ def exposed(jaxpr: Jaxpr) -> tuple[Any, tuple[Dim, ...]]:
     return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), measured
 
 
-def made_by(eqn: JaxprEqn) -> str | None:
-    """The symbol whose size an equation is the first to know."""
-    if eqn.primitive.name != NAME:
-        return None
-    name = str(dims.from_jax(eqn.params["dim"]))
-    return name if name == eqn.params["name"] else None
-
-
 def _measures(eqn: JaxprEqn) -> bool:
     inner = (e for _, jaxpr in _compat.sub_jaxprs(eqn) for e in jaxpr.eqns)
-    return eqn.primitive.name == NAME or any(map(_measures, inner))
+    return eqn.primitive is value_as_dim_p or any(map(_measures, inner))

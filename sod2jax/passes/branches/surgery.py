@@ -10,8 +10,8 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax.ir.jaxprs import equations as equations
 from sod2jax.ir.program import Program
-from sod2jax.rdp.facts import equations as equations
 
 Env = Mapping[Any, Any]
 Atoms = Sequence[Any]

@@ -19,6 +19,8 @@ from jax import lax
 from sod2jax import _compat, rdp
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.ir import dims
+from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.primitives import gated_rows_p
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, bounds
 from sod2jax.passes.gates.flat import flat, live, ordered
@@ -26,9 +28,7 @@ from sod2jax.passes.gates.predicates import Gate, gate_of, rows_of
 from sod2jax.passes.gates.slices import NOT_REACHED, READ_WHOLE, Group, Slice, Uses, slice_of
 from sod2jax.passes.gates.work import UNBOUNDED, Work, is_heavy, work_of
 from sod2jax.passes.remark import Remark
-from sod2jax.rdp.facts import dims_of
 from sod2jax.rows.blocks import aval_of, equation_of_block
-from sod2jax.rows.gated import gated_rows_p
 from sod2jax.rows.needs import Mixed, Need, Row, operand_needs
 
 # A block's work must be worth the loop around it, some microseconds.

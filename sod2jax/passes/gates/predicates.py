@@ -11,7 +11,7 @@ import numpy as np
 from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn
 from sod2jax.ir import dims
-from sod2jax.rdp.facts import dims_of
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rows.needs import Mixed, Row, reshaped_row
 
 

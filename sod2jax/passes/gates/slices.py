@@ -10,8 +10,8 @@ from typing import Any
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.passes.gates.predicates import Gate
-from sod2jax.rdp.facts import dims_of
 from sod2jax.rows.needs import UNUSED, Mixed, Need, Row, operand_needs
 
 # Costs nothing in a slice, and much memory outside, where it would be read row by row.

@@ -8,7 +8,7 @@ from typing import Any
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.rdp.facts import dims_of
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp.lanes import Demand
 from sod2jax.rdp.lattice import UNDEF, DimFact, lift
 from sod2jax.rdp.rule import (

@@ -11,7 +11,8 @@ from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.rdp.facts import Fact, dims_of
+from sod2jax.ir.jaxprs import dims_of
+from sod2jax.rdp.facts import Fact
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
 from sod2jax.rdp.rule import Context, meet_all, register_transfer

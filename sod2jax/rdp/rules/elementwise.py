@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from sod2jax._compat import Atom, JaxprEqn
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.arithmetic import RangeFunction
-from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.lattice import DimFact
 from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer
 from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, Range, ValueFact, dtype_range, is_integer

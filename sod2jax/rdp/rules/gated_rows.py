@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sod2jax._compat import JaxprEqn
-from sod2jax.rdp.facts import Fact, dims_of
+from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.primitives import initial_count
+from sod2jax.rdp.facts import Fact
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
 from sod2jax.rdp.rule import Context, register_transfer
 from sod2jax.rdp.values import ValueFact
-from sod2jax.rows.gated import initial_count
 
 
 def _whole(atoms: Sequence[Any]) -> list[Demand]:

@@ -9,8 +9,8 @@ from jax.lax import GatherScatterMode
 from sod2jax._compat import Atom, JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.region import Region
-from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.lanes import Demand
 from sod2jax.rdp.rule import (
     Context,

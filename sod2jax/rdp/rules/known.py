@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp import arithmetic
-from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.rule import Context
 from sod2jax.rdp.rules.elementwise import apply
 from sod2jax.rdp.values import ValueFact, is_integer

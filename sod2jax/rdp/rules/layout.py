@@ -6,7 +6,7 @@ from typing import Any
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
-from sod2jax.rdp.facts import dims_of
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp.lattice import DimFact
 from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer, same_range
 from sod2jax.rdp.values import ValueFact

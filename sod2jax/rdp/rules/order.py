@@ -6,8 +6,8 @@ from typing import Any
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp import arithmetic
-from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.lattice import DimFact
 from sod2jax.rdp.rule import Context, Dims, LocalRule, register_transfer, same_range
 from sod2jax.rdp.rules.assemble import off_axis

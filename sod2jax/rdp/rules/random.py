@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sod2jax._compat import JaxprEqn
-from sod2jax.rdp.facts import dims_of
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp.rule import LocalRule, Places, register_transfer
 from sod2jax.rdp.rules.elementwise import broadcast, same_axes
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp import arithmetic
-from sod2jax.rdp.facts import dims_of
 from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer, same_range
 from sod2jax.rdp.values import NAC_VALUE, ValueFact, at_most
 

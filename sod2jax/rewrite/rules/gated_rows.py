@@ -12,11 +12,11 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
+from sod2jax.ir.primitives import initial_count
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Fill, Padded
-from sod2jax.rows.gated import initial_count
 
 Arrays = list[jax.Array]
 
