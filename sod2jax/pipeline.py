@@ -105,8 +105,8 @@ def analyse(
         program = unify(fun, arguments, leaves, region, name, cause)
     if isinstance(program, Undecided):
         return program
-    classes = classify.summarize(program.jaxpr, program.value_symbols)
-    facts = rdp.analyse(program.jaxpr, program.region, program.value_symbols)
+    classes = classify.summarize(program.jaxpr, program.data_dependent)
+    facts = rdp.analyse(program.jaxpr, program.region, program.data_dependent)
     program, facts, changes = passes.transform(program, facts)
     edges = passes.deciding_sizes(program, facts)
     if edges:
@@ -131,6 +131,8 @@ def _parts(
         known = piece.region.restricted(piece.symbols)
         ladders = bucket.extended(ladders, known, max_executables)
         found.append(
-            AnalysedPart(part, rdp.analyse(piece.jaxpr, piece.region, piece.value_symbols), ladders)
+            AnalysedPart(
+                part, rdp.analyse(piece.jaxpr, piece.region, piece.data_dependent), ladders
+            )
         )
     return tuple(found)

@@ -69,12 +69,12 @@ def _depends_on(dim: Any, names: frozenset[str]) -> bool:
     return bool(names) and not names.isdisjoint(dims.symbols_of(dims.from_jax(dim)))
 
 
-def classify(eqn: JaxprEqn, value_symbols: frozenset[str] = frozenset()) -> OpClass:
+def classify(eqn: JaxprEqn, data_dependent: frozenset[str] = frozenset()) -> OpClass:
     """Operator class of an equation.
 
     Args:
       eqn: an equation of a jaxpr, with integer or symbolic dimensions.
-      value_symbols: names of the dimension variables whose size the program itself computes. An
+      data_dependent: names of the dimension variables whose size the program itself computes. An
         operator with such a variable in a shape parameter is ISVDOS.
 
     Raises:
@@ -93,14 +93,14 @@ def classify(eqn: JaxprEqn, value_symbols: frozenset[str] = frozenset()) -> OpCl
         return op_class
     shapes = (value for key, value in eqn.params.items() if key not in _DATA_PARAMS)
     sized = (dim for value in shapes for dim in _symbolic_dims(value))
-    return OpClass.ISVDOS if any(_depends_on(dim, value_symbols) for dim in sized) else op_class
+    return OpClass.ISVDOS if any(_depends_on(dim, data_dependent) for dim in sized) else op_class
 
 
-def dimension_kind(dim: Any, value_symbols: frozenset[str] = frozenset()) -> DimKind:
-    """What is known of a dimension of an aval; ``value_symbols`` as in ``classify``."""
+def dimension_kind(dim: Any, data_dependent: frozenset[str] = frozenset()) -> DimKind:
+    """What is known of a dimension of an aval; ``data_dependent`` as in ``classify``."""
     if not _compat.is_symbolic(dim):
         return DimKind.KNOWN
-    if _depends_on(dim, value_symbols):
+    if _depends_on(dim, data_dependent):
         return DimKind.NAC
     return DimKind.SYMBOLIC if _compat.dim_text(dim).isidentifier() else DimKind.OP_INFERRED
 
@@ -132,33 +132,33 @@ class Summary:
         )
 
 
-def _equations(jaxpr: Jaxpr, value_symbols: frozenset[str]) -> Iterator[tuple[JaxprEqn, OpClass]]:
+def _equations(jaxpr: Jaxpr, data_dependent: frozenset[str]) -> Iterator[tuple[JaxprEqn, OpClass]]:
     for eqn in jaxpr.eqns:
-        op_class = classify(eqn, value_symbols)
+        op_class = classify(eqn, data_dependent)
         yield eqn, op_class
         if op_class not in (OpClass.STRUCTURAL, OpClass.EDO):
             continue
         for _, body in _compat.sub_jaxprs(eqn):
-            yield from _equations(body, value_symbols)
+            yield from _equations(body, data_dependent)
 
 
-def summarize(closed_jaxpr: Jaxpr, value_symbols: frozenset[str] = frozenset()) -> Summary:
+def summarize(closed_jaxpr: Jaxpr, data_dependent: frozenset[str] = frozenset()) -> Summary:
     """Counts operators and output dimensions of a program and of all its sub-jaxprs.
 
     Args:
       closed_jaxpr: the program.
-      value_symbols: as in ``classify``; their dimensions count as nac.
+      data_dependent: as in ``classify``; their dimensions count as nac.
 
     Raises:
       UnsupportedPrimitiveError: a primitive is not in the table.
     """
     classes: Counter[OpClass] = Counter()
     kinds: Counter[DimKind] = Counter()
-    for eqn, op_class in _equations(closed_jaxpr, value_symbols):
+    for eqn, op_class in _equations(closed_jaxpr, data_dependent):
         classes[op_class] += 1
         for var in eqn.outvars:
             shape = getattr(var.aval, "shape", ())  # tokens have none
-            kinds.update(dimension_kind(dim, value_symbols) for dim in shape)
+            kinds.update(dimension_kind(dim, data_dependent) for dim in shape)
     return Summary(
         isdo=classes[OpClass.ISDO],
         isdos=classes[OpClass.ISDOS],

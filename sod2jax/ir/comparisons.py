@@ -67,17 +67,17 @@ class Undecided:
     Attributes:
       decision: what to decide before the next try.
       error: what stopped the trace; final for sizes that the decision does not set apart.
-      measured: the symbols of sizes that depend on values, in the order of their making.
+      data_dependent: the symbols of sizes that depend on values, in the order of their making.
     """
 
     decision: Decision
     error: Exception
-    measured: tuple[str, ...] = ()
+    data_dependent: tuple[str, ...] = ()
 
     @property
-    def is_late(self) -> bool:
+    def is_data_dependent(self) -> bool:
         """Whether the decision is about sizes that depend on values."""
-        return not self.decision.symbols.isdisjoint(self.measured)
+        return not self.decision.symbols.isdisjoint(self.data_dependent)
 
     def is_final(self, sizes: Mapping[str, int]) -> bool:
         """Whether the decision leaves the trace as it was at these sizes."""

@@ -25,9 +25,9 @@ class Program:
       out_tree: structure of the result.
       region: the sizes that the symbols may take.
       guards: comparisons of sizes that the trace took for false.
-      measured: the dimensions whose true sizes the program computes, in the order of its last
+      computed_dims: the dimensions whose true sizes the program computes, in the order of its last
         outputs, which are those sizes.
-      value_symbols: the symbols whose true sizes are known only then.
+      data_dependent: the symbols whose true sizes are known only then.
       numbers: where it was unified from concrete traces, gives the constants that vary with the
         sizes (see ``unify.Numbers``); they are its last inputs.
     """
@@ -39,8 +39,8 @@ class Program:
     out_tree: Any
     region: Region
     guards: tuple[Decision, ...] = ()
-    measured: tuple[Dim, ...] = ()
-    value_symbols: frozenset[str] = frozenset()
+    computed_dims: tuple[Dim, ...] = ()
+    data_dependent: frozenset[str] = frozenset()
     numbers: Any = None
 
     @property
@@ -55,13 +55,13 @@ class Program:
 
     @property
     def results(self) -> tuple[Any, ...]:
-        """The outputs that are the function's own: those before the sizes that it measures."""
-        return tuple(self.jaxpr.outvars[: len(self.jaxpr.outvars) - len(self.measured)])
+        """The outputs that are the function's own: those before the data-dependent sizes."""
+        return tuple(self.jaxpr.outvars[: len(self.jaxpr.outvars) - len(self.computed_dims)])
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols known before it runs, sorted: the order of the vector of true sizes."""
-        return tuple(name for name in self.region.names if name not in self.value_symbols)
+        return tuple(name for name in self.region.names if name not in self.data_dependent)
 
     def __str__(self) -> str:
         inputs = [

@@ -49,7 +49,7 @@ def _run(
 
 
 def _facts(program: Program) -> rdp.Facts:
-    return rdp.analyse(program.jaxpr, program.region, program.value_symbols)
+    return rdp.analyse(program.jaxpr, program.region, program.data_dependent)
 
 
 def deciding_sizes(program: Program, facts: rdp.Facts) -> Mapping[str, tuple[int, ...]]:

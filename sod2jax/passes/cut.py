@@ -138,8 +138,8 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
             constants=tuple(shared[id(c)] for c in _compat.all_constants(closed)),
             region=program.region.restricted(names),
             guards=(),
-            measured=tuple(dimensions),
-            value_symbols=frozenset(inside),
+            computed_dims=tuple(dimensions),
+            data_dependent=frozenset(inside),
         ),
         inputs,
         outputs,
@@ -181,18 +181,18 @@ def places(
       mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
       max_executables: as for ``bucket.extended``.
     """
-    if not program.value_symbols:
+    if not program.data_dependent:
         return frozenset(), ()
-    unbounded = frozenset(n for n in program.value_symbols if not _is_bounded(program, n))
+    unbounded = frozenset(n for n in program.data_dependent if not _is_bounded(program, n))
     if mode == "always":
-        return program.value_symbols, _changes(
-            program, program.value_symbols, 'as cut="always" asks'
+        return program.data_dependent, _changes(
+            program, program.data_dependent, 'as cut="always" asks'
         )
-    if mode == "never" or unbounded == program.value_symbols:
+    if mode == "never" or unbounded == program.data_dependent:
         return unbounded, _changes(program, unbounded, 'as cut="never" asks')
     saved = _saving(program, ladders, max_executables)
     numbers = f"a cut costs {SECONDS:.0e} s and saves about {saved:.0e} s of padding"
-    cuts = program.value_symbols if saved > SECONDS else unbounded
+    cuts = program.data_dependent if saved > SECONDS else unbounded
     return cuts, _changes(program, cuts, numbers)
 
 
@@ -213,14 +213,14 @@ def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
 
     Measured sizes count as evenly spread up to their bounds.
     """
-    levels = _levels(program, program.value_symbols)
+    levels = _levels(program, program.data_dependent)
     later = [e for e, n in zip(program.jaxpr.eqns, levels.eqns, strict=True) if n > 0]
     made = {var for eqn in later for var in eqn.outvars}
     inputs = {v for eqn in later for v in _variables(eqn.invars) if v not in made}
     work = cost.Counter().equations(later, inputs, program.jaxpr.outvars)
     before = {n: program.region.range(n)[1] or _TYPICAL for n in program.symbols}
     region = program.region.below(before)
-    most = {n: region.range(n)[1] or 1 for n in program.value_symbols}
+    most = {n: region.range(n)[1] or 1 for n in program.data_dependent}
     spread = Region(tuple((n, 1, max(1, hi)) for n, hi in sorted(most.items())))
     rungs = dict(bucket.extended(ladders, spread, max_executables).sizes)
     spent = []

@@ -105,7 +105,7 @@ class Planner:
         plans = [] if first is None else [first]
         for plan in plans:
             program = plan.specialisation.analysis.program
-            order = [str(d) for d in program.measured if str(d) in program.value_symbols]
+            order = [str(d) for d in program.computed_dims if str(d) in program.data_dependent]
             for regime in regimes.alternatives(plan.regime, program.guards, order):
                 if len(plans) < _MOST_REGIMES:
                     plans += self._hypothetical(call, regime)
@@ -142,7 +142,7 @@ class Planner:
             return None
         bucket = bucket_of(found.analysis.ladders, sizes)
         shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
-        if program.measured:
+        if program.computed_dims:
             plan = plan_measured(program, bucket, sizes, order, shapes)
         else:
             plan = dispatch.plan_call(program, bucket, sizes, order, shapes, constants)
@@ -258,8 +258,8 @@ class Planner:
         for _ in range(_MOST_REGIMES):
             key = (tree, static, regime.key)
             found = self._trace(key, regime, arguments, function)
-            if isinstance(found, Undecided) and found.is_late:
-                assumed = regime.assuming(found.decision, found.measured)
+            if isinstance(found, Undecided) and found.is_data_dependent:
+                assumed = regime.assuming(found.decision, found.data_dependent)
                 if assumed is not None:
                     regime = assumed
                     continue

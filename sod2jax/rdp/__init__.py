@@ -14,20 +14,20 @@ from sod2jax.rdp.rule import LocalRule, Places, rule_of
 __all__ = ["Facts", "analyse", "lanes_of"]
 
 
-def analyse(jaxpr: Jaxpr, region: Region, value_symbols: frozenset[str] = frozenset()) -> Facts:
+def analyse(jaxpr: Jaxpr, region: Region, data_dependent: frozenset[str] = frozenset()) -> Facts:
     """Facts about every value of a symbolic program: shape, integer values, flow and demand.
 
     Args:
       jaxpr: ``jax.jit(f).trace(*specs).jaxpr`` of specs with ``jax.export`` dimensions.
       region: the sizes that facts must hold for; a symbol without an upper bound is taken to stay
         below 2**31.
-      value_symbols: symbols whose size is known only after part of the program ran; dimensions
+      data_dependent: symbols whose size is known only after part of the program ran; dimensions
         with one of them are NAC.
 
     Raises:
       InvariantError: a rule contradicts JAX's own shape inference (a bug in sod2jax).
     """
-    return propagate(jaxpr, region, value_symbols, rule_of)
+    return propagate(jaxpr, region, data_dependent, rule_of)
 
 
 def lanes_of(eqn: JaxprEqn) -> Sequence[Places]:

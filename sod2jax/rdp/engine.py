@@ -34,14 +34,14 @@ MAX_SIZE = 2**31 - 1
 
 
 def propagate(
-    jaxpr: Jaxpr, region: Region, value_symbols: frozenset[str], rule_of: Callable[[Any], Rule]
+    jaxpr: Jaxpr, region: Region, data_dependent: frozenset[str], rule_of: Callable[[Any], Rule]
 ) -> Facts:
     """Runs rules over a symbolic jaxpr, forward and backward.
 
     Args:
       jaxpr: open or closed jaxpr with symbolic dimensions.
       region: the sizes that facts must hold for.
-      value_symbols: symbols whose size is known only after part of the program ran; dimensions
+      data_dependent: symbols whose size is known only after part of the program ran; dimensions
         with one of them are NAC.
       rule_of: the rule of an equation.
 
@@ -49,7 +49,7 @@ def propagate(
       InvariantError: a rule contradicts JAX's own shape inference.
     """
     ranges = tuple((n, lo, MAX_SIZE if hi is None else hi) for n, lo, hi in region.ranges)
-    engine = _Engine(dataclasses.replace(region, ranges=ranges), value_symbols, rule_of)
+    engine = _Engine(dataclasses.replace(region, ranges=ranges), data_dependent, rule_of)
     inputs = [
         Fact(engine.aval_shape(var), NAC_VALUE, Flow.source(index, len(dims_of(var))))
         for index, var in enumerate(jaxpr.invars)
@@ -61,9 +61,9 @@ def propagate(
 
 class _Engine:
     def __init__(
-        self, region: Region, value_symbols: frozenset[str], rule_of: Callable[[Any], Rule]
+        self, region: Region, data_dependent: frozenset[str], rule_of: Callable[[Any], Rule]
     ) -> None:
-        self._region, self._value_symbols, self._rule_of = region, value_symbols, rule_of
+        self._region, self._data_dependent, self._rule_of = region, data_dependent, rule_of
         self.table: dict[Any, Fact] = {}
         self.demands: dict[Any, Demand] = {}
         self._context = Context(
@@ -99,19 +99,19 @@ class _Engine:
         ]
 
     def aval_shape(self, atom: Atom) -> ShapeFact:
-        return self._without_value_symbols(ShapeFact.of(dims_of(atom)))
+        return self._without_data_dependent(ShapeFact.of(dims_of(atom)))
 
-    def _without_value_symbols(self, shape: ShapeFact) -> ShapeFact:
-        if not self._value_symbols or isinstance(shape.dims, Element):
+    def _without_data_dependent(self, shape: ShapeFact) -> ShapeFact:
+        if not self._data_dependent or isinstance(shape.dims, Element):
             return shape
-        return ShapeFact(tuple(NAC if self._is_late(fact) else fact for fact in shape.dims))
+        return ShapeFact(tuple(NAC if self._depends(fact) else fact for fact in shape.dims))
 
-    def _is_late(self, fact: DimFact) -> bool:
-        return fact.dim is not None and bool(dims.symbols_of(fact.dim) & self._value_symbols)
+    def _depends(self, fact: DimFact) -> bool:
+        return fact.dim is not None and bool(dims.symbols_of(fact.dim) & self._data_dependent)
 
     def _checked(self, eqn: JaxprEqn, var: Any, fact: Fact) -> Fact:
         try:
-            shape = self._without_value_symbols(fact.shape).refine(self.aval_shape(var))
+            shape = self._without_data_dependent(fact.shape).refine(self.aval_shape(var))
         except InvariantError as error:
             raise InvariantError(
                 f"the transfer rule of '{eqn.primitive.name}' at {_compat.source_line(eqn)} "

@@ -118,8 +118,8 @@ def _learn(
     piece: Program, counts: Sequence[int], sizes: dict[str, int], found: dict[str, int]
 ) -> bool:
     """Adds measured sizes to those known; true if one is not what it was taken for."""
-    wrong, new = False, piece.value_symbols
-    for dim, count in zip(piece.measured, counts, strict=True):
+    wrong, new = False, piece.data_dependent
+    for dim, count in zip(piece.computed_dims, counts, strict=True):
         if not isinstance(dim, int) and str(dim) in new and str(dim) not in sizes:
             sizes[str(dim)] = found[str(dim)] = count
         wrong |= dims.evaluate(dim, sizes) != count

@@ -47,9 +47,9 @@ def dimension(count: Any, most: Any, what: str) -> tuple[Any, Any]:
     recorder = guards.active()
     if recorder is None:
         return _known(count, most, what)
-    taken = {*recorder.region.names, *recorder.measured}
+    taken = {*recorder.region.names, *recorder.data_dependent}
     name = next(n for k in range(len(taken) + 1) if (n := f"{what}_{k}") not in taken)
-    recorder.measured.append(name)
+    recorder.data_dependent.append(name)
     dim = _symbol(recorder, name, None if most is None else dims.from_jax(most))
     size = value_as_dim_p.bind(jnp.asarray(count, np.int32), dim=dim, name=name)
     return dim, size

@@ -47,7 +47,7 @@ class Recorder:
       region: the region that the trace is for.
       scope: of the symbols, for JAX.
       known: what is known of sizes that depend on values.
-      measured: symbols of the sizes that depend on values, in the order of their making.
+      data_dependent: symbols of the sizes that depend on values, in the order of their making.
       guards: comparisons that were answered False, though some sizes make them true.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
@@ -58,7 +58,7 @@ class Recorder:
     region: Region
     scope: Any = None
     known: Known = NOTHING_KNOWN
-    measured: list[str] = dataclasses.field(default_factory=list)
+    data_dependent: list[str] = dataclasses.field(default_factory=list)
     guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
     undecided: Decision | None = None
     extremum: Decision | None = None
@@ -69,12 +69,14 @@ class Recorder:
     @property
     def doubtful(self) -> Decision | None:
         """The decision that most likely made a trace fail, if it made any."""
-        last = next(reversed([g for g in self.guards.values() if not self.is_late(g)]), None)
+        last = next(
+            reversed([g for g in self.guards.values() if not self.is_data_dependent(g)]), None
+        )
         return self.undecided or self.extremum or last or self.unequal
 
-    def is_late(self, decision: Decision) -> bool:
+    def is_data_dependent(self, decision: Decision) -> bool:
         """Whether a decision is about a size that is known only after a part of the program ran."""
-        return not decision.symbols.isdisjoint(self.measured)
+        return not decision.symbols.isdisjoint(self.data_dependent)
 
     def assume(self, decision: Decision) -> bool:
         """Answers a ``>=`` about such a size as large sizes do; the run will tell."""
@@ -148,7 +150,7 @@ def _dividing(
 ) -> Any:
     """Divides; a size that depends on values may be 0, where Python raises."""
     recorder, divisor = _recorder(), dim if reflected else other
-    if recorder is not None and recorder.measured and _compat.is_symbolic(divisor):
+    if recorder is not None and recorder.data_dependent and _compat.is_symbolic(divisor):
         with _busy(recorder):
             _guard(recorder, divisor, 0)
     return method(original, dim, other)
@@ -220,13 +222,13 @@ def _guard(recorder: Recorder, a: Any, b: Any) -> None:
     if any(getattr(x, "scope", a.scope) is not (recorder.scope or a.scope) for x in (a, b)):
         return  # a key that some cache still has from another trace
     source = _asking_line()
-    if source is None and not recorder.measured:
+    if source is None and not recorder.data_dependent:
         return
     left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
     if 0 not in bounds(dims.normalise(left - right), recorder.region):
         return
     decision = Decision(left, "==", right, source or _user_line())
-    if recorder.is_late(decision) and dims.is_symbolic(left) and dims.is_symbolic(right):
+    if recorder.is_data_dependent(decision) and dims.is_symbolic(left) and dims.is_symbolic(right):
         recorder.unequal = decision
     if source is not None:
         recorder.guards.setdefault((left, right), decision)
@@ -244,7 +246,7 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
         if found.high is not None and found.high < 0:
             return False
         decision = Decision(left, ">=", right, _user_line())
-        if recorder.is_late(decision):
+        if recorder.is_data_dependent(decision):
             return recorder.assume(decision)
         recorder.undecided = decision
         raise _compat.InconclusiveDimensionOperation(
@@ -258,7 +260,7 @@ def _extremum(a: Any, b: Any, settled: bool) -> None:
         return
     with _busy(recorder):
         decision = Decision(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
-        if recorder.is_late(decision):
+        if recorder.is_data_dependent(decision):
             if settled and _is_doubtful(decision, recorder.region):
                 recorder.guards.setdefault(decision, decision.negated)
         elif not settled:

@@ -67,7 +67,7 @@ def trace(
             failure = TraceError(_explain(name, recorder.region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
-                return Undecided(recorder.doubtful, failure, tuple(recorder.measured))
+                return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
             raise failure from error
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
@@ -75,7 +75,7 @@ def trace(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
             "argument"
         )
-    closed, measured = sizes.exposed(closed)
+    closed, computed = sizes.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
     return Program(
@@ -86,8 +86,8 @@ def trace(
         out_tree=jax.tree.structure(traced.out_info),
         region=recorder.region,
         guards=tuple(recorder.guards.values()),
-        measured=measured,
-        value_symbols=frozenset(recorder.measured) & frozenset(recorder.region.names),
+        computed_dims=computed,
+        data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         numbers=numbers,
     )
 

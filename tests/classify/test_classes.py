@@ -234,7 +234,7 @@ def test_unknown_primitive_is_refused_with_its_source() -> None:
     with pytest.raises(UnsupportedPrimitiveError, match="unheard_of") as raised:
         summarize(closed)
     assert raised.value.primitive == "unheard_of"
-    assert "test_classify.py" in raised.value.source
+    assert "test_classes.py" in raised.value.source
     assert "classify/table.py" in raised.value.remedy
 
 

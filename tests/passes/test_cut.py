@@ -9,7 +9,7 @@ import pytest
 
 import sod2jax
 from sod2jax.passes import cut
-from tests.test_staged import positive, vector
+from tests.runtime.test_parts import positive, vector
 
 
 def program(fun, **options):
@@ -25,30 +25,34 @@ def chained(x):
 
 def test_one_cut_for_each_depth():
     p = program(chained)
-    parts = cut.cut(p, p.value_symbols)
-    assert [part.program.measured for part in parts] == [p.measured[:1], p.measured[1:], ()]
+    parts = cut.cut(p, p.data_dependent)
+    assert [part.program.computed_dims for part in parts] == [
+        p.computed_dims[:1],
+        p.computed_dims[1:],
+        (),
+    ]
     assert [part.program.symbols for part in parts] == [("n",), ("k_0", "n"), ("k_0", "k_1")]
 
 
 def test_parts_read_what_earlier_ones_make():
     p = program(chained)
     known = set(p.jaxpr.invars)
-    for part in cut.cut(p, p.value_symbols):
+    for part in cut.cut(p, p.data_dependent):
         assert set(part.inputs) <= known
         known |= set(part.outputs)
-    assert {v for v in p.jaxpr.outvars[: -len(p.measured)]} <= known
+    assert {v for v in p.jaxpr.outvars[: -len(p.computed_dims)]} <= known
 
 
 def test_what_is_not_cut_stays_in_its_part():
     p = program(chained)
     parts = cut.cut(p, ["k_1"])
-    assert [part.program.value_symbols for part in parts] == [{"k_0", "k_1"}, frozenset()]
+    assert [part.program.data_dependent for part in parts] == [{"k_0", "k_1"}, frozenset()]
 
 
 def test_constants_go_where_they_are_used():
     table = jnp.arange(12.0).reshape(3, 4)
     p = program(lambda x: (positive(x)[:, None] * table[:1], x[:1] + table[0, 0]))
-    first, second = cut.cut(p, p.value_symbols)
+    first, second = cut.cut(p, p.data_dependent)
     assert [c.shape for c in (*first.program.constants, *second.program.constants)].count(
         (3, 4)
     ) >= 1

@@ -232,9 +232,9 @@ def test_changed_lanes_stay_in_their_lane(facts):
     soundness.check_flow(facts, POINTS[0])
 
 
-def run(function, *specs, rule_of=rule_of, value_symbols=frozenset()):
+def run(function, *specs, rule_of=rule_of, data_dependent=frozenset()):
     jaxpr = concrete.trace(function, *specs)
-    return propagate(jaxpr, concrete.region(jaxpr), value_symbols, rule_of)
+    return propagate(jaxpr, concrete.region(jaxpr), data_dependent, rule_of)
 
 
 def unknown(*names):
@@ -285,8 +285,8 @@ def test_summary_counts_every_state():
     assert str(summary) in str(facts)
 
 
-def test_dimensions_of_value_symbols_are_nac():
-    facts = run(lambda x: jnp.concatenate([x, x], 1) * 2, BS, value_symbols=frozenset({"s"}))
+def test_dimensions_of_data_dependent_are_nac():
+    facts = run(lambda x: jnp.concatenate([x, x], 1) * 2, BS, data_dependent=frozenset({"s"}))
     (out,) = facts.jaxpr.outvars
     batch, length = facts.shape(out).dims
     assert batch.kind is Kind.SYMBOLIC

@@ -202,7 +202,7 @@ def test_in_a_loop_it_is_refused_and_runs_step_by_step():
     def fun(x):
         return jax.lax.fori_loop(0, 2, lambda _, c: c + positive(x).sum(), 0.0)
 
-    with pytest.raises(DataDependentSizeError, match=r"inside 'scan' at .*test_staged"):
+    with pytest.raises(DataDependentSizeError, match=r"inside 'scan' at .*test_parts"):
         optimized(fun)(vector(3))
 
 
@@ -253,5 +253,5 @@ def test_dimensions_are_nac_and_bounded():
     analysis = f.trace(vector(3))
     assert analysis.classes.edo == 1
     assert analysis.facts.summary().nac > 0
-    assert analysis.program.value_symbols == {"k_0"}
+    assert analysis.program.data_dependent == {"k_0"}
     assert analysis.program.region.range("k_0") == (0, 8)
