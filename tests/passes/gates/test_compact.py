@@ -67,7 +67,7 @@ def test_every_gated_part_of_the_harnesses_is_compacted(name: str) -> None:
 def test_what_is_compacted_is_told_with_line_and_numbers() -> None:
     _, (change,) = compacted(masked(block), GATE, IMAGES, **BOUNDS)
     assert change.what == "compacted a select by rows of 'b'"
-    assert "test_gates.py" in change.source
+    assert "test_compact.py" in change.source
     assert "case 1 takes 5 equations and 6.6e+05 flops a row" in change.reason
 
 
