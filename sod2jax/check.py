@@ -126,11 +126,11 @@ def check(
     if not isinstance(optimized, OptimizedFunction):
         optimized = optimize(fun, shapes=shapes, constraints=constraints, buckets=buckets)
     call = optimized.planner.read(args, kwargs)
-    found, (regime, order) = optimized.planner.plan(call), optimized.planner.base(call)
-    if found is None or not regime.symbols:
+    choice, (regime, order) = optimized.planner.choose(call), optimized.planner.base(call)
+    if choice is None or not regime.symbols:
         raise SpecError("there is nothing to check: the call runs with its exact shape")
     rng = np.random.default_rng(seed)
-    ladders = dict(found.specialisation.analysis.ladders.sizes)
+    ladders = dict(choice.specialisation.analysis.ladders.sizes)
     points = list(_points(regime.region, ladders, samples, rng))
     dynamic = dict(zip(order, regime.leaves, strict=True))
     inputs = [_inputs(args, kwargs, dynamic, point, rng) for point in points]

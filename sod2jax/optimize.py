@@ -28,16 +28,12 @@ from sod2jax.errors import (
 )
 from sod2jax.options import Options, Specs
 from sod2jax.pipeline import Analysis
-from sod2jax.planning.planner import Planner
-from sod2jax.planning.specialise import Plan, Specialisation
-from sod2jax.runtime.parts import MeasuredPlan, Outcome
+from sod2jax.planning.planner import Choice, Planner
+from sod2jax.planning.specialise import Specialisation
+from sod2jax.runtime.plan import Outcome
 from sod2jax.stats import Counters, Stats
 
-_MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one found
-
-
-class _Exact(Exception):
-    """A call has to run with its exact shapes."""
+_MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
 
 
 class OptimizedFunction:
@@ -58,12 +54,17 @@ class OptimizedFunction:
         self._traced = traced = nnx.returning_updates(fun)
         self.planner = Planner(traced, self._name, options, self._counters, self._fall_back)
         self._fallback_reasons: list[str] = []
-        self._measures = False
+        self._computes_sizes = False
         self._exact = jax.jit(
             traced,
             static_argnums=options.static_argnums or None,
             static_argnames=options.static_argnames or None,
         )
+
+    def __repr__(self) -> str:
+        buckets = ", ".join(f"[{bucket}]" for bucket in self.buckets) or "none yet"
+        compiled = sum(len(s.ready) for s in self.planner.specialisations)
+        return f"<optimized {self._name}: buckets {buckets}; {compiled} compiled>"
 
     # Calling
 
@@ -88,45 +89,34 @@ class OptimizedFunction:
         """Runs a call with zeros, or with poison, in the padding of its inputs.
 
         Returns:
-          The result; a ``variables.Updated`` if the function writes to variables.
+          The result; an ``nnx.Updated`` if the function writes to variables.
         """
         call = self.planner.read(args, kwargs)
         if call.is_traced:
             return self._fun(*args, **kwargs)
-        found = None if debugs() else self.planner.plan(call)
-        if found is None:
-            return self._run_exact(args, kwargs)
-        try:
-            if isinstance(found.call, MeasuredPlan):
-                return self._run_measured(call, found, poison)
-            executable = found.specialisation.executables.get(found.call.bucket)
-        except _Exact:
-            return self._run_exact(args, kwargs)
-        except UnsupportedPrimitiveError as error:
-            self.planner.give_up(found.specialisation, error)
-            return self._run_exact(args, kwargs)
-        self._counters.hit(executable.bucket, found.call.waste_in(executable))
-        return found.call(call.leaves, executable, poison)
-
-    def _run_measured(self, call: Call, found: Plan | None, poison: bool) -> Any:
-        """Runs a program that measures sizes; again by another one where they do not fit it.
-
-        Raises:
-          _Exact: no program can be made for the sizes.
-        """
+        choice = None if debugs() else self.planner.choose(call)
         tried: list[Specialisation] = []
-        outcome = None
-        while found is not None:
-            if found.specialisation in tried or len(tried) == _MOST_RUNS:
-                self._fall_back(TraceError(_unsettled(self._name, found, outcome)))
+        while choice is not None:
+            outcome = self._outcome(choice, call, poison)
+            if outcome is None:
                 break
-            tried.append(found.specialisation)
-            outcome = found.call(call.leaves, found.specialisation.lookups, poison)
             if outcome.holds:
-                self._counters.hit(found.call.bucket, found.call.waste)
+                self._counters.hit(outcome.bucket, outcome.waste)
                 return outcome.result
-            found = self.planner.replan(call, found, outcome)
-        raise _Exact
+            tried.append(choice.specialisation)
+            choice = self.planner.choose_again(call, choice, outcome)
+            if choice and (choice.specialisation in tried or len(tried) == _MOST_RUNS):
+                self._fall_back(TraceError(_unsettled(self._name, choice, outcome)))
+                break
+        return self._run_exact(args, kwargs)
+
+    def _outcome(self, choice: Choice, call: Call, poison: bool) -> Outcome | None:
+        """What a run comes to; None if the program cannot be compiled."""
+        try:
+            return choice.plan.run(call.leaves, poison)
+        except UnsupportedPrimitiveError as error:
+            self.planner.give_up(choice.specialisation, error)
+            return None
 
     def _run_exact(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         self._counters.add(exact_fallbacks=1)
@@ -134,11 +124,11 @@ class OptimizedFunction:
 
     def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Runs a call with exact shapes, step by step where sizes depend on values."""
-        if not self._measures:
+        if not self._computes_sizes:
             try:
                 return self._exact(*args, **kwargs)
             except DataDependentSizeError:
-                self._measures = True
+                self._computes_sizes = True
         args, kwargs = jax.tree.map(_on_device, (args, dict(kwargs)))
         return jax.tree.map(jnp.asarray, self._traced(*args, **kwargs))
 
@@ -164,12 +154,12 @@ class OptimizedFunction:
         Raises:
           TraceError: the function cannot be traced with symbolic dimensions.
         """
-        found = self.planner.plan(self.planner.read(args, kwargs))
-        if found is None:
+        choice = self.planner.choose(self.planner.read(args, kwargs))
+        if choice is None:
             raise TraceError(
                 f"{self._name} runs with exact shapes: {'; '.join(self._fallback_reasons)}"
             )
-        return found.specialisation.analysis
+        return choice.specialisation.analysis
 
     def compile(self, *args: Any, **kwargs: Any) -> OptimizedFunction:
         """Compiles every bucket for arguments like these, several at a time; returns the function.
@@ -180,12 +170,12 @@ class OptimizedFunction:
         Raises:
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        plans = self.planner.prepare(self.planner.read(args, kwargs))
-        if not plans:
+        choices = self.planner.alternatives(self.planner.read(args, kwargs))
+        if not choices:
             return self
-        specialisation = plans[0].specialisation
+        specialisation = choices[0].specialisation
         self.planner.check_sizes(specialisation)
-        buckets = [job for p in plans for job in p.specialisation.buckets(p.call.bucket)]
+        buckets = [job for c in choices for job in c.specialisation.buckets(c.plan.bucket)]
         bar = tqdm.tqdm(
             total=len(buckets), desc=f"compile {self._name}", unit="bucket", disable=None
         )
@@ -208,8 +198,8 @@ class OptimizedFunction:
 
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
         """The bucket that would serve a call; None if it would run with exact shapes."""
-        found = self.planner.plan(self.planner.read(args, kwargs))
-        return None if found is None else found.call.bucket
+        choice = self.planner.choose(self.planner.read(args, kwargs))
+        return None if choice is None else choice.plan.bucket
 
     def memory_plan(self, bucket: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
         """The memory plan of a compiled bucket, in bytes, beside XLA's own figures.
@@ -242,12 +232,11 @@ class OptimizedFunction:
         return report.document(self._name, parts, self._fallback_reasons, self.stats())
 
 
-def _unsettled(name: str, plan: Plan, outcome: Outcome | None) -> str:
-    measured = {} if outcome is None else outcome.measured
-    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in measured.items())
-    relied = "; ".join(plan.regime.reasons) or "nothing"
+def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
+    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in outcome.sizes.items())
+    relied = "; ".join(choice.regime.reasons) or "nothing"
     return (
-        f"no program was found for the sizes that {name} measured, {sizes}; the last one relied "
+        f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
         f"on: {relied}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sod2jax.errors import SpecError
-from sod2jax.ir.region import Constraint
+from sod2jax.ir.comparisons import Comparison
 
 Specs = Sequence[Any] | Mapping[str, Any] | None
 _ON_UNSUPPORTED = ("exact", "error")
@@ -21,7 +21,7 @@ class Options:
     """What a user asked for; see ``sod2jax.optimize`` for the meaning of each field."""
 
     shapes: Specs = None
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[Comparison, ...] = ()
     buckets: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     max_executables: int = 8
     static_argnums: tuple[int, ...] = ()
@@ -68,7 +68,7 @@ class Options:
             raise SpecError(f"cut must be one of {_CUT}; got {cut!r}")
         return cls(
             shapes=shapes,
-            constraints=tuple(map(Constraint.parse, constraints)),
+            constraints=tuple(map(Comparison.parse, constraints)),
             buckets={name: _ladder(name, sizes) for name, sizes in (buckets or {}).items()},
             max_executables=max_executables,
             static_argnums=_tuple(static_argnums, int),

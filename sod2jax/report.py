@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sod2jax.pipeline import Analysis
-from sod2jax.planning.regimes import Regime
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Stats
+from sod2jax.tracing.regimes import Regime
 
 
 def describe(analysis: Analysis, regime: Regime, executables: Sequence[Executable]) -> str:
     """One program: its stages, its buckets and its masks."""
     lines = [str(analysis)]
     lines += [f"regime: {reason}" for reason in regime.reasons]
-    lines += _changes(analysis)
+    lines += _remarks(analysis)
     lines += ["buckets:"]
     lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
     lines += [line for e in executables for line in _compiled(e)] or ["  none compiled yet"]
@@ -25,14 +25,14 @@ def describe(analysis: Analysis, regime: Regime, executables: Sequence[Executabl
 
 
 def _compiled(executable: Executable) -> list[str]:
-    changes = Counter(map(str, executable.changes))
+    remarks = Counter(map(str, executable.remarks))
     head = f"  [{executable.bucket}] compiled in {executable.seconds:.2f} s"
-    return [head, *(f"    {text}" + _times(n) for text, n in changes.items())]
+    return [head, *(f"    {text}" + _times(n) for text, n in remarks.items())]
 
 
-def _changes(analysis: Analysis) -> list[str]:
-    found = Counter(map(str, analysis.changes))
-    return ["passes:", *(f"  {text}" + _times(n) for text, n in found.items())] if found else []
+def _remarks(analysis: Analysis) -> list[str]:
+    remarks = Counter(map(str, analysis.remarks))
+    return ["passes:", *(f"  {text}" + _times(n) for text, n in remarks.items())] if remarks else []
 
 
 def _times(count: int) -> str:

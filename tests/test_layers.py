@@ -17,12 +17,13 @@ PACKAGE = ROOT / "sod2jax"
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
     "": """errors _compat ir options arguments tracing classify rdp cost buckets rows passes
-        rewrite schedule memory runtime stats pipeline planning report optimize ragged check
+        rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
     "_compat": "primitives __init__",
-    "ir": "__init__ dims intervals region comparisons jaxprs primitives program",
+    "ir": "__init__ dims intervals comparisons region jaxprs primitives program",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": "__init__ frames hooks numeric polyfill guards data_dependent trace generalise",
+    "tracing": """__init__ frames hooks numeric polyfill guards data_dependent regimes trace
+        generalise""",
     "tracing/generalise": "form fit rebuild __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",
@@ -41,8 +42,8 @@ ORDER = {
         selection convolution fourier index scatter linalg solve random control branch loop
         gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
-    "runtime": "__init__ compile executables dispatch parts",
-    "planning": "__init__ out_of_range regimes specialise planner",
+    "runtime": "__init__ compile executables transfer plan dispatch parts",
+    "planning": "__init__ out_of_range specialise search planner",
     "ragged": "arrays sizes batch batched derivative rows stacked function __init__",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
     "bench": "__init__ suite builtin methods measure plot worker cli table runner gates __main__",

@@ -152,9 +152,9 @@ def _methods(
             on_unsupported="error",
         )
         call = optimized.planner.read((model.params, *inputs, gates), {})
-        found = optimized.planner.plan(call)
-        assert found is not None  # on_unsupported raises
-        executable = found.specialisation.executables.get(found.call.bucket)
+        choice = optimized.planner.choose(call)
+        assert choice is not None  # on_unsupported raises
+        executable = choice.specialisation.executables.get(choice.plan.bucket)
         yield _Method(method, optimized, _temp_bytes(executable.call))
 
 

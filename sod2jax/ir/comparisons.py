@@ -1,52 +1,104 @@
-"""Comparisons of sizes that decided the course of a trace, and what may be taken for granted."""
+"""Comparisons of sizes, and what a trace may assume of sizes that depend on values."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
+from typing import Any
 
+import sympy
+
+from sod2jax.errors import SpecError
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.region import Constraint
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
-    """``left == right`` or ``left >= right``, asked while tracing.
+class Comparison:
+    """``left op right`` over symbolic sizes: a constraint, a guard, or a question of a trace.
 
     Attributes:
       left, right: the dimensions compared.
-      op: "==" or ">=".
-      source: the line that asked, ``file:line (function)``.
+      op: ">=", "==" or "!=".
+      source: the line that asked, ``file:line (function)``; empty for a constraint.
+      text: how a user wrote it; empty where it was made otherwise.
     """
 
     left: Dim
     op: str
     right: Dim
-    source: str
+    source: str = dataclasses.field(default="", compare=False)
+    text: str = dataclasses.field(default="", compare=False)
 
-    def answer(self, sizes: Mapping[str, int]) -> bool:
-        """The answer at true sizes."""
-        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
-        return left == right if self.op == "==" else left >= right
+    @classmethod
+    def parse(cls, text: str) -> Comparison:
+        """Reads "s <= 512", "mod(s, 8) == 0", ...
+
+        Raises:
+          SpecError: the text is not one comparison by <=, >= or ==.
+        """
+        parts = re.split(r"(<=|>=|==)", text)
+        if len(parts) != 3:
+            raise SpecError(
+                f"constraint '{text}' must be one comparison by <=, >= or ==, such as 's <= 512'"
+            )
+        left, op, right = dims.parse(parts[0]), parts[1], dims.parse(parts[2])
+        if op == "<=":
+            left, op, right = right, ">=", left
+        return cls(left, op, right, text=text.strip())
+
+    @classmethod
+    def of(cls, left: Dim, op: str, right: Dim, source: str = "") -> Comparison:
+        """The comparison of two dimensions in canonical form."""
+        return cls(dims.normalise(left), op, dims.normalise(right), source)
+
+    @property
+    def negated(self) -> Comparison:
+        """The comparison that holds where this one does not."""
+        if self.op == ">=":
+            return Comparison.of(self.right - 1, ">=", self.left, self.source)
+        return Comparison(self.left, "!=" if self.op == "==" else "==", self.right, self.source)
+
+    @property
+    def difference(self) -> Dim:
+        """``left - right``."""
+        return dims.normalise(sympy.sympify(self.left) - self.right)
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether it holds at all sizes, being about numbers only."""
+        return not self.symbols and bool(self.holds({}))
 
     @property
     def symbols(self) -> frozenset[str]:
-        """The symbols that it is about."""
+        """Names of the symbols that it speaks of."""
         return dims.symbols_of(self.left) | dims.symbols_of(self.right)
 
-    @property
-    def negated(self) -> Decision:
-        """The comparison that is true where this one, a ``>=``, is false."""
-        return Decision(dims.normalise(self.right - 1), ">=", self.left, self.source)
+    def holds(self, sizes: Mapping[str, Any]) -> Any:
+        """Whether it holds at true sizes, elementwise where these are arrays."""
+        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        if self.op == ">=":
+            return left >= right
+        return left == right if self.op == "==" else left != right
 
     def __str__(self) -> str:
-        return f"{self.left} {self.op} {self.right} at {self.source}"
+        text = self.text or f"{dims.jax_text(self.left)} {self.op} {dims.jax_text(self.right)}"
+        return f"{text} at {self.source}" if self.source else text
+
+    def __repr__(self) -> str:
+        return f"Comparison({self})"
+
+
+def violated(guards: tuple[Comparison, ...], sizes: Mapping[str, int]) -> tuple[Comparison, ...]:
+    """The guards that do not hold, of those that speak of known sizes only."""
+    known = [guard for guard in guards if guard.symbols <= sizes.keys()]
+    return tuple(guard for guard in known if not guard.holds(sizes))
 
 
 @dataclasses.dataclass(frozen=True)
-class Known:
-    """What a trace may rely on of sizes that depend on values.
+class Assumptions:
+    """What a trace takes for granted of data-dependent sizes; each run checks it.
 
     Attributes:
       fixed: what some of them are, by their symbols.
@@ -54,31 +106,15 @@ class Known:
     """
 
     fixed: tuple[tuple[str, Dim], ...] = ()
-    limits: tuple[Constraint, ...] = ()
-
-
-NOTHING_KNOWN = Known()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Undecided:
-    """A trace that stopped where sizes of its region differ.
-
-    Attributes:
-      decision: what to decide before the next try.
-      error: what stopped the trace; final for sizes that the decision does not set apart.
-      data_dependent: the symbols of sizes that depend on values, in the order of their making.
-    """
-
-    decision: Decision
-    error: Exception
-    data_dependent: tuple[str, ...] = ()
+    limits: tuple[Comparison, ...] = ()
 
     @property
-    def is_data_dependent(self) -> bool:
-        """Whether the decision is about sizes that depend on values."""
-        return not self.decision.symbols.isdisjoint(self.data_dependent)
+    def symbols(self) -> frozenset[str]:
+        """The symbols that they are about."""
+        return frozenset(name for name, _ in self.fixed).union(*(c.symbols for c in self.limits))
 
-    def is_final(self, sizes: Mapping[str, int]) -> bool:
-        """Whether the decision leaves the trace as it was at these sizes."""
-        return self.decision.op == "==" and not self.decision.answer(sizes)
+    def __bool__(self) -> bool:
+        return bool(self.fixed or self.limits)
+
+
+NO_ASSUMPTIONS = Assumptions()

@@ -7,12 +7,12 @@ from typing import Any
 
 from sod2jax._compat import Atom, Jaxpr
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import Decision
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """A function traced once for a whole region of shapes.
 
@@ -24,12 +24,12 @@ class Program:
       in_names: how a user would write each input, such as ``x['mask']``.
       out_tree: structure of the result.
       region: the sizes that the symbols may take.
-      guards: comparisons of sizes that the trace took for false.
+      guards: comparisons of sizes that the trace took for true.
       computed_dims: the dimensions whose true sizes the program computes, in the order of its last
         outputs, which are those sizes.
       data_dependent: the symbols whose true sizes are known only then.
-      numbers: where it was unified from concrete traces, gives the constants that vary with the
-        sizes (see ``unify.Numbers``); they are its last inputs.
+      varying: where it was generalised from concrete traces, gives the constants that vary with
+        the sizes (see ``generalise.VaryingConstants``); they are its last inputs.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Program:
     in_names: tuple[str, ...]
     out_tree: Any
     region: Region
-    guards: tuple[Decision, ...] = ()
+    guards: tuple[Comparison, ...] = ()
     computed_dims: tuple[Dim, ...] = ()
     data_dependent: frozenset[str] = frozenset()
-    numbers: Any = None
+    varying: Any = None
 
     @property
     def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -63,15 +63,21 @@ class Program:
         """The symbols known before it runs, sorted: the order of the vector of true sizes."""
         return tuple(name for name in self.region.names if name not in self.data_dependent)
 
+    def __repr__(self) -> str:
+        return f"Program({self._head})"
+
+    @property
+    def _head(self) -> str:
+        return f"{self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
+
     def __str__(self) -> str:
         inputs = [
             f"  {name}: {var.aval.str_short()}"
             for name, var in zip(self.in_names, self.jaxpr.invars, strict=True)
         ]
-        head = f"program {self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
-        guards = [f"  guard: not {guard}" for guard in self.guards]
-        checked = [] if self.numbers is None else [f"  {self.numbers}"]
-        return "\n".join([head, *_shortened(inputs), *guards, *checked])
+        guards = [f"  guard: {guard}" for guard in self.guards]
+        checked = [] if self.varying is None else [f"  {self.varying}"]
+        return "\n".join([f"program {self._head}", *_shortened(inputs), *guards, *checked])
 
 
 def _shape(atom: Atom) -> tuple[Dim, ...]:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,61 +14,11 @@ import sympy
 
 from sod2jax.errors import InvariantError, SpecError
 from sod2jax.ir import dims
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.intervals import OF_CALLS, Interval, plus, times
 
 _ENUMERATE = 1 << 16  # points up to which bounds come from trying every size
-
-
-@dataclasses.dataclass(frozen=True)
-class Constraint:
-    """``left >= right`` or ``left == right`` over symbolic sizes."""
-
-    left: Dim
-    op: str
-    right: Dim
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> Constraint:
-        """Reads "s <= 512", "mod(s, 8) == 0", ...
-
-        Raises:
-          SpecError: the text is not one comparison by <=, >= or ==.
-        """
-        parts = re.split(r"(<=|>=|==)", text)
-        if len(parts) != 3:
-            raise SpecError(
-                f"constraint '{text}' must be one comparison by <=, >= or ==, such as 's <= 512'"
-            )
-        left, op, right = dims.parse(parts[0]), parts[1], dims.parse(parts[2])
-        if op == "<=":
-            left, op, right = right, ">=", left
-        return cls(left, op, right, text.strip())
-
-    @classmethod
-    def of(cls, left: Dim, op: str, right: Dim) -> Constraint:
-        """The constraint that two dimensions satisfy; ``op`` is ">=" or "=="."""
-        left, right = dims.normalise(left), dims.normalise(right)
-        return cls(left, op, right, f"{dims.jax_text(left)} {op} {dims.jax_text(right)}")
-
-    @property
-    def is_trivial(self) -> bool:
-        """Whether it holds at all sizes, being about numbers only."""
-        return not self.symbols and bool(self.holds({}))
-
-    def holds(self, sizes: Mapping[str, Any]) -> Any:
-        """Whether the constraint holds, elementwise where sizes are arrays."""
-        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
-        return left >= right if self.op == ">=" else left == right
-
-    @property
-    def symbols(self) -> frozenset[str]:
-        """Names of the symbols that the constraint speaks of."""
-        return dims.symbols_of(self.left) | dims.symbols_of(self.right)
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +31,10 @@ class Region:
     """
 
     ranges: tuple[tuple[str, int, int | None], ...]
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[Comparison, ...] = ()
 
     @classmethod
-    def of(cls, names: Iterable[str], constraints: Iterable[Constraint]) -> Region:
+    def of(cls, names: Iterable[str], constraints: Iterable[Comparison]) -> Region:
         """The region that constraints leave to symbols of size 1 and more.
 
         Raises:
@@ -134,10 +83,10 @@ class Region:
         return region
 
     def with_symbol(
-        self, name: str, most: Dim | None, constraints: Iterable[Constraint] = ()
+        self, name: str, most: Dim | None, constraints: Iterable[Comparison] = ()
     ) -> Region:
         """The region with one more symbol, from 0 to ``most``, and what else is known of it."""
-        bound = [] if most is None else [Constraint.of(most, ">=", dims.symbol(name))]
+        bound = [] if most is None else [Comparison.of(most, ">=", dims.symbol(name))]
         known: dict[str, list] = {n: [lo, hi] for n, lo, hi in self.ranges}
         known[name] = [0, None]
         rest = [c for c in (*bound, *constraints) if not _tighten(known, c)]
@@ -157,7 +106,7 @@ class Region:
         symbol, high = dims.symbol(name), self.range(name)[1]
         others = self.restricted(set(self.names) - {name})
         for constraint in self.constraints:
-            rest = dims.normalise(sympy.sympify(constraint.left) - constraint.right + symbol)
+            rest = dims.normalise(constraint.difference + symbol)
             if name in constraint.symbols and name not in dims.symbols_of(rest):
                 high = _least(high, bounds(rest, others).high)
         ranges = tuple((n, lo, high if n == name else hi) for n, lo, hi in self.ranges)
@@ -167,6 +116,14 @@ class Region:
         """Whether a point lies inside."""
         inside = all(lo <= sizes[n] and (hi is None or sizes[n] <= hi) for n, lo, hi in self.ranges)
         return inside and all(c.holds(sizes) for c in self.constraints)
+
+    def proves(self, comparison: Comparison) -> bool:
+        """Whether bounds show that a comparison holds at every size of the region."""
+        margin = bounds(comparison.difference, self)
+        if comparison.op == "!=":
+            return 0 not in margin
+        at_least = margin.low is not None and margin.low >= 0
+        return at_least and (comparison.op == ">=" or margin.high == 0)
 
     def points(self, most: int) -> list[dict[str, int]] | None:
         """Every point, in order; None where there may be more than ``most``."""
@@ -186,9 +143,9 @@ def _least(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else min(a, b)
 
 
-def _tighten(known: dict[str, list], constraint: Constraint) -> bool:
+def _tighten(known: dict[str, list], constraint: Comparison) -> bool:
     """Moves a linear bound of one symbol into the ranges; False if it says something else."""
-    difference: Any = sympy.sympify(constraint.left) - constraint.right
+    difference: Any = sympy.sympify(constraint.difference)
     if len(constraint.symbols) != 1:
         return False
     (name,) = constraint.symbols
@@ -247,7 +204,7 @@ def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
     return Interval(int(values.min()), int(values.max()))
 
 
-def _connected(names: frozenset[str], constraints: tuple[Constraint, ...]) -> frozenset[str]:
+def _connected(names: frozenset[str], constraints: tuple[Comparison, ...]) -> frozenset[str]:
     """The symbols that constraints tie to those given, and these themselves."""
     for constraint in constraints:
         if names & constraint.symbols and not constraint.symbols <= names:

@@ -39,17 +39,13 @@ def transform(program: Program, facts: rdp.Facts) -> tuple[Program, rdp.Facts, t
 def _run(
     passes: tuple[Pass, ...], program: Program, facts: rdp.Facts
 ) -> tuple[Program, rdp.Facts, tuple[Remark, ...]]:
-    changes: list[Remark] = []
+    remarks: list[Remark] = []
     for run in passes:
         transformed, done = run(program, facts)
-        changes += done
+        remarks += done
         if transformed is not program:
-            program, facts = transformed, _facts(transformed)
-    return program, facts, tuple(changes)
-
-
-def _facts(program: Program) -> rdp.Facts:
-    return rdp.analyse(program.jaxpr, program.region, program.data_dependent)
+            program, facts = transformed, rdp.analyse_program(transformed)
+    return program, facts, tuple(remarks)
 
 
 def deciding_sizes(program: Program, facts: rdp.Facts) -> Mapping[str, tuple[int, ...]]:
@@ -67,4 +63,4 @@ def in_region(
     if not has_cond(program.jaxpr) or not Sizes(program, facts).indices:
         return program, facts, ()
     part = dataclasses.replace(program, region=region)
-    return _run((decide, collapse_in_bucket), part, _facts(part))
+    return _run((decide, collapse_in_bucket), part, rdp.analyse_program(part))

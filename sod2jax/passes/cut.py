@@ -1,4 +1,4 @@
-"""Cuts a program where it has measured a size: what follows is dispatched by the size found.
+"""Cuts a program where it has computed a size: what follows is dispatched by that size.
 
 The other way to run such a program is one executable, padded to the largest size that there can be,
 in which the true size is a number computed on the way. Cutting costs a second dispatch and a wait
@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from sod2jax import _compat, cost
-from sod2jax._compat import JaxprEqn
+from sod2jax import _compat, cost, rdp
+from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.buckets import bucket
 from sod2jax.buckets.bucket import Ladders
 from sod2jax.ir import dims
@@ -31,36 +31,56 @@ SECONDS = 2e-4
 _TYPICAL = 512  # stands for a size that has no upper bound
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Part:
-    """A piece of a program, between two cuts.
+    """A piece of a program, between two cuts, and what is known of it; all of it if it is not cut.
 
     Attributes:
-      program: the piece; its outputs are ``outputs`` and then the sizes that it measures.
+      program: the piece; its outputs are ``outputs`` and then the sizes that it computes.
       inputs: the variables of the whole program that it reads.
       outputs: the variables that later parts, or the caller, read.
+      facts: what Rank and Dimension Propagation says of it.
+      ladders: the sizes that its buckets are made of.
     """
 
     program: Program
-    inputs: tuple[Any, ...]
-    outputs: tuple[Any, ...]
+    inputs: tuple[Var, ...]
+    outputs: tuple[Atom, ...]
+    facts: rdp.Facts
+    ladders: Ladders
+
+    def __repr__(self) -> str:
+        return f"Part({self.program!r})"
 
 
-def whole(program: Program) -> Part:
-    """A program in one part."""
-    return Part(program, tuple(program.jaxpr.invars), program.results)
-
-
-def cut(program: Program, names: Iterable[str]) -> tuple[Part, ...]:
-    """Cuts a program after it has measured the symbols ``names``, those at one depth together.
+def cut(
+    program: Program,
+    facts: rdp.Facts,
+    ladders: Ladders,
+    names: Iterable[str],
+    max_executables: int,
+) -> tuple[Part, ...]:
+    """Cuts a program after it has computed the symbols ``names``, those at one depth together.
 
     A symbol that is not among them stays a number computed within its part.
+
+    Args:
+      program: what to cut.
+      facts: what is known of it.
+      ladders: the sizes of the symbols known before.
+      names: data-dependent symbols.
+      max_executables: as for ``bucket.extended``.
     """
     levels = _levels(program, frozenset(names))
     count = max(levels.eqns, default=0) + 1
     if count == 1:
-        return (whole(program),)
-    return tuple(_part(program, levels, number) for number in range(count))
+        return (Part(program, tuple(program.jaxpr.invars), program.results, facts, ladders),)
+    parts = []
+    for number in range(count):
+        piece, inputs, outputs = _piece(program, levels, number)
+        ladders = bucket.extended(ladders, piece.region.restricted(piece.symbols), max_executables)
+        parts.append(Part(piece, inputs, outputs, rdp.analyse_program(piece), ladders))
+    return tuple(parts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +124,10 @@ def _symbols(value: Any) -> Iterator[str]:
         yield from dims.symbols_of(dims.from_jax(value))
 
 
-def _part(program: Program, levels: _Levels, number: int) -> Part:
+def _piece(
+    program: Program, levels: _Levels, number: int
+) -> tuple[Program, tuple[Var, ...], tuple[Atom, ...]]:
+    """The program between two cuts, what it reads of the whole, and what is read of it."""
     jaxpr = program.jaxpr
     placed = list(zip(jaxpr.eqns, levels.eqns, strict=True))
     mine = _with_wide(placed, number)
@@ -130,20 +153,17 @@ def _part(program: Program, levels: _Levels, number: int) -> Part:
         [values[v] for v in used],
     )
     shared = dict(zip(map(id, _compat.all_constants(jaxpr)), program.constants, strict=True))
-    return Part(
-        dataclasses.replace(
-            program,
-            name=f"{program.name}_part_{number}",
-            jaxpr=closed,
-            constants=tuple(shared[id(c)] for c in _compat.all_constants(closed)),
-            region=program.region.restricted(names),
-            guards=(),
-            computed_dims=tuple(dimensions),
-            data_dependent=frozenset(inside),
-        ),
-        inputs,
-        outputs,
+    piece = dataclasses.replace(
+        program,
+        name=f"{program.name}_part_{number}",
+        jaxpr=closed,
+        constants=tuple(shared[id(c)] for c in _compat.all_constants(closed)),
+        region=program.region.restricted(names),
+        guards=(),
+        computed_dims=tuple(dimensions),
+        data_dependent=frozenset(inside),
     )
+    return piece, inputs, outputs
 
 
 def _with_wide(placed: Sequence[tuple[Any, int]], number: int) -> list[Any]:
@@ -173,10 +193,10 @@ def _variables(atoms: Iterable[Any]) -> dict[Any, None]:
 def places(
     program: Program, ladders: Ladders, mode: str, max_executables: int
 ) -> tuple[frozenset[str], tuple[Remark, ...]]:
-    """The measured symbols to cut a program at, and why.
+    """The data-dependent symbols to cut a program at, and why.
 
     Args:
-      program: what measures them.
+      program: what computes them.
       ladders: the sizes of the symbols known before.
       mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
       max_executables: as for ``bucket.extended``.
@@ -185,18 +205,18 @@ def places(
         return frozenset(), ()
     unbounded = frozenset(n for n in program.data_dependent if not _is_bounded(program, n))
     if mode == "always":
-        return program.data_dependent, _changes(
+        return program.data_dependent, _remarks(
             program, program.data_dependent, 'as cut="always" asks'
         )
     if mode == "never" or unbounded == program.data_dependent:
-        return unbounded, _changes(program, unbounded, 'as cut="never" asks')
+        return unbounded, _remarks(program, unbounded, 'as cut="never" asks')
     saved = _saving(program, ladders, max_executables)
     numbers = f"a cut costs {SECONDS:.0e} s and saves about {saved:.0e} s of padding"
     cuts = program.data_dependent if saved > SECONDS else unbounded
-    return cuts, _changes(program, cuts, numbers)
+    return cuts, _remarks(program, cuts, numbers)
 
 
-def _changes(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remark, ...]:
+def _remarks(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remark, ...]:
     found = []
     for eqn in program.jaxpr.eqns:
         name = made_by(eqn)
@@ -211,7 +231,7 @@ def _changes(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remar
 def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
     """Seconds that a call saves, with all cuts, at the largest sizes that are known before.
 
-    Measured sizes count as evenly spread up to their bounds.
+    Data-dependent sizes count as evenly spread up to their bounds.
     """
     levels = _levels(program, program.data_dependent)
     later = [e for e, n in zip(program.jaxpr.eqns, levels.eqns, strict=True) if n > 0]
@@ -235,6 +255,6 @@ def _rung(ladder: tuple[int, ...], size: float) -> int:
 
 
 def _is_bounded(program: Program, name: str) -> bool:
-    """Whether the sizes known before bound a measured one."""
+    """Whether the sizes known before bound a data-dependent one."""
     sizes = {n: program.region.range(n)[1] or 1 for n in program.symbols}
     return program.region.below(sizes).range(name)[1] is not None

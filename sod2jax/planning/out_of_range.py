@@ -26,13 +26,13 @@ def check(name: str, leaves: Sequence[Leaf], region: Region, sizes: Mapping[str,
             raise ShapeError(f"the call of {name} violates the constraint '{constraint}': {used}")
 
 
-def over_maximum(program: Program, measured: Mapping[str, int]) -> str:
-    """Says that a program measured a size above the maximum that was given with it."""
-    found = ", ".join(f"{n} = {size}" for n, size in measured.items())
+def over_maximum(program: Program, sizes: Mapping[str, int]) -> str:
+    """Says that a program computed a size above the maximum that was given with it."""
+    shown = ", ".join(f"{n} = {size}" for n, size in sizes.items())
     remedy = "raise the maximum that was given with them, or leave it out"
-    if any(size < 0 for size in measured.values()):
+    if any(size < 0 for size in sizes.values()):
         remedy = "the counts that make them must not be negative"
-    return f"{program.name} measured the sizes {found}, outside of {program.region}: {remedy}"
+    return f"{program.name} computed the sizes {shown}, outside of {program.region}: {remedy}"
 
 
 def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: int | None) -> str:

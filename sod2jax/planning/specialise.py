@@ -1,23 +1,22 @@
-"""A program with its executables, and how it serves a call."""
+"""A program with its executables."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
+from sod2jax import pipeline
 from sod2jax.buckets.bucket import Bucket, Ladders
-from sod2jax.errors import InvariantError
 from sod2jax.ir.region import Region
 from sod2jax.passes.cut import Part
 from sod2jax.pipeline import Analysis
-from sod2jax.planning.regimes import Regime
 from sod2jax.runtime.compile import Executable
 from sod2jax.runtime.executables import Executables
-from sod2jax.runtime.parts import Lookup
+from sod2jax.tracing.regimes import Regime
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Specialisation:
     """One program with its executables.
 
@@ -25,7 +24,7 @@ class Specialisation:
       key: the tree, static arguments and regime that it serves.
       regime: the shapes it was traced for.
       analysis: the program and what is known of it.
-      parts: the compiled buckets of each of its parts; there is one unless it measures sizes.
+      parts: the compiled buckets of each of its parts; there is one unless it is cut.
     """
 
     key: Any
@@ -43,43 +42,37 @@ class Specialisation:
         """All that is compiled."""
         return [executable for part in self.parts for executable in part.ready]
 
-    @property
-    def lookups(self) -> list[tuple[Part, Lookup]]:
-        """For each part, what finds its executable."""
-
-        def lookup(ladders: Ladders, executables: Executables) -> Lookup:
-            return lambda sizes: executables.get(bucket_of(ladders, sizes))
-
-        return [
-            (analysed.part, lookup(analysed.ladders, executables))
-            for analysed, executables in zip(self.analysis.parts, self.parts, strict=True)
-        ]
-
     def buckets(self, first: Bucket) -> list[tuple[Executables, Bucket]]:
         """All buckets of all parts; where there is no end of them, ``first`` for the first part."""
         return [
             (executables, bucket)
-            for k, (analysed, executables) in enumerate(
-                zip(self.analysis.parts, self.parts, strict=True)
-            )
-            for bucket in analysed.ladders.buckets or ((first,) if k == 0 else ())
-            if _is_reachable(bucket, analysed.ladders, analysed.part.program.region)
+            for k, executables in enumerate(self.parts)
+            for bucket in executables.part.ladders.buckets or ((first,) if k == 0 else ())
+            if _is_reachable(bucket, executables.part.ladders, executables.part.program.region)
         ]
 
+    def __repr__(self) -> str:
+        return f"Specialisation({self.analysis.program!r}, {len(self.ready)} executables)"
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """How to serve a call.
 
-    Attributes:
-      call: what depends on its shapes alone, a ``CallPlan`` or a ``MeasuredPlan``.
-      specialisation: the program that serves it.
-      regime: what decisions led to that program, with the call's own shapes.
-    """
+def specialise(
+    key: Any,
+    regime: Regime,
+    analysis: Analysis,
+    max_executables: int,
+    built: Callable[[Executable], None],
+) -> Specialisation:
+    """A program with executables to be compiled on demand; ``built`` is told of each."""
 
-    call: Any
-    specialisation: Specialisation
-    regime: Regime
+    def executables(part: Part) -> Executables:
+        def build(bucket: Bucket) -> Executable:
+            executable = pipeline.compile_part(part, bucket)
+            built(executable)
+            return executable
+
+        return Executables(part, build, max(max_executables, len(part.ladders.buckets)))
+
+    return Specialisation(key, regime, analysis, tuple(map(executables, analysis.parts)))
 
 
 def _is_reachable(bucket: Bucket, ladders: Ladders, region: Region) -> bool:
@@ -91,15 +84,3 @@ def _is_reachable(bucket: Bucket, ladders: Ladders, region: Region) -> bool:
         if most is not None and smaller and most <= smaller[-1]:
             return False
     return True
-
-
-def bucket_of(ladders: Ladders, sizes: Mapping[str, int]) -> Bucket:
-    """The smallest bucket for true sizes.
-
-    Raises:
-      InvariantError: none holds them.
-    """
-    bucket = ladders.bucket(sizes)
-    if bucket is None:
-        raise InvariantError(f"no bucket of {ladders} holds {sizes}")
-    return bucket

@@ -19,7 +19,7 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 from sod2jax.pipeline import Analysis
 from sod2jax.ragged import sizes
-from sod2jax.runtime import dispatch
+from sod2jax.runtime import transfer
 
 _MOST = 1 << 26  # bytes that the terms of sums over rows may take at a time
 
@@ -150,5 +150,5 @@ def _filled(like: Any, value: Any) -> Any:
     """An array full of a number, by default one that shows; keys stay as they are."""
     if _compat.is_key_array(like):
         return like
-    number = dispatch.poison_value(like.dtype) if value is None else value
+    number = transfer.poison_value(like.dtype) if value is None else value
     return jnp.full(like.shape, number, like.dtype)

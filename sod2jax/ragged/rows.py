@@ -6,6 +6,7 @@ Rows that one program serves run together, see ``batched``; their derivatives ar
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,17 +24,24 @@ from sod2jax.errors import (
     UnsupportedPrimitiveError,
 )
 from sod2jax.ir import dims
-from sod2jax.ir.region import bounds
 from sod2jax.options import Options
-from sod2jax.planning import regimes
 from sod2jax.planning.planner import Planner
-from sod2jax.planning.specialise import Plan, Specialisation
+from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays, sizes
 from sod2jax.ragged.batch import Batch
 from sod2jax.ragged.batched import Layout, batched
 from sod2jax.ragged.derivative import Differentiable, pullback, restacked
-from sod2jax.runtime.parts import MeasuredPlan
+from sod2jax.runtime.dispatch import WholePlan
 from sod2jax.stats import Counters
+from sod2jax.tracing import regimes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowPlan:
+    """The program that serves a row, and the plan of the row alone."""
+
+    specialisation: Specialisation
+    call: WholePlan
 
 
 class Rows:
@@ -62,7 +70,7 @@ class Rows:
             fun, name, options, Counters(), lambda error: self._refusals.append(str(error))
         )
         self._exact = jax.jit(fun)
-        self._plans: dict[Any, dict[Any, Plan | None]] = {}
+        self._plans: dict[Any, dict[Any, RowPlan | None]] = {}
         self._bases: dict[Any, regimes.Regime] = {}
         self._references: dict[Any, Specialisation] = {}
         self._batched: dict[Any, Callable[..., list[Any]]] = {}
@@ -79,7 +87,7 @@ class Rows:
             self._bases[tree, avals] = self._planner.base(self._planner.read(args, {}))[0]
         return self._bases[tree, avals]
 
-    def plans(self, batch: Batch) -> list[Plan | None]:
+    def plans(self, batch: Batch) -> list[RowPlan | None]:
         """The plan for every row; None to run it with exact shapes.
 
         Raises:
@@ -97,15 +105,17 @@ class Rows:
             out.append(known[key])
         return out
 
-    def _plan(self, batch: Batch, shapes: Sequence[arrays.Shape]) -> Plan | None:
+    def _plan(self, batch: Batch, shapes: Sequence[arrays.Shape]) -> RowPlan | None:
         args = jax.tree.unflatten(batch.tree, batch.specs(shapes))
-        plan = self._planner.plan(self._planner.read(args, {}))
-        if plan is not None and isinstance(plan.call, MeasuredPlan):
+        choice = self._planner.choose(self._planner.read(args, {}))
+        if choice is None:
+            return None
+        if not isinstance(choice.plan, WholePlan):
             raise DataDependentSizeError(
                 f"{self._name} makes sizes that depend on values, which differ from row to row: "
                 "decorate it with sod2jax.optimize and call it row by row"
             )
-        return plan
+        return RowPlan(choice.specialisation, choice.plan)
 
     def reference(self, batch: Batch, most: Mapping[str, int]) -> Specialisation:
         """The program for the largest sizes below ``most``.
@@ -155,19 +165,17 @@ class Rows:
     def _split_by(self, batch: Batch, found: Specialisation, most: Mapping[str, int]) -> str | None:
         """A decision of the trace that some sizes below ``most`` answer otherwise."""
         base = regimes.base(batch.leaves, self._options.constraints)
-        if found.analysis.program.numbers is not None:
+        if found.analysis.program.varying is not None:
             return "it needs sizes as Python numbers"
         if [x.shape for x in base.leaves] != [x.shape for x in found.regime.leaves]:
             return found.regime.reasons[-1]
         region = base.region.below(most)
         for constraint in found.regime.constraints:
-            margin = bounds(dims.normalise(constraint.left - constraint.right), region).low
-            proved = constraint.op == ">=" and margin is not None and margin >= 0
-            if constraint not in base.constraints and not proved:
+            if constraint not in base.constraints and not region.proves(constraint):
                 return found.regime.reasons[-1]
         for guard in found.analysis.program.guards:
-            if 0 in bounds(dims.normalise(guard.left - guard.right), region):
-                return str(guard)
+            if not region.proves(guard):
+                return str(guard.negated)
         return None
 
     # Runs

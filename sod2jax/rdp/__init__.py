@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.rdp import rules as rules
 from sod2jax.rdp.engine import propagate
 from sod2jax.rdp.facts import Facts as Facts
 from sod2jax.rdp.rule import LocalRule, Places, rule_of
 
-__all__ = ["Facts", "analyse", "lanes_of"]
+__all__ = ["Facts", "analyse", "analyse_program", "lanes_of"]
 
 
 def analyse(jaxpr: Jaxpr, region: Region, data_dependent: frozenset[str] = frozenset()) -> Facts:
@@ -28,6 +29,11 @@ def analyse(jaxpr: Jaxpr, region: Region, data_dependent: frozenset[str] = froze
       InvariantError: a rule contradicts JAX's own shape inference (a bug in sod2jax).
     """
     return propagate(jaxpr, region, data_dependent, rule_of)
+
+
+def analyse_program(program: Program) -> Facts:
+    """The facts of a program, over its own region."""
+    return analyse(program.jaxpr, program.region, program.data_dependent)
 
 
 def lanes_of(eqn: JaxprEqn) -> Sequence[Places]:

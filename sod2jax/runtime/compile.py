@@ -19,7 +19,7 @@ from sod2jax.passes.remark import Remark
 from sod2jax.rewrite import MaskRecord
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Executable:
     """A compiled bucket.
 
@@ -30,7 +30,7 @@ class Executable:
       jaxpr: the static program that was compiled.
       masks: every mask it holds, and those that were not needed.
       seconds: time spent on tracing, lowering and compiling.
-      changes: what its sizes decided before it was compiled.
+      remarks: what its sizes decided before it was compiled.
     """
 
     bucket: Bucket
@@ -39,7 +39,10 @@ class Executable:
     jaxpr: Jaxpr
     masks: tuple[MaskRecord, ...]
     seconds: float
-    changes: tuple[Remark, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Executable([{self.bucket}], {len(self.jaxpr.eqns)} equations)"
 
     def memory_plan(self) -> memory.MemoryPlan:
         """The memory plan of the bucket, beside XLA's own figures."""

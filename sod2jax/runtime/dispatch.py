@@ -1,39 +1,42 @@
-"""One call: pad on the host, run the bucket's executable, trim without compiling."""
+"""A call of one executable: pad on the host, run it, trim without compiling."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from sod2jax import _compat
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir import dims
 from sod2jax.ir.program import Program
+from sod2jax.runtime import plan
 from sod2jax.runtime.compile import Executable
+from sod2jax.runtime.executables import Executables
+from sod2jax.runtime.plan import Outcome
+from sod2jax.runtime.transfer import pad, trim
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class CallPlan:
-    """Everything that depends on the shapes of a call but not on its values.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class WholePlan:
+    """The plan of a call whose program runs in one executable.
 
     Attributes:
       program: what runs.
-      bucket: where it runs.
+      executables: its compiled buckets.
+      bucket: where it runs, unless only a larger one is kept.
       sizes: int32[k], the true sizes in the order of ``program.symbols``.
       order: for each input of the program, the position of its array among the call's leaves.
       dynamic: inputs that have a symbolic dimension.
       constants: the inputs beyond the call's own, which depend on its sizes only.
       out_shapes: true shape of each output.
-      waste: padded over true elements of the symbolic inputs, minus 1.
+      waste: in the planned bucket.
     """
 
     program: Program
+    executables: Executables
     bucket: Bucket
     sizes: np.ndarray
     order: tuple[int, ...]
@@ -42,88 +45,51 @@ class CallPlan:
     out_shapes: tuple[tuple[int, ...], ...]
     waste: float
 
-    def __call__(self, leaves: Sequence[Any], executable: Executable, poison: bool) -> Any:
+    def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
         """Runs a call whose leaves have the plan's shapes."""
+        executable = self.executables.get(self.bucket)
         inputs = [*(leaves[k] for k in self.order), *self.constants]
         for k in self.dynamic:
             inputs[k] = pad(inputs[k], executable.in_shapes[k], poison)
         outputs = executable.call(self.sizes, list(self.program.constants), inputs)
         trimmed = [trim(y, shape) for y, shape in zip(outputs, self.out_shapes, strict=True)]
-        return jax.tree.unflatten(self.program.out_tree, trimmed)
+        result = jax.tree.unflatten(self.program.out_tree, trimmed)
+        return Outcome(executable.bucket, self._waste_in(executable), result)
 
-    def waste_in(self, executable: Executable) -> float:
+    def _waste_in(self, executable: Executable) -> float:
         """The waste where the call runs, which may be a larger bucket than the planned one."""
         if executable.bucket == self.bucket:
             return self.waste
-        sizes = dict(zip(self.program.symbols, map(int, self.sizes), strict=True))
-        return waste(self.program, self.dynamic, sizes, executable.in_shapes)
+        return plan.waste(self.program, self._named_sizes, executable.in_shapes)
+
+    @property
+    def _named_sizes(self) -> dict[str, int]:
+        return dict(zip(self.program.symbols, map(int, self.sizes), strict=True))
+
+    def __repr__(self) -> str:
+        return plan.described("WholePlan", self.program, self._named_sizes, self.bucket)
 
 
-def plan_call(
+def plan_whole(
     program: Program,
+    executables: Executables,
     bucket: Bucket,
-    sizes: dict[str, int],
+    sizes: Mapping[str, int],
     order: tuple[int, ...],
-    shapes: Sequence[Any],
+    shapes: Sequence[tuple[int, ...]],
     constants: tuple[Any, ...] = (),
-) -> CallPlan:
+) -> WholePlan:
     """The plan of every call with these true sizes; ``shapes`` are the padded input shapes."""
-    symbolic = tuple(k for k, s in enumerate(program.in_shapes) if any(map(dims.is_symbolic, s)))
-    return CallPlan(
+    return WholePlan(
         program=program,
+        executables=executables,
         bucket=bucket,
         sizes=np.array([sizes[name] for name in program.symbols], np.int32),
         order=order,
-        dynamic=symbolic,
+        dynamic=plan.symbolic_inputs(program),
         constants=constants,
         out_shapes=tuple(
             tuple(int(dims.evaluate(d, sizes)) for d in shape) for shape in program.out_shapes
         ),
-        waste=waste(program, symbolic, sizes, shapes),
+        waste=plan.waste(program, sizes, shapes),
     )
-
-
-def waste(
-    program: Program, symbolic: Sequence[int], sizes: dict[str, int], shapes: Sequence[Any]
-) -> float:
-    """Padded over true elements of the inputs ``symbolic``, minus 1."""
-    true = sum(math.prod(dims.evaluate(d, sizes) for d in program.in_shapes[k]) for k in symbolic)
-    padded = sum(math.prod(shapes[k]) for k in symbolic)
-    return padded / true - 1 if true else 0.0
-
-
-def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
-    """``array`` in the corner of a larger one; pad lanes hold zeros, or poison on request."""
-    if np.shape(array) == shape:
-        return array
-    if _compat.is_key_array(array):
-        bits = _compat.key_bits(array)
-        wide = pad(bits, (*shape, *bits.shape[array.ndim :]), poison)
-        return _compat.key_array(_compat.host_to_device(np.asarray(wide), bits), array)
-    host = np.asarray(array, dtype=jax.typeof(array).dtype)
-    out = np.full(shape, poison_value(host.dtype)) if poison else np.zeros(shape, host.dtype)
-    out[tuple(map(slice, host.shape))] = host
-    return out
-
-
-def poison_value(dtype: np.dtype) -> Any:
-    """A value that shows if it reaches a result: NaN, or the largest integer."""
-    if dtype == jax.dtypes.float0:
-        return np.zeros((), dtype)
-    if dtype.kind == "b":
-        return np.True_
-    if jnp.issubdtype(dtype, np.inexact):
-        return np.array(np.nan, dtype)
-    return np.array(jnp.iinfo(dtype).max, dtype)
-
-
-def trim(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The leading corner of an output, as a ``jax.Array``; shares its buffer where it can."""
-    if array.shape == shape:
-        return array
-    if array.dtype == jax.dtypes.float0:
-        return array[tuple(map(slice, shape))]
-    if _compat.is_key_array(array):
-        bits = _compat.key_bits(array)
-        return _compat.key_array(trim(bits, (*shape, *bits.shape[array.ndim :])), array)
-    return _compat.host_to_device(np.asarray(array)[tuple(map(slice, shape))], array)

@@ -1,14 +1,16 @@
-"""The executables of one program: each bucket is built once, whichever threads ask for it."""
+"""The executables of one part: each bucket is built once, whichever threads ask for it."""
 
 from __future__ import annotations
 
 import collections
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import InvariantError
+from sod2jax.passes.cut import Part
 from sod2jax.runtime.compile import Executable
 
 
@@ -19,12 +21,13 @@ class Executables:
     that is there, or one is built that holds all calls so far: compiling comes to an end.
 
     Args:
+      part: what is compiled.
       build: compiles a bucket.
       limit: how many to keep.
     """
 
-    def __init__(self, build: Callable[[Bucket], Executable], limit: int):
-        self._build, self._limit = build, limit
+    def __init__(self, part: Part, build: Callable[[Bucket], Executable], limit: int):
+        self.part, self._build, self._limit = part, build, limit
         self._lock = threading.Lock()
         self._futures: collections.OrderedDict[Bucket, Future[Executable]] = (
             collections.OrderedDict()
@@ -51,6 +54,26 @@ class Executables:
             self._fulfil(bucket, future)
         return future.result()
 
+    def at(self, sizes: Mapping[str, int]) -> Executable:
+        """The executable for true sizes.
+
+        Raises:
+          InvariantError: no bucket of the part holds them.
+          UnsupportedPrimitiveError: a primitive has no exact padded form.
+        """
+        return self.get(self.bucket_of(sizes))
+
+    def bucket_of(self, sizes: Mapping[str, int]) -> Bucket:
+        """The smallest bucket for true sizes.
+
+        Raises:
+          InvariantError: none holds them.
+        """
+        bucket = self.part.ladders.bucket(sizes)
+        if bucket is None:
+            raise InvariantError(f"no bucket of {self.part.ladders} holds {dict(sizes)}")
+        return bucket
+
     def _chosen(self, bucket: Bucket) -> Bucket:
         """The bucket to run in: once the limit is reached, no more small ones are added."""
         if bucket in self._futures or len(self._futures) < self._limit:
@@ -76,3 +99,7 @@ class Executables:
             futures = list(self._futures.values())
         built = [f.result() for f in futures if f.done() and f.exception() is None]
         return tuple(sorted(built, key=lambda e: e.bucket.sizes))
+
+    def __repr__(self) -> str:
+        compiled = "; ".join(str(executable.bucket) for executable in self.ready) or "none"
+        return f"Executables({self.part.program.name}: {compiled})"

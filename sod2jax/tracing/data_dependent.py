@@ -84,13 +84,13 @@ def once(argument: Any, compute: Callable[[], Any]) -> Any:
 
 
 def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
-    fixed = dict(recorder.known.fixed).get(name)
+    fixed = dict(recorder.assumptions.fixed).get(name)
     if isinstance(fixed, int):
         return fixed
     if fixed is not None:
         return _compat.dimensions([dims.jax_text(fixed)], recorder.scope)[0]
     known = {*recorder.region.names, name}
-    limits = [c for c in recorder.known.limits if name in c.symbols and c.symbols <= known]
+    limits = [c for c in recorder.assumptions.limits if name in c.symbols and c.symbols <= known]
     region = recorder.region.with_symbol(name, most, limits)
     low, high = region.range(name)
     if low == high:

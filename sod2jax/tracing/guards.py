@@ -1,10 +1,11 @@
 """What tracing decides about symbolic sizes: answers that hold for some shapes only.
 
 Equality of JAX's symbolic dimensions is total: ``n == 1`` is answered False, which is wrong at size
-1, and ``bool(n - 1)`` is always True. Every such answer that is given to the user's code, or to the
-library part of JAX, is recorded as a guard. A ``>=`` that cannot be answered for the whole region
-stops the trace, and the region is split there (see ``regimes``). Proofs of ``>=`` are ours: the
-bounds of jax 0.10 have errors for products of floordivs.
+1, and ``bool(n - 1)`` is always True. For every such answer that is given to the user's code, or to
+the library part of JAX, the comparison that it takes for true is recorded as a guard. A ``>=`` that
+cannot be answered for the whole region stops the trace, and the region is split there (see
+``regimes``). Proofs of ``>=`` are ours: the bounds of jax 0.10 have errors for products of
+floordivs.
 
 The hooks act only inside ``recording``, and only on its own thread.
 """
@@ -26,8 +27,8 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import NOTHING_KNOWN, Decision, Known
-from sod2jax.ir.region import Region, bounds
+from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
+from sod2jax.ir.region import Region
 from sod2jax.tracing import frames, hooks, numeric, polyfill
 
 # Parts of JAX whose Python code decides by size, as users' code does.
@@ -46,44 +47,47 @@ class Recorder:
     Attributes:
       region: the region that the trace is for.
       scope: of the symbols, for JAX.
-      known: what is known of sizes that depend on values.
-      data_dependent: symbols of the sizes that depend on values, in the order of their making.
-      guards: comparisons that were answered False, though some sizes make them true.
+      assumptions: what is taken for granted of data-dependent sizes.
+      data_dependent: their symbols, in the order of their making.
+      guards: comparisons that the trace took for true, though not all sizes make them so; the
+        values mean nothing.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
-      unequal: the last two sizes that were taken for different, one of which depends on values.
+      unequal: the last two sizes that were taken for different, one of which is data-dependent.
       computed: results that stand for the same argument whenever it comes, by its id.
     """
 
     region: Region
     scope: Any = None
-    known: Known = NOTHING_KNOWN
+    assumptions: Assumptions = NO_ASSUMPTIONS
     data_dependent: list[str] = dataclasses.field(default_factory=list)
-    guards: dict[Any, Decision] = dataclasses.field(default_factory=dict)
-    undecided: Decision | None = None
-    extremum: Decision | None = None
-    unequal: Decision | None = None
+    guards: dict[Comparison, None] = dataclasses.field(default_factory=dict)
+    undecided: Comparison | None = None
+    extremum: Comparison | None = None
+    unequal: Comparison | None = None
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     busy: bool = False
 
     @property
-    def doubtful(self) -> Decision | None:
-        """The decision that most likely made a trace fail, if it made any."""
-        last = next(
-            reversed([g for g in self.guards.values() if not self.is_data_dependent(g)]), None
-        )
+    def doubtful(self) -> Comparison | None:
+        """The question whose answer most likely made a trace fail, if it asked any."""
+        settled = [guard for guard in self.guards if not self.is_data_dependent(guard)]
+        last = settled[-1].negated if settled else None
         return self.undecided or self.extremum or last or self.unequal
 
-    def is_data_dependent(self, decision: Decision) -> bool:
-        """Whether a decision is about a size that is known only after a part of the program ran."""
-        return not decision.symbols.isdisjoint(self.data_dependent)
+    def is_data_dependent(self, comparison: Comparison) -> bool:
+        """Whether a comparison is about a size that is known only after a part has run."""
+        return not comparison.symbols.isdisjoint(self.data_dependent)
 
-    def assume(self, decision: Decision) -> bool:
+    def guard(self, comparison: Comparison) -> None:
+        """From here on, the trace holds where a comparison does."""
+        self.guards.setdefault(comparison)
+
+    def assume(self, question: Comparison) -> bool:
         """Answers a ``>=`` about such a size as large sizes do; the run will tell."""
         sizes = {n: max(lo, _LARGE) if hi is None else hi for n, lo, hi in self.region.ranges}
-        answer = decision.answer(sizes)
-        guard = decision.negated if answer else decision
-        self.guards.setdefault((guard.left, guard.op, guard.right), guard)
+        answer = question.holds(sizes)
+        self.guard(question if answer else question.negated)
         return answer
 
 
@@ -92,12 +96,12 @@ _active = threading.local()
 
 @contextlib.contextmanager
 def recording(
-    region: Region, scope: Any = None, known: Known = NOTHING_KNOWN
+    region: Region, scope: Any = None, assumptions: Assumptions = NO_ASSUMPTIONS
 ) -> Iterator[Recorder]:
     """Records the decisions that this thread's trace makes inside the block."""
     _install()
     outer = getattr(_active, "recorder", None)
-    recorder = _active.recorder = Recorder(region, scope, known)
+    recorder = _active.recorder = Recorder(region, scope, assumptions)
     try:
         with hooks.placed((*numeric.HOOKS, *polyfill.HOOKS), region):
             yield recorder
@@ -225,13 +229,13 @@ def _guard(recorder: Recorder, a: Any, b: Any) -> None:
     if source is None and not recorder.data_dependent:
         return
     left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
-    if 0 not in bounds(dims.normalise(left - right), recorder.region):
+    guard = Comparison(left, "!=", right, source or _user_line())
+    if recorder.region.proves(guard):
         return
-    decision = Decision(left, "==", right, source or _user_line())
-    if recorder.is_data_dependent(decision) and dims.is_symbolic(left) and dims.is_symbolic(right):
-        recorder.unequal = decision
+    if recorder.is_data_dependent(guard) and dims.is_symbolic(left) and dims.is_symbolic(right):
+        recorder.unequal = guard.negated
     if source is not None:
-        recorder.guards.setdefault((left, right), decision)
+        recorder.guard(guard)
 
 
 def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
@@ -239,18 +243,17 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
     if recorder is None:
         return original(a, b)
     with _busy(recorder):
-        left, right = dims.from_jax(a), dims.from_jax(b)
-        found = bounds(dims.normalise(left - right), recorder.region)
-        if found.low is not None and found.low >= 0:
+        question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+        if recorder.region.proves(question):
             return True
-        if found.high is not None and found.high < 0:
+        if recorder.region.proves(question.negated):
             return False
-        decision = Decision(left, ">=", right, _user_line())
-        if recorder.is_data_dependent(decision):
-            return recorder.assume(decision)
-        recorder.undecided = decision
+        if recorder.is_data_dependent(question):
+            return recorder.assume(question)
+        recorder.undecided = question
         raise _compat.InconclusiveDimensionOperation(
-            f"'{left} >= {right}' holds for some sizes of {recorder.region} and not for others"
+            f"'{question.left} >= {question.right}' holds for some sizes of {recorder.region} and "
+            "not for others"
         )
 
 
@@ -259,18 +262,12 @@ def _extremum(a: Any, b: Any, settled: bool) -> None:
     if recorder is None:
         return
     with _busy(recorder):
-        decision = Decision(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
-        if recorder.is_data_dependent(decision):
-            if settled and _is_doubtful(decision, recorder.region):
-                recorder.guards.setdefault(decision, decision.negated)
-        elif not settled:
-            recorder.extremum = decision
-
-
-def _is_doubtful(decision: Decision, region: Region) -> bool:
-    """JAX takes every symbol to be 1 at least; a size that depends on values may be 0."""
-    low = bounds(dims.normalise(decision.left - decision.right), region).low
-    return low is None or low < 0
+        question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+        if not recorder.is_data_dependent(question):
+            recorder.extremum = recorder.extremum if settled else question
+        # JAX takes every symbol to be 1 at least; a data-dependent size may be 0.
+        elif settled and not recorder.region.proves(question):
+            recorder.guard(question)
 
 
 def _is_dimension(value: Any) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,32 +14,52 @@ from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import DataDependentSizeError, StateError, TraceError
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import NOTHING_KNOWN, Known, Undecided
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.tracing import data_dependent as sizes
-from sod2jax.tracing import guards, numeric
+from sod2jax.tracing import data_dependent, guards, numeric
+from sod2jax.tracing.regimes import Regime
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Undecided:
+    """A trace that stopped where sizes of its region differ.
+
+    Attributes:
+      question: what to decide before the next try.
+      error: what stopped the trace; final for sizes that the question does not set apart.
+      data_dependent: the symbols of data-dependent sizes, in the order of their making.
+    """
+
+    question: Comparison
+    error: Exception
+    data_dependent: tuple[str, ...] = ()
+
+    @property
+    def is_data_dependent(self) -> bool:
+        """Whether the question is about data-dependent sizes."""
+        return not self.question.symbols.isdisjoint(self.data_dependent)
+
+    def is_final(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the answer leaves the trace as it was at these sizes."""
+        return self.question.op == "==" and not self.question.holds(sizes)
 
 
 def trace(
     fun: Callable[..., Any],
     arguments: Sequence[Any],
-    leaves: Sequence[Leaf],
-    region: Region,
+    regime: Regime,
     name: str,
-    numbers: Any = None,
-    known: Known = NOTHING_KNOWN,
+    varying: Any = None,
 ) -> Program | Undecided:
-    """Traces ``fun(*arguments)`` with the symbolic shapes of ``leaves``.
+    """Traces ``fun(*arguments)`` with the symbolic shapes of a regime.
 
     Args:
       fun: takes the dynamic arguments by position.
-      arguments: pytrees whose leaves, in order, are described by ``leaves``.
-      leaves: the arrays with their symbolic shapes.
-      region: the ranges and constraints of the symbols; tracing may rely on them.
+      arguments: pytrees whose leaves, in order, are described by the regime's.
+      regime: the arrays with their symbolic shapes, and what tracing may rely on.
       name: what to call the program.
-      numbers: gives the constants that vary with the sizes, which the last leaves stand for.
-      known: what to take for known of sizes that depend on values.
+      varying: gives the constants that vary with the sizes, which the last leaves stand for.
 
     Returns:
       The program; or where it stopped, if some sizes of the region decide otherwise.
@@ -47,6 +68,7 @@ def trace(
       TraceError: the function wants concrete sizes, or its shapes do not fit.
       Exception: whatever the function raises, if there are no symbols.
     """
+    leaves, region = regime.leaves, regime.region
     scope = _scope(region)
     shapes = [_to_jax(leaf.shape, scope) for leaf in leaves]
     specs = [
@@ -54,7 +76,7 @@ def trace(
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
     tree = jax.tree.structure(tuple(arguments))
-    with guards.recording(region, scope, known) as recorder:
+    with guards.recording(region, scope, regime.assumptions) as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
@@ -75,7 +97,7 @@ def trace(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
             "argument"
         )
-    closed, computed = sizes.exposed(closed)
+    closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
     return Program(
@@ -85,10 +107,10 @@ def trace(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
         region=recorder.region,
-        guards=tuple(recorder.guards.values()),
+        guards=tuple(recorder.guards),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
-        numbers=numbers,
+        varying=varying,
     )
 
 

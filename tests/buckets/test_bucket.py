@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sod2jax.buckets import bucket
 from sod2jax.buckets.bucket import Bucket, Ladders
 from sod2jax.errors import SpecError
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 
 
 def region_of(*constraints, names):
-    return Region.of(names, map(Constraint.parse, constraints))
+    return Region.of(names, map(Comparison.parse, constraints))
 
 
 def one_symbol(low, high, most):
@@ -146,7 +147,7 @@ def test_a_bucket_is_a_mapping():
 
 
 def test_a_huge_range_costs_no_more_than_a_small_one():
-    ladders = bucket.choose(Region.of(["n"], [Constraint.parse("n <= 1000000000")]), {}, 8)
+    ladders = bucket.choose(Region.of(["n"], [Comparison.parse("n <= 1000000000")]), {}, 8)
     ((_, ladder),) = ladders.sizes
     assert ladder is not None
     assert len(ladder) == 8

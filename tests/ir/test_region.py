@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sod2jax.errors import InvariantError, SpecError
 from sod2jax.ir import dims, intervals
-from sod2jax.ir.region import Constraint, Interval, Region, bounds, interval_bounds, upper
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Interval, Region, bounds, interval_bounds, upper
 from tests import expressions
 from tests.expressions import NAMES
 
@@ -20,7 +21,7 @@ HUGE = 10**6
 
 
 def region(*constraints, names=NAMES):
-    return Region.of(names, map(Constraint.parse, constraints))
+    return Region.of(names, map(Comparison.parse, constraints))
 
 
 def box(ranges):
@@ -102,7 +103,7 @@ def test_products_of_floordivs_with_a_negative_factor():
 
 
 def test_large_integers_do_not_wrap():
-    small = Region.of(["n"], [Constraint.parse("n <= 7")])
+    small = Region.of(["n"], [Comparison.parse("n <= 7")])
     found = bounds(dims.parse("4611686018427387904 * n"), small)
     assert found == Interval(1 << 62, 7 << 62)
 
@@ -157,7 +158,7 @@ def test_upper_refuses_the_unbounded():
 @pytest.mark.parametrize("text", ["a", "a < 3", "a != 3", "1 <= a <= 3", ""])
 def test_a_constraint_is_one_comparison(text):
     with pytest.raises(SpecError, match=r"must be one comparison|is not a dimension expression"):
-        Constraint.parse(text)
+        Comparison.parse(text)
 
 
 def test_an_empty_region_is_refused():

@@ -142,8 +142,8 @@ def check_compacted(model: Model, rate: float) -> None:
             f"{gating}, compacted, fewer rows",
         )
         (found,) = fun.planner.specialisations
-        compacted = [c for c in found.analysis.changes if c.what.startswith("compacted")]
-        assert len(compacted) == model.gates, list(map(str, found.analysis.changes))
+        compacted = [c for c in found.analysis.remarks if c.what.startswith("compacted")]
+        assert len(compacted) == model.gates, list(map(str, found.analysis.remarks))
 
 
 def check_bias(model: Model) -> None:

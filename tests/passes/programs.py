@@ -9,15 +9,16 @@ import jax
 import numpy as np
 
 from sod2jax import _compat
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.region import Region
 from tests.harnesses import Arg
 
 
 def program(fun: Callable[..., Any], *args: Arg, **bounds: int) -> Program:
     """A function as a program, over symbols from 1 to their bounds."""
     texts = [f"{name} <= {most}" for name, most in bounds.items()]
-    region = Region.of(bounds, map(Constraint.parse, texts))
+    region = Region.of(bounds, map(Comparison.parse, texts))
     scope = jax.export.SymbolicScope(texts)
     specs = [
         jax.ShapeDtypeStruct(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import sod2jax
+from sod2jax import rdp
+from sod2jax.buckets.bucket import choose
 from sod2jax.passes import cut
 from tests.runtime.test_parts import positive, vector
 
@@ -15,6 +17,12 @@ from tests.runtime.test_parts import positive, vector
 def program(fun, **options):
     f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 64",), **options)
     return f.trace(vector(3)).program
+
+
+def pieces(p, names=None):
+    facts = rdp.analyse_program(p)
+    ladders = choose(p.region.restricted(p.symbols), {}, 8)
+    return cut.cut(p, facts, ladders, p.data_dependent if names is None else names, 8)
 
 
 def chained(x):
@@ -25,7 +33,7 @@ def chained(x):
 
 def test_one_cut_for_each_depth():
     p = program(chained)
-    parts = cut.cut(p, p.data_dependent)
+    parts = pieces(p)
     assert [part.program.computed_dims for part in parts] == [
         p.computed_dims[:1],
         p.computed_dims[1:],
@@ -37,7 +45,7 @@ def test_one_cut_for_each_depth():
 def test_parts_read_what_earlier_ones_make():
     p = program(chained)
     known = set(p.jaxpr.invars)
-    for part in cut.cut(p, p.data_dependent):
+    for part in pieces(p):
         assert set(part.inputs) <= known
         known |= set(part.outputs)
     assert {v for v in p.jaxpr.outvars[: -len(p.computed_dims)]} <= known
@@ -45,14 +53,14 @@ def test_parts_read_what_earlier_ones_make():
 
 def test_what_is_not_cut_stays_in_its_part():
     p = program(chained)
-    parts = cut.cut(p, ["k_1"])
+    parts = pieces(p, ["k_1"])
     assert [part.program.data_dependent for part in parts] == [{"k_0", "k_1"}, frozenset()]
 
 
 def test_constants_go_where_they_are_used():
     table = jnp.arange(12.0).reshape(3, 4)
     p = program(lambda x: (positive(x)[:, None] * table[:1], x[:1] + table[0, 0]))
-    first, second = cut.cut(p, p.data_dependent)
+    first, second = pieces(p)
     assert [c.shape for c in (*first.program.constants, *second.program.constants)].count(
         (3, 4)
     ) >= 1
@@ -70,8 +78,8 @@ def test_auto_cuts_where_it_saves_more_than_it_costs(width, decision):
         return y.sum()
 
     f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 512",))
-    changes = f.trace(vector(3)).changes
-    assert changes and all(change.what.startswith(decision) for change in changes)
+    remarks = f.trace(vector(3)).remarks
+    assert remarks and all(remark.what.startswith(decision) for remark in remarks)
 
 
 def test_buckets_that_no_call_can_need_are_not_compiled():

@@ -13,7 +13,8 @@ from jax import export
 
 from sod2jax import _compat
 from sod2jax.ir import dims
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 from sod2jax.rdp import analyse
 
 Hook = Callable[[Any, Any], Any]
@@ -40,7 +41,7 @@ def region(jaxpr: Any, *constraints: str) -> Region:
     bounds = [
         f"{name} <= 6" for name in names if not any(c.startswith(f"{name} <=") for c in constraints)
     ]
-    return Region.of(names, map(Constraint.parse, [*bounds, *constraints]))
+    return Region.of(names, map(Comparison.parse, [*bounds, *constraints]))
 
 
 def arguments(jaxpr: Any, sizes: Mapping[str, int], seed: int) -> list[np.ndarray]:

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from sod2jax.errors import InvariantError
 from sod2jax.ir import dims
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 from sod2jax.rdp.lanes import DEAD, Demand, Flow
 from sod2jax.rdp.lattice import NAC, UNDEF, DimFact, Element, Kind, ShapeFact, lift
 from sod2jax.rdp.values import NAC_VALUE, UNDEF_VALUE, Range, ValueFact, at_most, greatest, least
 
-REGION = Region.of(("b", "s"), map(Constraint.parse, ("b <= 4", "s <= 7")))
+REGION = Region.of(("b", "s"), map(Comparison.parse, ("b <= 4", "s <= 7")))
 DIMS = [
     dims.parse(t)
     for t in ("0", "1", "3", "b", "s", "2*s", "b*s", "s - 1", "b + s", "floordiv(s, 2)")

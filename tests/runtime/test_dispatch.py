@@ -1,122 +1,40 @@
-"""Padding and trimming on the host: values, dtypes, poison, and no compile."""
+"""The plan of a call of one executable."""
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+import sod2jax
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.options import Options
 from sod2jax.planning.planner import Planner
-from sod2jax.runtime import dispatch
 from sod2jax.stats import Counters
-from tests.compile_log import compile_log
-
-DTYPES = ["float32", "float16", "bfloat16", "int32", "int8", "uint8", "uint32", "bool", "complex64"]
-SHAPES = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, max_size=3)
-
-
-def values(shape, dtype):
-    count = int(np.prod(shape))
-    return (np.arange(count) % 7).reshape(shape).astype(jnp.dtype(dtype))
-
-
-@given(SHAPES, st.sampled_from(DTYPES), st.booleans())
-def test_padding_keeps_the_array_in_the_corner(axes, dtype, poison):
-    true = tuple(size for size, _ in axes)
-    padded = tuple(size + more for size, more in axes)
-    array = values(true, dtype)
-    found = np.asarray(dispatch.pad(array, padded, poison))
-    corner = tuple(map(slice, true))
-    assert found.shape == padded
-    assert found.dtype == array.dtype
-    assert (found[corner] == array).all()
-    outside = np.ones(padded, bool)
-    outside[corner] = False
-    rest = found[outside]
-    if not poison:
-        assert (rest == 0).all()
-    elif jnp.issubdtype(found.dtype, np.inexact):
-        assert np.isnan(rest).all()
-    else:
-        assert (rest == (True if dtype == "bool" else jnp.iinfo(dtype).max)).all()
-
-
-@given(SHAPES, st.sampled_from(DTYPES))
-def test_trimming_undoes_padding(axes, dtype):
-    true = tuple(size for size, _ in axes)
-    padded = tuple(size + more for size, more in axes)
-    array = values(true, dtype)
-    found = dispatch.trim(jnp.asarray(dispatch.pad(array, padded, True)), true)
-    assert isinstance(found, jax.Array)
-    assert (found.shape, found.dtype) == (array.shape, array.dtype)
-    assert (np.asarray(found) == array).all()
-
-
-def test_arrays_that_fit_pass_untouched():
-    array = jnp.arange(6.0)
-    assert dispatch.pad(array, (6,), True) is array
-    assert dispatch.trim(array, (6,)) is array
-
-
-def test_python_and_64_bit_inputs_take_the_dtype_of_jax():
-    assert dispatch.pad(np.arange(3, dtype=np.int64), (4,), False).dtype == np.int32
-    assert dispatch.pad(np.arange(3, dtype=np.float64), (4,), False).dtype == np.float32
-
-
-def test_inputs_may_be_strided_views():
-    array = np.arange(24.0, dtype=np.float32).reshape(4, 6)[::2, 1:5].T
-    found = dispatch.pad(array, (5, 3), False)
-    assert (found[:4, :2] == array).all()
-
-
-def test_weak_types_survive_trimming():
-    weak = jax.jit(lambda x: jnp.broadcast_to(x, 8))(2.0)
-    assert weak.weak_type
-    assert dispatch.trim(weak, (5,)).weak_type
-
-
-def test_typed_keys_are_padded_and_trimmed():
-    keys = jax.random.split(jax.random.key(0), 6).reshape(2, 3)
-    padded = dispatch.pad(keys, (4, 4), True)
-    assert padded.dtype == keys.dtype
-    trimmed = dispatch.trim(padded, (2, 3))
-    assert trimmed.dtype == keys.dtype
-    assert (jax.random.key_data(trimmed) == jax.random.key_data(keys)).all()
-
-
-def test_padding_and_trimming_compile_nothing():
-    keys = jax.random.split(jax.random.key(0), 9)
-    array = jnp.arange(1009.0 * 3).reshape(3, 1009)
-    jax.block_until_ready((keys, array))
-    with compile_log() as log:
-        for size in range(1001, 1009):
-            dispatch.pad(dispatch.trim(array, (2, size)), (3, 1009), True)
-            dispatch.pad(dispatch.trim(keys, (size - 1000,)), (9,), True)
-    assert log == []
-
-
-def test_results_outlive_the_padded_output():
-    array = jnp.arange(100_000.0)
-    found = dispatch.trim(array, (99_999,))
-    want = np.arange(99_999.0, dtype=np.float32)
-    del array
-    jnp.arange(100_000.0) + 1
-    assert (np.asarray(found) == want).all()
 
 
 @pytest.mark.parametrize(("size", "bucket", "waste"), [(3, 8, 5 / 3), (8, 8, 0.0)])
 def test_a_plan_knows_sizes_and_waste(size, bucket, waste):
     options = Options(shapes=({"x": "s"}, None), buckets={"s": (8,)})
     planner = Planner(lambda tree, y: (tree["x"] * y, y), "f", options, Counters(), pytest.fail)
-    plan = planner.plan(planner.read(({"x": np.zeros(size)}, 1.0), {})).call
+    plan = planner.choose(planner.read(({"x": np.zeros(size)}, 1.0), {})).plan
     assert plan.bucket == Bucket.of({"s": bucket})
     assert plan.sizes.tolist() == [size]
     assert plan.sizes.dtype == np.int32
     assert plan.dynamic == (0,)
     assert plan.out_shapes == ((size,), ())
     assert plan.waste == pytest.approx(waste)
+    assert repr(plan) == f"WholePlan(f: s={size} in [s={bucket}])"
+
+
+def test_a_plan_runs_in_a_larger_bucket_where_only_that_is_kept():
+    f = sod2jax.optimize(lambda x: x * 2, shapes=("n",), max_executables=2)
+    for size in (16, 64, 100):
+        f(np.ones(size, np.float32))
+    outcome = f.planner.choose(f.planner.read((np.ones(20, np.float32),), {})).plan.run(
+        [np.ones(20, np.float32)], False
+    )
+    assert outcome.holds and outcome.result.shape == (20,)
+    assert outcome.waste == outcome.bucket["n"] / 20 - 1 > 0
+    assert (np.asarray(outcome.result) == 2).all()
+    assert isinstance(outcome.result, jax.Array)

@@ -37,7 +37,7 @@ def of(size):
 
 def test_a_bucket_is_built_once():
     build = Builder()
-    table = Executables(build, limit=8)
+    table = Executables(None, build, limit=8)
     first = table.get(of(8))
     assert table.get(of(8)) is first
     assert table.get(of(16)) is not first
@@ -46,7 +46,7 @@ def test_a_bucket_is_built_once():
 
 def test_threads_that_ask_at_once_share_one_build():
     build = Builder(seconds=0.05)
-    table = Executables(build, limit=8)
+    table = Executables(None, build, limit=8)
     sizes = [8, 16, 32, 64] * 8
     with ThreadPoolExecutor(len(sizes)) as pool:
         found = list(pool.map(lambda size: table.get(of(size)), sizes))
@@ -62,14 +62,14 @@ def test_buckets_are_built_side_by_side():
         meeting.wait()
         return SimpleNamespace(bucket=bucket)
 
-    table = Executables(build, limit=8)
+    table = Executables(None, build, limit=8)
     with ThreadPoolExecutor(3) as pool:
         assert len(list(pool.map(table.get, map(of, (8, 16, 32))))) == 3
 
 
 def test_a_failure_is_not_kept():
     build = Builder(failures=1)
-    table = Executables(build, limit=8)
+    table = Executables(None, build, limit=8)
     with pytest.raises(NotImplementedError, match="no s=8"):
         table.get(of(8))
     assert table.ready == ()
@@ -79,7 +79,7 @@ def test_a_failure_is_not_kept():
 
 def test_threads_that_wait_for_a_failure_see_it():
     build = Builder(failures=1, seconds=0.1)
-    table = Executables(build, limit=8)
+    table = Executables(None, build, limit=8)
 
     def ask(_):
         try:
@@ -94,7 +94,7 @@ def test_threads_that_wait_for_a_failure_see_it():
 
 def test_the_least_recently_used_one_is_dropped():
     build = Builder()
-    table = Executables(build, limit=2)
+    table = Executables(None, build, limit=2)
     for size in (8, 16, 8, 32):
         table.get(of(size))
     assert [e.bucket["s"] for e in table.ready] == [8, 32]
@@ -107,7 +107,7 @@ def test_the_least_recently_used_one_is_dropped():
 
 def test_at_the_limit_a_larger_bucket_serves():
     build = Builder()
-    table = Executables(build, limit=2)
+    table = Executables(None, build, limit=2)
     for size in (64, 8):
         table.get(of(size))
     assert table.get(of(16)).bucket == of(64)
@@ -122,7 +122,7 @@ def test_compiling_comes_to_an_end():
         built.append(bucket)
         return SimpleNamespace(bucket=bucket)
 
-    table = Executables(build, limit=3)
+    table = Executables(None, build, limit=3)
     grid = [Bucket.of({"b": b, "s": s}) for b in (16, 32, 64) for s in (16, 32, 64, 128)]
     for _ in range(2):
         for bucket in grid:
@@ -141,7 +141,7 @@ def test_only_finished_executables_are_ready():
         go_on.wait(5)
         return SimpleNamespace(bucket=bucket)
 
-    table = Executables(build, limit=8)
+    table = Executables(None, build, limit=8)
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(table.get, of(8))
         assert table.ready == ()

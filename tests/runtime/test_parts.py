@@ -142,8 +142,8 @@ def test_a_call_is_run_once_after_the_first_of_its_kind():
 
     f = optimized(fun)
     f(vector(0))
-    (last,) = [s for s in f.planner.specialisations if s.regime.known.fixed]
-    plan = f.planner.plan(f.planner.read((vector(0),), {}))
+    (last,) = [s for s in f.planner.specialisations if s.regime.assumptions.fixed]
+    plan = f.planner.choose(f.planner.read((vector(0),), {}))
     assert plan.specialisation is last
 
 

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from jax import export
 
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import parse
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.region import Region
 from sod2jax.tracing import guards
 
-AREA = Region.of(["n", "m"], [Constraint.parse("n <= 9"), Constraint.parse("m <= 9")])
+REGION = Region.of(["n", "m"], [Comparison.parse("n <= 9"), Comparison.parse("m <= 9")])
 
 
 def record(fun: Callable, spec: str = "n, m") -> guards.Recorder:
     shape = export.symbolic_shape(spec, constraints=["n <= 9", "m <= 9"])
-    with guards.recording(AREA) as recorder:
+    with guards.recording(REGION) as recorder:
         jax.jit(fun).trace(jax.ShapeDtypeStruct(shape, np.float32))
     return recorder
 
@@ -38,10 +39,8 @@ def record(fun: Callable, spec: str = "n, m") -> guards.Recorder:
     ],
 )
 def test_an_equality_that_some_sizes_satisfy_is_a_guard(fun, left, right):
-    found = list(record(fun).guards.values())
-    assert len(found) == 1
-    guard = found[0]
-    assert (guard.left, guard.op) == (parse(left), "==")
+    (guard,) = record(fun).guards
+    assert (guard.left, guard.op) == (parse(left), "!=")
     assert guard.right == (parse(right) if isinstance(right, str) else right)
     assert "test_guards.py" in guard.source
 
@@ -62,7 +61,7 @@ def test_what_no_size_makes_true_and_what_jax_asks_itself_are_no_guards(fun):
 
 def test_a_dimension_equals_an_array_elementwise():
     shape = export.symbolic_shape("n")
-    with guards.recording(AREA):
+    with guards.recording(REGION):
         traced = jax.jit(lambda x: x.shape[0] == jnp.arange(3)).trace(
             jax.ShapeDtypeStruct(shape, np.float32)
         )
@@ -71,19 +70,19 @@ def test_a_dimension_equals_an_array_elementwise():
 
 def test_an_inconclusive_comparison_stops_the_trace():
     shape = export.symbolic_shape("n", constraints=["n <= 9"])
-    with guards.recording(AREA) as recorder, pytest.raises(Exception, match="n >= 5"):
+    with guards.recording(REGION) as recorder, pytest.raises(Exception, match="n >= 5"):
         jax.jit(lambda x: x if x.shape[0] >= 5 else -x).trace(
             jax.ShapeDtypeStruct(shape, np.float32)
         )
     assert recorder.undecided is not None
     assert (recorder.undecided.left, recorder.undecided.right) == (parse("n"), 5)
-    assert recorder.undecided.answer({"n": 5}) and not recorder.undecided.answer({"n": 4})
+    assert recorder.undecided.holds({"n": 5}) and not recorder.undecided.holds({"n": 4})
 
 
 def test_the_product_of_floordivs_is_not_proved_wrongly():
     # jax 0.10 takes floordiv(n - 5, 2)**2 for 4 everywhere; it is 0 at n = 5.
     shape = export.symbolic_shape("n", constraints=["n <= 9"])
-    with guards.recording(AREA) as recorder, pytest.raises(Exception, match="floordiv"):
+    with guards.recording(REGION) as recorder, pytest.raises(Exception, match="floordiv"):
         jax.jit(lambda x: x if ((x.shape[0] - 5) // 2) ** 2 >= 1 else -x).trace(
             jax.ShapeDtypeStruct(shape, np.float32)
         )
@@ -94,7 +93,7 @@ def test_nothing_is_recorded_outside_the_block_or_on_another_thread():
     (n,) = export.symbolic_shape("n")
     assert n != 1 and bool(n - 1)
     other: list[bool] = []
-    with guards.recording(AREA) as recorder:
+    with guards.recording(REGION) as recorder:
         thread = threading.Thread(target=lambda: other.append(n == 1))
         thread.start()
         thread.join()

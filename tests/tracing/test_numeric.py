@@ -79,7 +79,7 @@ def test_equals_the_concrete_program(name):
     for size in SIZES:
         assert_same(fun, optimized, size)
     assert optimized.stats().exact_fallbacks == 0
-    assert all(s.analysis.program.numbers is None for s in optimized.planner.specialisations)
+    assert all(s.analysis.program.varying is None for s in optimized.planner.specialisations)
 
 
 def test_sixty_four_bits():

@@ -14,7 +14,8 @@ from jax import lax
 from jax.lax import associative_scan
 
 import sod2jax
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 from sod2jax.tracing import hooks, numeric, polyfill
 from tests.harnesses import numbers
 
@@ -44,7 +45,7 @@ def test_one_symbolic_trace(harness):
     """No size is a number: a program that is unified from concrete traces has ``numbers``."""
     rng = np.random.default_rng(0)
     inputs = [arg.values(rng, harness.full) for arg in harness.args]
-    assert harness.optimized().trace(*inputs).program.numbers is None
+    assert harness.optimized().trace(*inputs).program.varying is None
 
 
 @pytest.mark.parametrize("name", BRANCHING)
@@ -56,7 +57,7 @@ def test_every_size(name):
         assert (got.shape, got.dtype, got.weak_type) == (want.shape, want.dtype, want.weak_type)
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
     assert optimized.stats().exact_fallbacks == 0
-    assert all(s.analysis.program.numbers is None for s in optimized.planner.specialisations)
+    assert all(s.analysis.program.varying is None for s in optimized.planner.specialisations)
 
 
 def test_associative_scan_adds_in_the_same_order():
@@ -175,7 +176,7 @@ def test_concrete_calls_are_left_alone() -> None:
 
     want = list(functions())
     every = (*numeric.HOOKS, *polyfill.HOOKS)
-    with hooks.placed(every, Region.of(["n"], [Constraint.parse("n <= 9")])):
+    with hooks.placed(every, Region.of(["n"], [Comparison.parse("n <= 9")])):
         got = list(functions())
         assert len("four") == 4
         for function, wrong in ((len, 3), (operator.index, 1.0)):

@@ -10,9 +10,9 @@ import pytest
 from sod2jax.arguments.signature import leaves_of
 from sod2jax.errors import TraceError
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import Undecided
+from sod2jax.ir.comparisons import Comparison, Undecided
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.region import Region
 from sod2jax.tracing.trace import trace
 from tests.compile_log import compile_log
 
@@ -22,7 +22,7 @@ def program(fun, *args, specs, constraints=()):
     names = [f"x{k}" for k in range(len(args))]
     leaves = leaves_of(dict(zip(names, args, strict=True)), dict(zip(names, specs, strict=True)))
     symbols = {name for leaf in leaves for dim in leaf.shape for name in dims.symbols_of(dim)}
-    region = Region.of(symbols, map(Constraint.parse, constraints))
+    region = Region.of(symbols, map(Comparison.parse, constraints))
     return trace(fun, args, leaves, region, "f")
 
 

@@ -9,6 +9,7 @@ compiled) and compared with the program, and its constants are read off that tra
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,14 +22,14 @@ from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import TraceError
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import Undecided
+from sod2jax.ir.comparisons import NO_ASSUMPTIONS
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Region
-from sod2jax.tracing import trace
 from sod2jax.tracing.generalise.fit import Fitter, sample_points, samples_wanted
 from sod2jax.tracing.generalise.form import Form, form_of, same_value
 from sod2jax.tracing.generalise.rebuild import Rebuilder
+from sod2jax.tracing.regimes import Regime
+from sod2jax.tracing.trace import Undecided, trace
 
 _FEWEST = 3  # samples that must agree in structure
 
@@ -67,7 +68,7 @@ class Sampler:
         return traced.jaxpr, form_of(traced.jaxpr), jax.tree.structure(traced.out_info)
 
 
-class Numbers:
+class VaryingConstants:
     """The constants of a program that vary with the sizes, from a checked trace of each size.
 
     Args:
@@ -124,34 +125,34 @@ class Numbers:
 
     def __str__(self) -> str:
         with self._lock:
-            right = sum(found is not None for found in self._known.values())
+            right = sum(constants is not None for constants in self._known.values())
             other = len(self._known) - right
         return (
-            f"checked, not proved: unified from traces at concrete sizes; {len(self._varying)} "
+            f"checked, not proved: generalised from traces at concrete sizes; {len(self._varying)} "
             f"constants vary with the sizes; {right} sizes checked, {other} run with exact shapes. "
             f"The reason: {self.cause}"
         )
 
 
-def unify(
+def generalise(
     fun: Callable[..., Any],
     arguments: Sequence[Any],
-    leaves: Sequence[Leaf],
-    region: Region,
+    regime: Regime,
     name: str,
     cause: Exception,
 ) -> Program | Undecided:
-    """Traces a function at concrete sizes of a region and makes one symbolic program of it.
+    """Traces a function at concrete sizes of a regime and makes one symbolic program of it.
 
-    Args and returns are those of ``trace.trace``; ``cause`` says why that failed. The program has
-    ``numbers``.
+    The least general generalisation of the traces, as anti-unification has it. Args and returns
+    are those of ``trace.trace``; ``cause`` says why that failed. The program has ``varying``.
 
     Raises:
       TraceError: the traces differ in structure, or in integers that no known dimension gives.
     """
+    leaves, region = regime.leaves, regime.region
     sampler = Sampler(fun, jax.tree.structure(tuple(arguments)), leaves)
     points = sample_points(region, samples_wanted(len(region.names)))
-    sampled = [(point, found) for point in points if (found := sampler(point)) is not None]
+    sampled = [(p, sample) for p in points if (sample := sampler(p)) is not None]
     group = _largest_group(sampled)
     if len(group) < _FEWEST:
         raise TraceError(f"{name} takes another course at almost every size")
@@ -171,7 +172,7 @@ def unify(
         if not all(same_value(column[0], value) for value in column[1:])
     ]
     extra = [_leaf(form, k, ints) for k in varying]
-    numbers = Numbers(sampler, form, ints, out_tree, varying, cause)
+    constants = VaryingConstants(sampler, form, ints, out_tree, varying, cause)
 
     def rebuilt(own: Any, constants: list[Any]) -> Any:
         own = jax.tree.leaves(own)
@@ -189,9 +190,8 @@ def unify(
         ]
         return jax.tree.unflatten(out_tree, outputs)
 
-    return trace.trace(
-        rebuilt, (tuple(arguments), [0] * len(extra)), [*leaves, *extra], region, name, numbers
-    )
+    both = dataclasses.replace(regime, leaves=(*leaves, *extra), assumptions=NO_ASSUMPTIONS)
+    return trace(rebuilt, (tuple(arguments), [0] * len(extra)), both, name, constants)
 
 
 def _largest_group(sampled: Sequence[Any]) -> list[Any]:

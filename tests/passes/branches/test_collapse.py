@@ -50,7 +50,7 @@ def conds(analysis: Any) -> list[Any]:
 
 def reasons(analysis: Any, what: str) -> list[str]:
     """The reasons of the changes whose text starts so."""
-    return [change.reason for change in analysis.changes if change.what.startswith(what)]
+    return [change.reason for change in analysis.remarks if change.what.startswith(what)]
 
 
 # Merging

@@ -13,7 +13,8 @@ from jax import lax
 
 import sod2jax
 from sod2jax.buckets.bucket import Bucket, choose
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 from tests.harnesses.base import Arg, Harness, assert_same, check, run_both
 from tests.passes.test_collapse import analysed, conds, counts, heavier, heavy, reasons
 
@@ -31,8 +32,8 @@ def optimized(fun: Callable[..., Any], most: int = 256, **options: Any) -> Any:
 
 def executable(function: Any, size: int) -> Any:
     """The executable that serves a size."""
-    plan = function.planner.plan(function.planner.read((np.ones(size, np.float32),), {}))
-    return plan.specialisation.executables.get(plan.call.bucket)
+    plan = function.planner.choose(function.planner.read((np.ones(size, np.float32),), {}))
+    return plan.specialisation.executables.get(plan.plan.bucket)
 
 
 def assert_exact(function: Any, sizes: list[int], like: Callable[..., Any] | None = None) -> None:
@@ -113,8 +114,8 @@ def test_thresholds_of_every_symbol() -> None:
     assert 2 in ladders["b"] and 19 in ladders["s"]
     for b, s in [(1, 1), (2, 19), (3, 20), (4, 64), (2, 20)]:
         x = np.random.default_rng(s).normal(size=(b, s)).astype(np.float32)
-        plan = function.planner.plan(function.planner.read((x,), {}))
-        assert not counts(plan.specialisation.executables.get(plan.call.bucket).jaxpr)["cond"]
+        plan = function.planner.choose(function.planner.read((x,), {}))
+        assert not counts(plan.specialisation.executables.get(plan.plan.bucket).jaxpr)["cond"]
         for seen in run_both(function, [x]):
             assert_same(seen, [jax.jit(fun)(x)], 3e-5, f"{b}, {s}")
 
@@ -197,11 +198,11 @@ def test_the_limit_of_executables_never_runs_a_size_in_a_bucket_without_its_bran
     """A call may run in a larger bucket than planned, but in none that begins above it."""
     function = optimized(sorted_when_long)
     function(np.ones(256, np.float32))
-    plan = function.planner.plan(function.planner.read((np.ones(size, np.float32),), {}))
+    plan = function.planner.choose(function.planner.read((np.ones(size, np.float32),), {}))
     plan.specialisation.executables._limit = 1
     x = np.random.default_rng(size).normal(size=size).astype(np.float32)
     assert_same(
-        [function(x)], [jax.jit(sorted_when_long)(x)], 1e-5, f"{size} in {plan.call.bucket}"
+        [function(x)], [jax.jit(sorted_when_long)(x)], 1e-5, f"{size} in {plan.plan.bucket}"
     )
 
 
@@ -215,7 +216,7 @@ def test_a_bucket_covers_what_begins_and_ends_inside() -> None:
 
 
 def test_ladders_with_edges() -> None:
-    region = Region.of(("s",), [Constraint.parse("s <= 512")])
+    region = Region.of(("s",), [Comparison.parse("s <= 512")])
     ladders = choose(region, {}, 8, {"s": (3, 100)})
     ((_, sizes),) = ladders.sizes
     assert len(sizes) == 8 and {3, 100, 512} <= set(sizes)

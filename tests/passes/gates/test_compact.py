@@ -232,8 +232,8 @@ def executable(name: str) -> Any:
     harness = TABLE[name]
     inputs = [arg.values(np.random.default_rng(0), harness.full) for arg in harness.args]
     optimized = harness.optimized()
-    plan = optimized.planner.plan(optimized.planner.read(tuple(inputs), {}))
-    return plan.specialisation.executables.get(plan.call.bucket).jaxpr
+    plan = optimized.planner.choose(optimized.planner.read(tuple(inputs), {}))
+    return plan.specialisation.executables.get(plan.plan.bucket).jaxpr
 
 
 @pytest.mark.parametrize("name", ["gates_rate_0.5", "gates_branches", "gates_fixed_rows"])

@@ -15,8 +15,9 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
 from sod2jax.ir import dims
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.region import Region
 from sod2jax.rewrite import padded_function, padded_shapes
 from sod2jax.tracing.trace import trace
 
@@ -37,8 +38,8 @@ def emitted(fun: Callable[..., Any], *specs: str) -> Counter[str]:
     """How often each data movement occurs in the rewritten form of a function of float32 arrays."""
     shapes = [tuple(map(dims.parse, spec.split(","))) for spec in specs]
     names = sorted({name for shape in shapes for d in shape for name in dims.symbols_of(d)})
-    limits = [Constraint.parse(f"{name} <= {BUCKET[name]}") for name in names]
-    region = Region.of(names, [*limits, *(Constraint.parse(f"{name} >= 4") for name in names)])
+    limits = [Comparison.parse(f"{name} <= {BUCKET[name]}") for name in names]
+    region = Region.of(names, [*limits, *(Comparison.parse(f"{name} >= 4") for name in names)])
     leaves = [
         Leaf(f"x{k}", jax.core.ShapedArray((1,) * len(shape), np.dtype(np.float32)), shape)
         for k, shape in enumerate(shapes)

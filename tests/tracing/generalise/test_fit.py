@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sod2jax.ir import dims
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 from sod2jax.tracing.generalise.fit import Fitter, sample_points, samples_wanted
 
 
 def region_of(names, *constraints):
-    return Region.of(names, map(Constraint.parse, constraints))
+    return Region.of(names, map(Comparison.parse, constraints))
 
 
 def fit_text(text, names=("n",), *constraints):

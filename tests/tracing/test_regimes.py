@@ -12,10 +12,9 @@ import pytest
 
 import sod2jax
 from sod2jax.arguments.signature import Leaf
-from sod2jax.ir.comparisons import Decision
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import parse
-from sod2jax.ir.region import Constraint
-from sod2jax.planning import regimes
+from sod2jax.tracing import regimes
 
 
 def leaf(spec: str, shape: tuple[int, ...]) -> Leaf:
@@ -24,11 +23,11 @@ def leaf(spec: str, shape: tuple[int, ...]) -> Leaf:
 
 
 def regime(spec: str, shape: tuple[int, ...], *constraints: str) -> regimes.Regime:
-    return regimes.base([leaf(spec, shape)], [Constraint.parse(c) for c in constraints])
+    return regimes.base([leaf(spec, shape)], [Comparison.parse(c) for c in constraints])
 
 
-def decision(left: str, op: str, right: str) -> Decision:
-    return Decision(parse(left), op, parse(right), "here")
+def question(left: str, op: str, right: str) -> Comparison:
+    return Comparison(parse(left), op, parse(right), "here")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def decision(left: str, op: str, right: str) -> Decision:
     ],
 )
 def test_an_equality_becomes_a_substitution(spec, shape, decided, expected):
-    narrowed = regime(spec, shape, "n <= 9").decided(decision(*decided))
+    narrowed = regime(spec, shape, "n <= 9").decided(question(*decided))
     found = narrowed.leaves[0].shape
     if expected is None:
         assert found[0] == found[1]
@@ -54,16 +53,16 @@ def test_an_equality_becomes_a_substitution(spec, shape, decided, expected):
 
 
 def test_bounds_of_a_symbol_bind_what_replaces_it():
-    narrowed = regime("n", (6,), "n <= 9", "n >= 3").decided(decision("mod(n, 2)", "==", "0"))
+    narrowed = regime("n", (6,), "n <= 9", "n >= 3").decided(question("mod(n, 2)", "==", "0"))
     assert narrowed.region.ranges == (("n_per_2", 2, 4),)
     assert narrowed.sizes == {"n_per_2": 3}
 
 
 def test_a_comparison_becomes_a_constraint_and_a_single_size_a_number():
     base = regime("n", (6,), "n <= 9")
-    assert base.decided(decision("n", ">=", "5")).region.ranges == (("n", 5, 9),)
-    assert base.decided(decision("n", ">=", "7")).region.ranges == (("n", 1, 6),)
-    assert regime("n", (9,), "n <= 9").decided(decision("n", ">=", "9")).leaves[0].shape == (9,)
+    assert base.decided(question("n", ">=", "5")).region.ranges == (("n", 5, 9),)
+    assert base.decided(question("n", ">=", "7")).region.ranges == (("n", 1, 6),)
+    assert regime("n", (9,), "n <= 9").decided(question("n", ">=", "9")).leaves[0].shape == (9,)
 
 
 def one_is_special(x):
@@ -155,7 +154,7 @@ def test_explain_lists_guards_and_regimes():
     optimized(np.ones(4, np.float32))
     optimized(np.ones(1, np.float32))
     text = optimized.explain()
-    assert "guard: not n == 1 at" in text
+    assert "guard: n != 1 at" in text
     assert "regime: n == 1 is True at" in text
     assert "test_regimes.py" in text
 

@@ -16,9 +16,9 @@ import sympy
 from sod2jax.arguments.signature import Leaf, solve
 from sod2jax.errors import SpecError
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import NOTHING_KNOWN, Decision, Known
+from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.region import Region
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,18 +29,18 @@ class Regime:
       leaves: the arrays of a call, with their symbolic shapes here.
       constraints: what is known of the symbols.
       reasons: the decisions that led here, with their answers.
-      known: what is taken for known of sizes that depend on values; checked after each run.
+      assumptions: what is taken for granted of data-dependent sizes.
     """
 
     leaves: tuple[Leaf, ...]
-    constraints: tuple[Constraint, ...]
+    constraints: tuple[Comparison, ...]
     reasons: tuple[str, ...] = ()
-    known: Known = NOTHING_KNOWN
+    assumptions: Assumptions = NO_ASSUMPTIONS
 
     @property
     def key(self) -> Any:
         """Equal for calls that one trace serves."""
-        return tuple(leaf.key for leaf in self.leaves), self.constraints, self.known
+        return tuple(leaf.key for leaf in self.leaves), self.constraints, self.assumptions
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -59,50 +59,51 @@ class Regime:
         return solve(self.leaves)
 
     def decided(
-        self, decision: Decision, measured: Mapping[str, int] = MappingProxyType({})
+        self, question: Comparison, computed: Mapping[str, int] = MappingProxyType({})
     ) -> Regime:
-        """The part of the regime where a decision has the answer that the call's sizes give.
+        """The part of the regime where a question has the answer that the call's sizes give.
 
         Args:
-          decision: what was decided.
-          measured: sizes that depend on values, in the order in which the program makes them.
+          question: what was asked; an equality must have the answer True.
+          computed: data-dependent sizes, in the order in which the program computes them.
         """
-        sizes = {**self.sizes, **measured}
-        answer = decision.answer(sizes)
-        reason = f"{decision.left} {decision.op} {decision.right} is {answer} at {decision.source}"
-        if not decision.symbols.isdisjoint(measured):
-            known = _learned(self.known, decision, sizes, list(measured))
-            narrowed = dataclasses.replace(self, known=known)
-        elif decision.op == "==":
-            narrowed = self.substitute(_solution(decision, sizes))
-        elif answer:
-            narrowed = self._constrain(Constraint.of(decision.left, ">=", decision.right))
+        sizes = {**self.sizes, **computed}
+        answer = question.holds(sizes)
+        if not question.symbols.isdisjoint(computed):
+            assumptions = _learned(self.assumptions, question, sizes, list(computed))
+            narrowed = dataclasses.replace(self, assumptions=assumptions)
+        elif question.op == "==":
+            narrowed = self.substitute(_solution(question, sizes))
         else:
-            narrowed = self._constrain(Constraint.of(decision.right - 1, ">=", decision.left))
-        return dataclasses.replace(narrowed, reasons=(*self.reasons, reason))
+            narrowed = self._constrain(question if answer else question.negated)
+        return narrowed._because(question, answer)
 
     def forgetting(self) -> Regime:
-        """The regime before anything was learned of sizes that depend on values."""
-        fixed = {name for name, _ in self.known.fixed}
-        late = fixed.union(*(limit.symbols for limit in self.known.limits)) - self.symbols
-        reasons = tuple(r for r in self.reasons if not any(name in r.split() for name in late))
-        return dataclasses.replace(self, known=NOTHING_KNOWN, reasons=reasons)
+        """The regime before anything was assumed of data-dependent sizes."""
+        assumed = self.assumptions.symbols - self.symbols
+        reasons = tuple(r for r in self.reasons if assumed.isdisjoint(r.split()))
+        return dataclasses.replace(self, assumptions=NO_ASSUMPTIONS, reasons=reasons)
 
-    def assuming(self, decision: Decision, order: Sequence[str]) -> Regime | None:
-        """The regime where a decision about measured sizes is true; each run checks it.
+    def assuming(self, question: Comparison, order: Sequence[str]) -> Regime | None:
+        """The regime where the answer to a question about data-dependent sizes is True.
 
         None if one cannot say how, or if it says nothing new.
         """
         try:
-            known = _learned(self.known, decision, {}, order)
+            assumptions = _learned(self.assumptions, question, {}, order)
         except KeyError:
             return None
-        if known == self.known:
+        if assumptions == self.assumptions:
             return None
-        reason = f"{decision.left} {decision.op} {decision.right} is True at {decision.source}"
-        return dataclasses.replace(self, known=known, reasons=(*self.reasons, reason))
+        return dataclasses.replace(self, assumptions=assumptions)._because(question, True)
 
-    def _constrain(self, constraint: Constraint) -> Regime:
+    def _because(self, question: Comparison, answer: bool) -> Regime:
+        asked = dataclasses.replace(question, source="", text="")
+        reason = f"{asked} is {answer} at {question.source}"
+        return dataclasses.replace(self, reasons=(*self.reasons, reason))
+
+    def _constrain(self, constraint: Comparison) -> Regime:
+        constraint = Comparison.of(constraint.left, constraint.op, constraint.right)
         narrowed = dataclasses.replace(self, constraints=(*self.constraints, constraint))
         pinned = {n: low for n, low, high in narrowed.region.ranges if low == high}
         return narrowed.substitute(pinned)
@@ -117,9 +118,9 @@ class Regime:
             for leaf in self.leaves
         )
         derived = [value for value in values.values() if not isinstance(value, sympy.Symbol)]
-        positive = [Constraint.of(value, ">=", 1) for value in derived]
+        positive = [Comparison.of(value, ">=", 1) for value in derived]
         constraints = [
-            Constraint.of(_replace(c.left, pairs), c.op, _replace(c.right, pairs))
+            Comparison.of(_replace(c.left, pairs), c.op, _replace(c.right, pairs))
             for c in self.constraints
         ]
         symbolic = tuple(
@@ -132,43 +133,45 @@ def _replace(dim: Any, pairs: Any) -> Dim:
     return dim if isinstance(dim, int) else dims.normalise(dim.subs(pairs, simultaneous=True))
 
 
-def alternatives(regime: Regime, guards: Sequence[Decision], order: Sequence[str]) -> list[Regime]:
-    """The regimes where a guard about measured sizes is violated, as far as one can tell ahead.
+def alternatives(
+    regime: Regime, guards: Sequence[Comparison], order: Sequence[str]
+) -> list[Regime]:
+    """The regimes where a guard about data-dependent sizes is violated, as far as one can tell.
 
     Args:
       regime: of the program that has the guards.
       guards: of that program.
-      order: the symbols that it measures.
+      order: its data-dependent symbols, in the order in which it computes them.
     """
-    late = [guard for guard in guards if not guard.symbols.isdisjoint(order)]
-    found = [regime.assuming(guard, order) for guard in late]
-    return [other for other in found if other is not None]
+    about = [guard for guard in guards if not guard.symbols.isdisjoint(order)]
+    others = [regime.assuming(guard.negated, order) for guard in about]
+    return [other for other in others if other is not None]
 
 
 def _learned(
-    known: Known, decision: Decision, sizes: Mapping[str, int], order: Sequence[str]
-) -> Known:
-    """What a violated guard teaches of sizes that depend on values: it holds."""
+    before: Assumptions, question: Comparison, sizes: Mapping[str, int], order: Sequence[str]
+) -> Assumptions:
+    """What the answer True to a question about data-dependent sizes adds to the assumptions."""
     # The one made last may be given by those before it.
-    name = [name for name in order if name in decision.symbols][-1]
-    difference = sympy.expand(sympy.sympify(decision.left) - decision.right)
-    if decision.op == "==":
+    name = [name for name in order if name in question.symbols][-1]
+    difference = sympy.sympify(question.difference)
+    if question.op == "==":
         solved = _isolate(difference, [name])
         value = solved[name] if solved else sizes[name]
     elif dims.normalise(difference + dims.symbol(name)) == 0:
         value = 0  # it is at most 0
     else:
-        limit = Constraint.of(decision.left, ">=", decision.right)
-        limits = tuple(dict.fromkeys((*known.limits, limit)))
-        return dataclasses.replace(known, limits=limits)
-    if name in dict(known.fixed):
-        return known
-    return dataclasses.replace(known, fixed=(*known.fixed, (name, value)))
+        limit = Comparison.of(question.left, ">=", question.right)
+        limits = tuple(dict.fromkeys((*before.limits, limit)))
+        return dataclasses.replace(before, limits=limits)
+    if name in dict(before.fixed):
+        return before
+    return dataclasses.replace(before, fixed=(*before.fixed, (name, value)))
 
 
-def _solution(decision: Decision, sizes: Mapping[str, int]) -> dict[str, Dim]:
+def _solution(question: Comparison, sizes: Mapping[str, int]) -> dict[str, Dim]:
     """Values of symbols that make an equality true by construction, around the call's sizes."""
-    difference = sympy.expand(sympy.sympify(decision.left) - decision.right)
+    difference = sympy.sympify(question.difference)
     solved = _isolate(difference) or _residue(difference, sizes)
     if solved is not None:
         return solved
@@ -202,7 +205,7 @@ def _residue(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None
     return {name: dims.normalise(count * dims.symbol(f"{name}_per_{count}") + left)}
 
 
-def base(leaves: Sequence[Leaf], constraints: Sequence[Constraint]) -> Regime:
+def base(leaves: Sequence[Leaf], constraints: Sequence[Comparison]) -> Regime:
     """The regime of a call before anything was decided.
 
     Raises:
@@ -213,8 +216,3 @@ def base(leaves: Sequence[Leaf], constraints: Sequence[Constraint]) -> Regime:
         for name in sorted(constraint.symbols - regime.symbols):
             raise SpecError(f"constraint '{constraint}' names '{name}', which is in no spec")
     return regime
-
-
-def violated(guards: Sequence[Decision], sizes: Mapping[str, int]) -> Decision | None:
-    """The first guard whose recorded answer, False, is wrong at true sizes."""
-    return next((guard for guard in guards if guard.answer(sizes)), None)

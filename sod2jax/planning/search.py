@@ -1,0 +1,191 @@
+"""The search for a program that serves a call: each trace decides, or says what to decide."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sod2jax import pipeline
+from sod2jax.errors import DataDependentSizeError, TraceError, UnsupportedPrimitiveError
+from sod2jax.ir.comparisons import violated
+from sod2jax.ir.program import Program
+from sod2jax.options import Options
+from sod2jax.planning.specialise import Specialisation, specialise
+from sod2jax.runtime.compile import Executable
+from sod2jax.stats import Counters
+from sod2jax.tracing.generalise import generalise
+from sod2jax.tracing.regimes import Regime
+from sod2jax.tracing.trace import Undecided, trace
+
+MOST_REGIMES = 8
+"""Programs that one tree of arguments may split into."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Request:
+    """A function and arguments to find a program for.
+
+    Attributes:
+      key: the tree and what is static: calls that may share programs have it in common.
+      function: takes the arguments by position.
+      arguments: pytrees of arrays, or of what stands for arrays.
+    """
+
+    key: Any
+    function: Callable[..., Any]
+    arguments: Sequence[Any]
+
+    def __repr__(self) -> str:
+        return f"Request({len(self.arguments)} arguments)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """The program for a call, and the regime that the call's sizes led to."""
+
+    specialisation: Specialisation
+    regime: Regime
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """There is no program; the error says why."""
+
+    error: Exception
+
+    @property
+    def can_be_generalised(self) -> bool:
+        """Whether traces at concrete sizes may lead further."""
+        error = self.error
+        return isinstance(error, TraceError) and not isinstance(error, DataDependentSizeError)
+
+
+class Search:
+    """Finds programs, and remembers what became of each trace.
+
+    Args:
+      name: what to call the programs.
+      options: what the user asked for.
+      counters: where traces and compiles are counted.
+    """
+
+    def __init__(self, name: str, options: Options, counters: Counters):
+        self._name, self._options, self._counters = name, options, counters
+        self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
+
+    @property
+    def count(self) -> int:
+        """How many traces are remembered."""
+        return len(self._traced)
+
+    @property
+    def specialisations(self) -> list[Specialisation]:
+        """The programs that were made."""
+        made = dict.fromkeys(self._traced.values())
+        return [traced for traced in made if isinstance(traced, Specialisation)]
+
+    def give_up(self, specialisation: Specialisation, error: Exception) -> None:
+        """From now on, finds no program where it found this one."""
+        keys = [key for key, traced in self._traced.items() if traced is specialisation]
+        self._traced |= dict.fromkeys(keys, Failed(error))
+
+    def symbolic(self, request: Request, regime: Regime) -> Match | Failed:
+        """The program for a call, from symbolic traces."""
+        return self._narrowed(request, regime, self._symbolic)
+
+    def complete(self, request: Request, regime: Regime) -> Match | Failed:
+        """As ``symbolic``; what has no symbolic trace is generalised from concrete ones."""
+        result = self._narrowed(request, regime, self._complete)
+        if not isinstance(result, Failed) or not isinstance(result.error, _TooManyRegimes):
+            return result
+        traced = self._generalised(request, regime, result.error)
+        return Match(traced, regime) if isinstance(traced, Specialisation) else result
+
+    def _narrowed(
+        self,
+        request: Request,
+        regime: Regime,
+        step: Callable[[Request, Regime], Match | Regime | Failed],
+    ) -> Match | Failed:
+        """Steps from regime to narrower regime, until one has a program, or cannot have one."""
+        for _ in range(MOST_REGIMES):
+            result = step(request, regime)
+            if not isinstance(result, Regime):
+                return result
+            regime = result
+        return Failed(
+            _TooManyRegimes(
+                f"{self._name} decides by size in more than {MOST_REGIMES} ways: "
+                f"{'; '.join(regime.reasons)}. Narrow the constraints, or decide by jnp.where"
+            )
+        )
+
+    def _symbolic(self, request: Request, regime: Regime) -> Match | Regime | Failed:
+        key = (*request.key, regime.key)
+        if key not in self._traced:
+            self._traced[key] = self._analysed(
+                key, regime, lambda: trace(request.function, request.arguments, regime, self._name)
+            )
+        return _next(regime, self._traced[key])
+
+    def _complete(self, request: Request, regime: Regime) -> Match | Regime | Failed:
+        result = self._symbolic(request, regime)
+        if isinstance(result, Failed) and result.can_be_generalised:
+            return _next(regime, self._generalised(request, regime, result.error))
+        return result
+
+    def _generalised(
+        self, request: Request, regime: Regime, cause: Exception
+    ) -> Specialisation | Undecided | Failed:
+        """What becomes of traces at concrete sizes; ``cause`` says why there is no symbolic one."""
+        key = (*request.key, regime.key, "generalised")
+        if key not in self._traced:
+            traced = self._analysed(
+                key,
+                regime,
+                lambda: generalise(request.function, request.arguments, regime, self._name, cause),
+            )
+            if isinstance(traced, Failed) and isinstance(traced.error, TraceError):
+                why = str(traced.error.__cause__ or traced.error).splitlines()[0]
+                traced = Failed(TraceError(f"{cause} Generalising concrete traces failed: {why}"))
+            self._traced[key] = traced
+        return self._traced[key]
+
+    def _analysed(
+        self, key: Any, regime: Regime, traced: Callable[[], Program | Undecided]
+    ) -> Specialisation | Undecided | Failed:
+        """What becomes of a trace."""
+        try:
+            program = traced()
+            if isinstance(program, Undecided):
+                return program
+            analysis = pipeline.analyse(program, self._options)
+        except (TraceError, UnsupportedPrimitiveError) as error:
+            return Failed(error)
+        finally:
+            self._counters.add(traces=1)
+        most = self._options.max_executables
+        return specialise(key, regime, analysis, most, self._count_compile)
+
+    def _count_compile(self, executable: Executable) -> None:
+        self._counters.add(compiles=1, compile_seconds=executable.seconds)
+
+
+class _TooManyRegimes(TraceError):
+    """Each trace asked for one more decision."""
+
+
+def _next(regime: Regime, traced: Specialisation | Undecided | Failed) -> Match | Regime | Failed:
+    """A trace's program if it serves the regime's call; else the narrower regime to try next."""
+    if isinstance(traced, Failed):
+        return traced
+    if isinstance(traced, Specialisation):
+        guards = violated(traced.analysis.program.guards, regime.sizes)
+        return regime.decided(guards[0].negated) if guards else Match(traced, regime)
+    if traced.is_data_dependent:
+        assumed = regime.assuming(traced.question, traced.data_dependent)
+        return Failed(traced.error) if assumed is None else assumed
+    if traced.is_final(regime.sizes):
+        return Failed(traced.error)
+    return regime.decided(traced.question)

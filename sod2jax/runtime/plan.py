@@ -1,0 +1,74 @@
+"""What a plan of a call is, and what running it comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.ir import dims
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.program import Program
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+      bucket: where it ran, or its first part did.
+      waste: padded over true elements of the symbolic inputs, minus 1.
+      result: the function's result, if the run holds.
+      sizes: the data-dependent sizes that it computed, in order.
+      violated: the guards that they violate.
+      holds: whether everything that the program was traced under turned out true.
+    """
+
+    bucket: Bucket
+    waste: float
+    result: Any = None
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    violated: tuple[Comparison, ...] = ()
+    holds: bool = True
+
+
+class Plan(Protocol):
+    """Everything that depends on the shapes of a call but not on its values."""
+
+    @property
+    def program(self) -> Program:
+        """What runs."""
+        ...
+
+    @property
+    def bucket(self) -> Bucket:
+        """Where it runs, or its first part does."""
+        ...
+
+    def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
+        """Runs a call whose leaves have the plan's shapes; ``poison`` as for ``transfer.pad``.
+
+        Raises:
+          UnsupportedPrimitiveError: a primitive has no exact padded form.
+        """
+        ...
+
+
+def symbolic_inputs(program: Program) -> tuple[int, ...]:
+    """The inputs that have a symbolic dimension."""
+    return tuple(k for k, s in enumerate(program.in_shapes) if any(map(dims.is_symbolic, s)))
+
+
+def waste(program: Program, sizes: Mapping[str, int], padded: Sequence[tuple[int, ...]]) -> float:
+    """Padded over true elements of the symbolic inputs, minus 1; ``padded`` are their shapes."""
+    symbolic = symbolic_inputs(program)
+    true = sum(math.prod(dims.evaluate(d, sizes) for d in program.in_shapes[k]) for k in symbolic)
+    return sum(math.prod(padded[k]) for k in symbolic) / true - 1 if true else 0.0
+
+
+def described(kind: str, program: Program, sizes: Mapping[str, int], bucket: Bucket) -> str:
+    """A plan in a few words."""
+    shown = ", ".join(f"{name}={size}" for name, size in sizes.items()) or "no symbols"
+    return f"{kind}({program.name}: {shown} in [{bucket}])"

@@ -1,0 +1,48 @@
+"""Arrays to padded arrays and back, without compiling anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat
+
+
+def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
+    """``array`` in the corner of a larger one; pad lanes hold zeros, or poison on request."""
+    if np.shape(array) == shape:
+        return array
+    if _compat.is_key_array(array):
+        bits = _compat.key_bits(array)
+        wide = pad(bits, (*shape, *bits.shape[array.ndim :]), poison)
+        return _compat.key_array(_compat.host_to_device(np.asarray(wide), bits), array)
+    host = np.asarray(array, dtype=jax.typeof(array).dtype)
+    out = np.full(shape, poison_value(host.dtype)) if poison else np.zeros(shape, host.dtype)
+    out[tuple(map(slice, host.shape))] = host
+    return out
+
+
+def poison_value(dtype: np.dtype) -> Any:
+    """A value that shows if it reaches a result: NaN, or the largest integer."""
+    if dtype == jax.dtypes.float0:
+        return np.zeros((), dtype)
+    if dtype.kind == "b":
+        return np.True_
+    if jnp.issubdtype(dtype, np.inexact):
+        return np.array(np.nan, dtype)
+    return np.array(jnp.iinfo(dtype).max, dtype)
+
+
+def trim(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The leading corner of an output, as a ``jax.Array``; shares its buffer where it can."""
+    if array.shape == shape:
+        return array
+    if array.dtype == jax.dtypes.float0:
+        return array[tuple(map(slice, shape))]
+    if _compat.is_key_array(array):
+        bits = _compat.key_bits(array)
+        return _compat.key_array(trim(bits, (*shape, *bits.shape[array.ndim :])), array)
+    return _compat.host_to_device(np.asarray(array)[tuple(map(slice, shape))], array)
