@@ -15,7 +15,7 @@ import sod2jax
 from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf
 from sod2jax.ir.dims import evaluate, parse
-from sod2jax.planning import regimes
+from sod2jax.tracing import regimes
 
 KEY = ("tree", "mode")
 

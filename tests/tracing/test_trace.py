@@ -10,10 +10,10 @@ import pytest
 from sod2jax.arguments.signature import leaves_of
 from sod2jax.errors import TraceError
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import Comparison, Undecided
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Region
-from sod2jax.tracing.trace import trace
+from sod2jax.tracing import regimes
+from sod2jax.tracing.trace import Undecided, trace
 from tests.compile_log import compile_log
 
 
@@ -21,9 +21,8 @@ def program(fun, *args, specs, constraints=()):
     """Traces ``fun(*args)``; ``specs`` has one spec per argument."""
     names = [f"x{k}" for k in range(len(args))]
     leaves = leaves_of(dict(zip(names, args, strict=True)), dict(zip(names, specs, strict=True)))
-    symbols = {name for leaf in leaves for dim in leaf.shape for name in dims.symbols_of(dim)}
-    region = Region.of(symbols, map(Comparison.parse, constraints))
-    return trace(fun, args, leaves, region, "f")
+    regime = regimes.base(leaves, [Comparison.parse(text) for text in constraints])
+    return trace(fun, args, regime, "f")
 
 
 def zeros(*shape, dtype=np.float32):
@@ -90,8 +89,8 @@ def test_a_comparison_that_differs_within_the_region_is_returned():
 
     found = program(pick, zeros(8), specs=("s",), constraints=("s <= 64",))
     assert isinstance(found, Undecided)
-    assert (found.decision.left, found.decision.op) == (4, ">=")
-    assert "test_trace.py" in found.decision.source
+    assert (found.question.left, found.question.op) == (4, ">=")
+    assert "test_trace.py" in found.question.source
     assert isinstance(program(pick, zeros(8), specs=("s",), constraints=("s >= 5",)), Program)
 
 
@@ -102,7 +101,7 @@ def test_an_assertion_that_some_sizes_pass_is_returned_with_its_error():
 
     found = program(refuse, zeros(3), specs=("s",))
     assert isinstance(found, Undecided)
-    assert (found.decision.left, found.decision.right) == (dims.parse("mod(s, 4)"), 0)
+    assert (found.question.left, found.question.right) == (dims.parse("mod(s, 4)"), 0)
     assert isinstance(found.error, TraceError)
     assert isinstance(found.error.__cause__, AssertionError)
     assert "cannot be traced with the symbolic shapes x0: (s)" in str(found.error)
