@@ -20,7 +20,7 @@ class TraceError(Sod2jaxError, TypeError):
 
 
 class DataDependentSizeError(TraceError):
-    """A size depends on values, where no program can be made that measures it."""
+    """A size depends on values, where no program can be made that computes it."""
 
 
 class StateError(Sod2jaxError, RuntimeError):

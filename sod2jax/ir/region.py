@@ -193,8 +193,8 @@ def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
     grid = np.meshgrid(*(np.arange(lo, hi + 1) for _, lo, hi in axes), indexing="ij")
     sizes = {name: points.ravel() for (name, _, _), points in zip(axes, grid, strict=True)}
     with np.errstate(divide="ignore"):  # by a size that is 0
-        found = dims.evaluate(dim, sizes)
-    values = np.broadcast_to(found, next(iter(sizes.values())).shape)
+        evaluated = dims.evaluate(dim, sizes)
+    values = np.broadcast_to(evaluated, next(iter(sizes.values())).shape)
     for constraint in region.constraints:
         if constraint.symbols <= names:
             inside = np.broadcast_to(constraint.holds(sizes), values.shape)

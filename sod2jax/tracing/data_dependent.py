@@ -1,4 +1,4 @@
-"""Sizes that depend on values: symbols that the program itself measures while it runs.
+"""Sizes that depend on values: symbols whose sizes the program itself computes.
 
 ``dimension(count, most, what)`` makes one: the equation ``value_as_dim`` says that the symbol's
 true size is ``count``, the inverse of ``dim_as_value``. All that follows is ordinary JAX with a
@@ -101,36 +101,36 @@ def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
 
 
 def exposed(jaxpr: Jaxpr) -> tuple[Any, tuple[Dim, ...]]:
-    """The jaxpr with its measured sizes as further outputs, and the dimensions that they measure.
+    """The jaxpr with its data-dependent sizes as further outputs, and the dimensions they are of.
 
-    Calls that measure are inlined.
+    Calls that make such sizes are inlined.
 
     Raises:
-      DataDependentSizeError: a size is measured in the body of a loop or a branch, or twice.
+      DataDependentSizeError: a size is made in the body of a loop or a branch, or twice.
     """
-    if not any(map(_measures, jaxpr.eqns)):
+    if not any(map(_makes_sizes, jaxpr.eqns)):
         return jaxpr, ()
-    jaxpr = jaxprs.inlined(jaxpr, _measures)
+    jaxpr = jaxprs.inlined(jaxpr, _makes_sizes)
     for eqn in jaxpr.eqns:
-        if eqn.primitive is not value_as_dim_p and _measures(eqn):
+        if eqn.primitive is not value_as_dim_p and _makes_sizes(eqn):
             raise DataDependentSizeError(
                 f"a size that depends on values is made inside '{eqn.primitive.name}' at "
                 f"{_compat.source_line(eqn)}, where it differs from step to step: make it outside, "
                 "or keep a mask in place of a shorter array"
             )
-    found = [eqn for eqn in jaxpr.eqns if eqn.primitive is value_as_dim_p]
-    measured = tuple(dims.from_jax(eqn.params["dim"]) for eqn in found)
-    names = [eqn.params["name"] for eqn in found]
+    made = [eqn for eqn in jaxpr.eqns if eqn.primitive is value_as_dim_p]
+    computed = tuple(dims.from_jax(eqn.params["dim"]) for eqn in made)
+    names = [eqn.params["name"] for eqn in made]
     for name in names:
         if names.count(name) > 1:
             raise DataDependentSizeError(
                 f"a function under jax.jit makes the size '{name}', which depends on values, and "
                 "is called twice: leave out that inner jax.jit"
             )
-    sizes = [eqn.outvars[0] for eqn in found]
-    return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), measured
+    sizes = [eqn.outvars[0] for eqn in made]
+    return _compat.with_equations(jaxpr, jaxpr.eqns, [*jaxpr.outvars, *sizes]), computed
 
 
-def _measures(eqn: JaxprEqn) -> bool:
+def _makes_sizes(eqn: JaxprEqn) -> bool:
     inner = (e for _, jaxpr in _compat.sub_jaxprs(eqn) for e in jaxpr.eqns)
-    return eqn.primitive is value_as_dim_p or any(map(_measures, inner))
+    return eqn.primitive is value_as_dim_p or any(map(_makes_sizes, inner))

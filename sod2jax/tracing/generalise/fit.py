@@ -25,11 +25,11 @@ def sample_points(region: Region, wanted: int) -> list[dict[str, int]]:
     Two points tell apart what rounds up from what rounds down: all sizes divisible, and one more.
     """
     rng = np.random.default_rng(0)
-    found: dict[tuple[int, ...], dict[str, int]] = {}
+    points: dict[tuple[int, ...], dict[str, int]] = {}
     for extra in (0, 1):
         point = {name: _divisible(low, high) + extra for name, low, high in region.ranges}
         if region.contains(point):
-            found[tuple(point.values())] = point
+            points[tuple(point.values())] = point
     for attempt in range(40 * wanted):
         point = {}
         for name, low, high in region.ranges:
@@ -37,9 +37,9 @@ def sample_points(region: Region, wanted: int) -> list[dict[str, int]]:
             bottom = min(max(low, 5 if attempt < 20 * wanted else low), top)
             drawn = np.exp(rng.uniform(np.log(bottom), np.log(top + 1)))
             point[name] = int(min(max(drawn, bottom), top))
-        if region.contains(point) and len(found) < wanted:
-            found.setdefault(tuple(point.values()), point)
-    return list(found.values())
+        if region.contains(point) and len(points) < wanted:
+            points.setdefault(tuple(point.values()), point)
+    return list(points.values())
 
 
 def _divisible(low: int, high: int | None) -> int:
@@ -74,10 +74,10 @@ class Fitter:
         target = np.array(values, np.int64)
         for basis in self._bases(values):
             columns = [np.ones_like(target), *(self._evaluate(term) for term in basis)]
-            found = _integer_solution(np.stack(columns, 1), target)
-            if found is not None:
-                terms = [int(c) * term for c, term in zip(found[1:], basis, strict=True)]
-                return dims.normalise(sympy.Add(int(found[0]), *terms))
+            solution = _integer_solution(np.stack(columns, 1), target)
+            if solution is not None:
+                terms = [int(c) * term for c, term in zip(solution[1:], basis, strict=True)]
+                return dims.normalise(sympy.Add(int(solution[0]), *terms))
         return None
 
     def _evaluate(self, term: sympy.Expr) -> np.ndarray:

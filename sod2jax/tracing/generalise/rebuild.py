@@ -52,9 +52,9 @@ class Rebuilder:
     def _equation(self, eqn: JaxprEqn) -> tuple[Any, list[Any], Callable[[list[Any]], list[Any]]]:
         params, bodies = {}, []
         for name, param in params_of(eqn):
-            found = [self._read(body) for body in jaxprs_of(param)]
-            bodies += found
-            if not found:
+            inner = [self._read(body) for body in jaxprs_of(param)]
+            bodies += inner
+            if not inner:
                 params[name] = map_ints(param, lambda _: next(self._ints))
         operands = [self._operand(atom) for atom in eqn.invars]
         for var in eqn.outvars:
