@@ -14,6 +14,8 @@ import pytest
 
 import sod2jax
 from sod2jax.ir import dims
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 
 # LLVM's optimisation is most of what the exact shapes cost to compile, and changes only rounding.
 QUICK: Any = {"xla_backend_optimization_level": 0}
@@ -106,9 +108,7 @@ class Harness:
             {name: max(1, size - 1) for name, size in full.items()},
             {name: max(1, (2 * size) // 3 - k) for k, (name, size) in enumerate(full.items())},
         ]
-        allowed = sod2jax.region.Region.of(
-            full, [sod2jax.region.Constraint.parse(c) for c in self.constraints]
-        )
+        allowed = Region.of(full, map(Comparison.parse, self.constraints))
         unique = [p for k, p in enumerate(points) if p not in points[:k] and allowed.contains(p)]
         return iter(unique or self._some(allowed))
 

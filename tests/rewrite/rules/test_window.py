@@ -15,7 +15,7 @@ from sod2jax.rewrite.lanes.sliding import Windows
 
 def test_windows_with_steps_of_their_own_are_not_fixed() -> None:
     fixed = Windows(3, 2, 1, 1, 1, 2, count=5)
-    symbol = sod2jax.dims.symbol("s")
+    symbol = sod2jax.ir.dims.symbol("s")
     assert fixed.is_fixed
     assert fixed.has_fixed_steps
     assert not Windows(3, 2, symbol, 1, 1, 2, count=5).is_fixed
