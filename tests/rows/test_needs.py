@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from sod2jax.ir import dims
-from sod2jax.rows.needs import Mixed, Row, operand_needs, quotient
+from sod2jax.rows.needs import Mixed, Row, operand_needs
 from tests.harnesses import Arg
 from tests.passes.programs import program
 
@@ -155,4 +155,4 @@ def test_a_loop_that_ends_row_by_row() -> None:
     ],
 )
 def test_quotients(dim, divisor, found) -> None:
-    assert quotient(dim, divisor) == found
+    assert dims.quotient(dim, divisor) == found

@@ -14,7 +14,7 @@ from jax import lax
 
 import models
 import sod2jax
-from sod2jax.passes.branches.surgery import equations
+from sod2jax.ir.jaxprs import equations
 from tests.harnesses.base import Arg, Harness, check
 
 S, BS, FLAG = Arg("s"), Arg("b, s"), Arg((), np.bool_)

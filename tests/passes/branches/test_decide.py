@@ -16,7 +16,7 @@ from sod2jax.buckets.bucket import Bucket, choose
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
 from tests.harnesses.base import Arg, Harness, assert_same, check, run_both
-from tests.passes.test_collapse import analysed, conds, counts, heavier, heavy, reasons
+from tests.passes.branches.test_collapse import analysed, conds, counts, heavier, heavy, reasons
 
 S = Arg("s")
 
