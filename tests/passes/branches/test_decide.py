@@ -212,7 +212,7 @@ def test_a_bucket_covers_what_begins_and_ends_inside() -> None:
     assert not large.covers(small) and everything.covers(small) and everything.covers(large)
     assert not large.covers(everything)
     assert small.holds({"s": 5}) and not small.holds({"s": 4}) and not small.holds({"s": 9})
-    assert small.region(Region.of(("s",), [])).range("s") == (5, 8)
+    assert small.part_of(Region.of(("s",), [])).range("s") == (5, 8)
 
 
 def test_ladders_with_edges() -> None:
