@@ -14,7 +14,6 @@ import pytest
 
 import sod2jax
 from sod2jax.ir import dims
-from sod2jax.ir.region import Constraint, Region
 
 # LLVM's optimisation is most of what the exact shapes cost to compile, and changes only rounding.
 QUICK: Any = {"xla_backend_optimization_level": 0}
@@ -107,11 +106,13 @@ class Harness:
             {name: max(1, size - 1) for name, size in full.items()},
             {name: max(1, (2 * size) // 3 - k) for k, (name, size) in enumerate(full.items())},
         ]
-        allowed = Region.of(full, [Constraint.parse(c) for c in self.constraints])
+        allowed = sod2jax.region.Region.of(
+            full, [sod2jax.region.Constraint.parse(c) for c in self.constraints]
+        )
         unique = [p for k, p in enumerate(points) if p not in points[:k] and allowed.contains(p)]
         return iter(unique or self._some(allowed))
 
-    def _some(self, allowed: Region) -> list[dict[str, int]]:
+    def _some(self, allowed: Any) -> list[dict[str, int]]:
         ranges = [range(1, size + 1) for size in self.full.values()]
         points = [dict(zip(self.full, p, strict=True)) for p in itertools.product(*ranges)]
         inside = [p for p in points if allowed.contains(p)]

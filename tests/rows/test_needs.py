@@ -138,21 +138,3 @@ def test_a_loop_that_ends_row_by_row() -> None:
     assert needs(jax.vmap(halved), X) == [Row(0)]
     with pytest.raises(Mixed):
         needs(halved, X)
-
-
-@pytest.mark.parametrize(
-    ("dim", "divisor", "found"),
-    [
-        (12, 4, 3),
-        (12, 5, None),
-        (B, B, 1),
-        (4 * B, B, 4),
-        (B * S, B, S),
-        (B * S + B, B, S + 1),
-        (B * S + 1, B, None),
-        (6, B, None),
-        (dims.floordiv(S, 2) * B, B, dims.floordiv(S, 2)),
-    ],
-)
-def test_quotients(dim, divisor, found) -> None:
-    assert dims.quotient(dim, divisor) == found
