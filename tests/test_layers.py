@@ -20,7 +20,7 @@ ORDER = {
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
     "_compat": "primitives __init__",
-    "ir": "__init__ dims intervals comparisons region jaxprs primitives program",
+    "ir": "__init__ dims intervals comparisons region jaxprs surgery primitives program",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames hooks numeric polyfill guards data_dependent regimes trace
         generalise""",
@@ -31,9 +31,9 @@ ORDER = {
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket",
-    "rows": "__init__ needs blocks",
+    "rows": "__init__ needs narrow",
     "passes": "remark branches gates cut __init__",
-    "passes/branches": """__init__ surgery decide deciding_sizes value_numbering merge sink early
+    "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",
     "passes/gates": "__init__ predicates work slices flat compact",
     "rewrite": "padded context engine fills lanes rules __init__",

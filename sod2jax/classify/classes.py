@@ -57,16 +57,8 @@ _REFINEMENTS: dict[str, Callable[[JaxprEqn], OpClass]] = {
 _DATA_PARAMS = frozenset({"dim"})
 
 
-def _symbolic_dims(value: object) -> Iterator[Any]:
-    if _compat.is_symbolic(value):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _symbolic_dims(item)
-
-
-def _depends_on(dim: Any, names: frozenset[str]) -> bool:
-    return bool(names) and not names.isdisjoint(dims.symbols_of(dims.from_jax(dim)))
+def _mentions(value: Any, names: frozenset[str]) -> bool:
+    return bool(names) and not names.isdisjoint(dims.symbols_in(value))
 
 
 def classify(eqn: JaxprEqn, data_dependent: frozenset[str] = frozenset()) -> OpClass:
@@ -91,16 +83,15 @@ def classify(eqn: JaxprEqn, data_dependent: frozenset[str] = frozenset()) -> OpC
     op_class = refine(eqn) if refine else OPERATOR_CLASSES[name]
     if op_class not in (OpClass.ISDO, OpClass.ISDOS):
         return op_class
-    shapes = (value for key, value in eqn.params.items() if key not in _DATA_PARAMS)
-    sized = (dim for value in shapes for dim in _symbolic_dims(value))
-    return OpClass.ISVDOS if any(_depends_on(dim, data_dependent) for dim in sized) else op_class
+    shapes = [value for key, value in eqn.params.items() if key not in _DATA_PARAMS]
+    return OpClass.ISVDOS if _mentions(shapes, data_dependent) else op_class
 
 
 def dimension_kind(dim: Any, data_dependent: frozenset[str] = frozenset()) -> DimKind:
     """What is known of a dimension of an aval; ``data_dependent`` as in ``classify``."""
     if not _compat.is_symbolic(dim):
         return DimKind.KNOWN
-    if _depends_on(dim, data_dependent):
+    if _mentions(dim, data_dependent):
         return DimKind.NAC
     return DimKind.SYMBOLIC if _compat.dim_text(dim).isidentifier() else DimKind.OP_INFERRED
 

@@ -166,9 +166,9 @@ def folded(dim: Dim) -> Dim:
     """The dimension with ``mod(a, b)`` for ``a - b*floordiv(a, b)``, where that is shorter."""
     if isinstance(dim, int):
         return dim
-    for quotient in dim.atoms(floordiv):
-        a, b = quotient.args
-        shorter = sympy.expand(dim - a + b * quotient)
+    for whole in dim.atoms(floordiv):
+        a, b = whole.args
+        shorter = sympy.expand(dim - a + b * whole)
         if len(sympy.Add.make_args(shorter + mod(a, b))) < len(sympy.Add.make_args(dim)):
             return folded(normalise(shorter + mod(a, b)))
     return dim
@@ -187,6 +187,16 @@ def product(dims: Iterable[Dim]) -> Dim:
     return dims[0] if len(dims) == 1 else _product(dims)
 
 
+def quotient(dim: Dim, divisor: Dim) -> Dim | None:
+    """``dim / divisor`` where that is a polynomial with integer coefficients."""
+    if isinstance(dim, int) and isinstance(divisor, int):
+        return dim // divisor if divisor and dim % divisor == 0 else None
+    if isinstance(dim, int):
+        return None
+    divided: Any = sympy.div(dim, sympy.sympify(divisor), domain="ZZ")
+    return normalise(divided[0]) if divided[1] == 0 else None
+
+
 def is_symbolic(dim: Dim) -> bool:
     """Whether a dimension depends on a symbol."""
     return not isinstance(dim, int)
@@ -195,6 +205,15 @@ def is_symbolic(dim: Dim) -> bool:
 def symbols_of(dim: Dim) -> frozenset[str]:
     """Names of the symbols in a dimension."""
     return frozenset() if isinstance(dim, int) else _symbols(dim)
+
+
+def symbols_in(value: Any) -> frozenset[str]:
+    """Names of the symbols in a dimension, JAX's or ours, or in all that a tuple or list holds."""
+    if isinstance(value, (tuple, list)):
+        return frozenset().union(*map(symbols_in, value))
+    if isinstance(value, sympy.Expr) or _compat.is_symbolic(value):
+        return symbols_of(from_jax(value))
+    return frozenset()
 
 
 @functools.lru_cache(maxsize=65536)

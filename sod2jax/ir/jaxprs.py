@@ -1,43 +1,50 @@
-"""Surgery on jaxprs that every stage may need."""
+"""Reading jaxprs: walks over equations, what they use, and the dimensions that they speak of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 
-_INLINED = frozenset("jit closed_call custom_jvp_call custom_vjp_call remat2".split())
+Env = Mapping[Var, Any]
+"""What stands for variables."""
 
 
-def inlined(jaxpr: Jaxpr, chosen: Callable[[Any], bool]) -> Any:
-    """A closed jaxpr with the bodies of calls in place of the calls that are chosen."""
-    known: dict[Any, Any] = {}  # variables that are called otherwise now
-    constvars, consts = list(jaxpr.constvars), list(_compat.constants(jaxpr))
-    eqns: list[JaxprEqn] = []
+def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
+    """Yields every equation of a jaxpr and of all jaxprs inside it."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for _, inner in _compat.sub_jaxprs(eqn):
+            yield from equations(inner)
 
-    def current(atom: Atom) -> Any:
-        return atom if _compat.is_literal(atom) else known.get(atom, atom)
 
-    def add(body: Any) -> None:
-        for eqn in body.eqns:
-            operands = list(map(current, eqn.invars))
-            if eqn.primitive.name not in _INLINED or not chosen(eqn):
-                eqns.append(eqn.replace(invars=operands))
-                continue
-            ((_, inner),) = _compat.sub_jaxprs(eqn)
-            constvars.extend(inner.constvars)
-            consts.extend(_compat.constants(inner))
-            known.update(zip(inner.invars, operands, strict=True))
-            add(inner)
-            known.update(zip(eqn.outvars, map(current, inner.outvars), strict=True))
+def read(env: Env, atom: Atom) -> Any:
+    """What stands for an operand: itself if nothing else does."""
+    return atom if _compat.is_literal(atom) else env.get(atom, atom)
 
-    add(jaxpr)
-    outvars = list(map(current, jaxpr.outvars))
-    return _compat.with_constants(_compat.with_equations(jaxpr, eqns, outvars), constvars, consts)
+
+def variables(atoms: Iterable[Atom]) -> list[Var]:
+    """The operands that are no literals."""
+    return [atom for atom in atoms if not _compat.is_literal(atom)]
+
+
+def used_in(eqns: Iterable[JaxprEqn], outputs: Iterable[Atom]) -> dict[Var, None]:
+    """The variables that equations and outputs use, in order, each once."""
+    used = dict.fromkeys(var for eqn in eqns for var in variables(eqn.invars))
+    return used | dict.fromkeys(variables(outputs))
+
+
+def dependents(eqns: Iterable[JaxprEqn], roots: Iterable[Var]) -> set[Var]:
+    """The roots, and all variables that equations compute from them."""
+    reached = set(roots)
+    for eqn in eqns:
+        if not reached.isdisjoint(variables(eqn.invars)):
+            reached.update(eqn.outvars)
+    return reached
 
 
 def dims_of(atom: Atom) -> tuple[Dim, ...]:
@@ -45,9 +52,8 @@ def dims_of(atom: Atom) -> tuple[Dim, ...]:
     return tuple(map(dims.from_jax, getattr(atom.aval, "shape", ())))
 
 
-def equations(jaxpr: Jaxpr) -> Iterator[Any]:
-    """Yields every equation of a jaxpr and of all jaxprs inside it."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for _, inner in _compat.sub_jaxprs(eqn):
-            yield from equations(inner)
+def mentions(eqn: JaxprEqn) -> frozenset[str]:
+    """The symbols in the shapes and parameters of an equation and of all equations inside it."""
+    shapes = [getattr(atom.aval, "shape", ()) for atom in (*eqn.invars, *eqn.outvars)]
+    inside = [mentions(e) for _, body in _compat.sub_jaxprs(eqn) for e in body.eqns]
+    return dims.symbols_in([*shapes, *eqn.params.values()]).union(*inside)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
+from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
@@ -70,6 +72,12 @@ class Program:
     def _head(self) -> str:
         return f"{self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
 
+    def with_jaxpr(self, jaxpr: Jaxpr, **changed: Any) -> Program:
+        """The program with another jaxpr, whose constants are some of its own."""
+        kept = positions(_compat.all_constants(jaxpr), _compat.all_constants(self.jaxpr))
+        constants = tuple(self.constants[k] for k in kept)
+        return dataclasses.replace(self, jaxpr=jaxpr, constants=constants, **changed)
+
     def __str__(self) -> str:
         inputs = [
             f"  {name}: {var.aval.str_short()}"
@@ -78,6 +86,12 @@ class Program:
         guards = [f"  guard: {guard}" for guard in self.guards]
         checked = [] if self.varying is None else [f"  {self.varying}"]
         return "\n".join([f"program {self._head}", *_shortened(inputs), *guards, *checked])
+
+
+def positions(values: Iterable[Any], among: Iterable[Any]) -> list[int]:
+    """Where each of some objects, itself and not its equal, stands among others."""
+    places = {id(value): k for k, value in enumerate(among)}
+    return [places[id(value)] for value in values]
 
 
 def _shape(atom: Atom) -> tuple[Dim, ...]:

@@ -13,9 +13,9 @@ from sod2jax import rdp
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.passes.branches.collapse import collapse, collapse_in_bucket
+from sod2jax.passes.branches.conds import has_cond
 from sod2jax.passes.branches.decide import decide
-from sod2jax.passes.branches.deciding_sizes import Sizes
-from sod2jax.passes.branches.surgery import has_cond
+from sod2jax.passes.branches.deciding_sizes import DecidingSizes
 from sod2jax.passes.gates.compact import compact_gates
 from sod2jax.passes.remark import Remark as Remark
 
@@ -41,8 +41,8 @@ def _run(
 ) -> tuple[Program, rdp.Facts, tuple[Remark, ...]]:
     remarks: list[Remark] = []
     for run in passes:
-        transformed, done = run(program, facts)
-        remarks += done
+        transformed, said = run(program, facts)
+        remarks += said
         if transformed is not program:
             program, facts = transformed, rdp.analyse_program(transformed)
     return program, facts, tuple(remarks)
@@ -53,14 +53,14 @@ def deciding_sizes(program: Program, facts: rdp.Facts) -> Mapping[str, tuple[int
 
     Buckets that end there, and know where they begin, hold one branch only.
     """
-    return Sizes(program, facts).edges if has_cond(program.jaxpr) else {}
+    return DecidingSizes(program, facts).edges if has_cond(program.jaxpr) else {}
 
 
 def in_region(
     program: Program, facts: rdp.Facts, region: Region
 ) -> tuple[Program, rdp.Facts, tuple[Remark, ...]]:
     """The program for the sizes that one executable serves: conds that they decide are gone."""
-    if not has_cond(program.jaxpr) or not Sizes(program, facts).indices:
+    if not has_cond(program.jaxpr) or not DecidingSizes(program, facts).indices:
         return program, facts, ()
     part = dataclasses.replace(program, region=region)
     return _run((decide, collapse_in_bucket), part, rdp.analyse_program(part))

@@ -8,8 +8,7 @@ for the number; it saves what the padding would cost.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import jax
 import numpy as np
@@ -20,6 +19,7 @@ from sod2jax.buckets import bucket
 from sod2jax.buckets.bucket import Ladders
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.jaxprs import mentions, used_in, variables
 from sod2jax.ir.primitives import made_by, value_as_dim_p
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
@@ -93,35 +93,18 @@ class _Levels:
 
 def _levels(program: Program, names: frozenset[str]) -> _Levels:
     of_symbol = dict.fromkeys(program.symbols, 0)
-    of_var: dict[Any, int] = {}
+    of_var: dict[Var, int] = {}
     of_eqn = []
     for eqn in program.jaxpr.eqns:
-        operands = [of_var.get(a, 0) for a in eqn.invars if not _compat.is_literal(a)]
+        operands = [of_var.get(var, 0) for var in variables(eqn.invars)]
         made = made_by(eqn)
-        mentioned = [of_symbol[n] for n in _mentioned(eqn) if n != made]
+        mentioned = [of_symbol[n] for n in mentions(eqn) if n != made]
         level = max([*operands, *mentioned], default=0)
         if made is not None:
             of_symbol[made] = level + (made in names)
         of_eqn.append(level)
         of_var.update(dict.fromkeys(eqn.outvars, level))
     return _Levels(of_eqn, of_symbol)
-
-
-def _mentioned(eqn: JaxprEqn) -> frozenset[str]:
-    """Symbols in the shapes and parameters of an equation and of all equations inside it."""
-    found = set(_symbols([getattr(v.aval, "shape", ()) for v in (*eqn.invars, *eqn.outvars)]))
-    found |= set(_symbols(list(eqn.params.values())))
-    for _, jaxpr in _compat.sub_jaxprs(eqn):
-        found = found.union(*map(_mentioned, jaxpr.eqns))
-    return frozenset(found)
-
-
-def _symbols(value: Any) -> Iterator[str]:
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _symbols(item)
-    elif _compat.is_symbolic(value):
-        yield from dims.symbols_of(dims.from_jax(value))
 
 
 def _piece(
@@ -133,16 +116,16 @@ def _piece(
     mine = _with_wide(placed, number)
     later = [eqn for k in sorted(set(levels.eqns)) if k > number for eqn in _with_wide(placed, k)]
     made = [var for eqn in mine for var in eqn.outvars]
-    wanted = _variables([*(a for eqn in later for a in eqn.invars), *program.results])
+    wanted = used_in(later, program.results)
     constvars = frozenset(jaxpr.constvars)
-    read = _variables(a for eqn in mine for a in eqn.invars)
+    read = used_in(mine, ())
     inputs = tuple(v for v in read if v not in frozenset(made) and v not in constvars)
     outputs = tuple(v for v in made if v in wanted and not _is_wide(v))
     sizes = [eqn for eqn in mine if eqn.primitive is value_as_dim_p]
     dimensions: list[Dim] = [dims.from_jax(eqn.params["dim"]) for eqn in sizes]
     inside = {name for eqn in sizes if (name := made_by(eqn)) is not None}
     # A part has no buckets for the sizes of symbols that it does not speak of.
-    names = inside.union(*map(_mentioned, mine))
+    names = inside.union(*map(mentions, mine))
     values = dict(zip(jaxpr.constvars, _compat.constants(jaxpr), strict=True))
     used = [v for v in read if v in constvars]
     closed = _compat.with_constants(
@@ -152,12 +135,9 @@ def _piece(
         used,
         [values[v] for v in used],
     )
-    shared = dict(zip(map(id, _compat.all_constants(jaxpr)), program.constants, strict=True))
-    piece = dataclasses.replace(
-        program,
+    piece = program.with_jaxpr(
+        closed,
         name=f"{program.name}_part_{number}",
-        jaxpr=closed,
-        constants=tuple(shared[id(c)] for c in _compat.all_constants(closed)),
         region=program.region.restricted(names),
         guards=(),
         computed_dims=tuple(dimensions),
@@ -166,28 +146,23 @@ def _piece(
     return piece, inputs, outputs
 
 
-def _with_wide(placed: Sequence[tuple[Any, int]], number: int) -> list[Any]:
+def _with_wide(placed: Sequence[tuple[JaxprEqn, int]], number: int) -> list[JaxprEqn]:
     """The equations of a part, and again those before that make 64-bit values for it.
 
     Where 64 bits are disabled, such values, made of sizes, cannot leave an executable.
     """
-    found, read = [], set()
+    kept, read = [], set()
     for eqn, level in reversed(placed):
-        again = level < number and not read.isdisjoint(v for v in eqn.outvars if _is_wide(v))
+        again = level < number and not read.isdisjoint(filter(_is_wide, eqn.outvars))
         if level == number or again:
-            found.append(eqn)
-            read.update(a for a in eqn.invars if not _compat.is_literal(a))
-    return found[::-1]
+            kept.append(eqn)
+            read.update(variables(eqn.invars))
+    return kept[::-1]
 
 
-def _is_wide(var: Any) -> bool:
+def _is_wide(var: Var) -> bool:
     dtype = var.aval.dtype
     return isinstance(dtype, np.dtype) and jax.dtypes.canonicalize_dtype(dtype) != dtype
-
-
-def _variables(atoms: Iterable[Any]) -> dict[Any, None]:
-    """The variables among operands, in order, each once."""
-    return dict.fromkeys(a for a in atoms if not _compat.is_literal(a))
 
 
 def places(
@@ -217,15 +192,15 @@ def places(
 
 
 def _remarks(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remark, ...]:
-    found = []
+    remarks = []
     for eqn in program.jaxpr.eqns:
         name = made_by(eqn)
         if name is None:
             continue
         why = reason if _is_bounded(program, name) else "it has no upper bound"
         done = f"cut where the size {name} is known" if name in cuts else f"carried the size {name}"
-        found.append(Remark(done, _compat.source_line(eqn), why))
-    return tuple(found)
+        remarks.append(Remark(done, _compat.source_line(eqn), why))
+    return tuple(remarks)
 
 
 def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
@@ -236,7 +211,7 @@ def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
     levels = _levels(program, program.data_dependent)
     later = [e for e, n in zip(program.jaxpr.eqns, levels.eqns, strict=True) if n > 0]
     made = {var for eqn in later for var in eqn.outvars}
-    inputs = {v for eqn in later for v in _variables(eqn.invars) if v not in made}
+    inputs = used_in(later, ()).keys() - made
     work = cost.Counter().equations(later, inputs, program.jaxpr.outvars)
     before = {n: program.region.range(n)[1] or _TYPICAL for n in program.symbols}
     region = program.region.below(before)

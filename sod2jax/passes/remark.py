@@ -21,3 +21,8 @@ class Remark:
 
     def __str__(self) -> str:
         return f"{self.what} at {self.source}: {self.reason}"
+
+
+def counted(number: int) -> str:
+    """So many equations, in words."""
+    return f"{number} equation{'' if number == 1 else 's'}"

@@ -15,10 +15,8 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import sympy
-
 from sod2jax import _compat, rdp
-from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of
@@ -133,29 +131,29 @@ def operand_needs(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
 
 def jaxpr_needs(
     jaxpr: Jaxpr, rows: Dim, outs: Sequence[Need]
-) -> tuple[list[Need], dict[Any, Need]]:
+) -> tuple[list[Need], dict[Var, Need]]:
     """What of each input is read for what is read of the outputs, and the same of every variable.
 
     Raises:
       Mixed: as ``operand_needs``; also where a value made inside is read in two ways.
     """
-    needs: dict[Any, Need] = {}
+    needs: dict[Var, Need] = {}
 
-    def read(atoms: Iterable[Any], found: Iterable[Need]) -> None:
-        for atom, need in zip(atoms, found, strict=True):
+    def add(atoms: Iterable[Atom], reads: Iterable[Need]) -> None:
+        for atom, need in zip(atoms, reads, strict=True):
             if _compat.is_literal(atom):
                 if isinstance(need, Row):
                     raise Mixed("a literal has rows")
             elif need is not UNUSED:
                 needs[atom] = join(needs.get(atom, UNUSED), need)
 
-    read(jaxpr.outvars, outs)
+    add(jaxpr.outvars, outs)
     for eqn in reversed(jaxpr.eqns):
         made = [needs.get(var, UNUSED) for var in eqn.outvars]
         if any(isinstance(need, Row) for need in made):
-            read(eqn.invars, operand_needs(eqn, rows, made))
+            add(eqn.invars, operand_needs(eqn, rows, made))
         elif eqn.effects or any(need is None for need in made):
-            read(eqn.invars, [None] * len(eqn.invars))
+            add(eqn.invars, [None] * len(eqn.invars))
     if any(isinstance(needs.get(var), Row) for var in jaxpr.constvars):
         raise Mixed("a constant has rows")
     return [needs.get(var, UNUSED) for var in jaxpr.invars], needs
@@ -183,10 +181,10 @@ def _aligned(eqn: JaxprEqn, row: Row) -> list[Need]:
         raise Mixed(f"'{name}' works on merged axes")
     needs: list[Need] = []
     for atom, places in zip(eqn.invars, rdp.lanes_of(eqn), strict=True):
-        found = [axis for axis, at in enumerate(places) if at == row.axis]
-        if not found and not _is_read_whole(kind, dims_of(atom), row.axis):
+        axis = next((axis for axis, at in enumerate(places) if at == row.axis), None)
+        if axis is None and not _is_read_whole(kind, dims_of(atom), row.axis):
             raise Mixed(f"'{name}' mixes rows")
-        needs.append(Row(found[0]) if found else None)
+        needs.append(None if axis is None else Row(axis))
     if any(needs):
         return needs
     if kind is not Kind.CREATES or eqn.params.get("dimension") == row.axis:
@@ -204,16 +202,6 @@ def _is_read_whole(kind: Kind, shape: tuple[Dim, ...], axis: int) -> bool:
 # Merged axes: JAX batches a convolution of batched filters by merging rows into its channels
 
 
-def quotient(dim: Dim, divisor: Dim) -> Dim | None:
-    """``dim / divisor`` where that is a polynomial for all sizes."""
-    if isinstance(dim, int) and isinstance(divisor, int):
-        return dim // divisor if divisor and dim % divisor == 0 else None
-    if isinstance(dim, int):
-        return None
-    divided: Any = sympy.div(dim, sympy.sympify(divisor), domain="ZZ")
-    return dims.normalise(divided[0]) if divided[1] == 0 else None
-
-
 def reshaped_row(eqn: JaxprEqn, rows: Dim, row: Row) -> Row:
     """The row of the operand with as many elements before it and as many inside it."""
     target, source = dims_of(eqn.outvars[0]), dims_of(eqn.invars[0])
@@ -221,7 +209,7 @@ def reshaped_row(eqn: JaxprEqn, rows: Dim, row: Row) -> Row:
     before = dims.product(target[: row.axis])
     passed: Dim = 1
     for axis in map(int, order):
-        inner = quotient(source[axis], rows)
+        inner = dims.quotient(source[axis], rows)
         if passed == before and inner is not None and (source[axis] != 1 or rows == 1):
             return Row(axis, inner)
         passed = dims.product((passed, source[axis]))
@@ -238,8 +226,8 @@ def _is_grouped(eqn: JaxprEqn, row: Row) -> bool:
 def _grouped_needs(eqn: JaxprEqn, rows: Dim, row: Row) -> list[Need]:
     """Rows that are the outermost part of the groups of channels."""
     lhs_spec, rhs_spec, _ = eqn.params["dimension_numbers"]
-    groups = quotient(dims.from_jax(eqn.params["feature_group_count"]), rows)
-    channels = quotient(dims_of(eqn.invars[0])[lhs_spec[1]], rows)
+    groups = dims.quotient(dims.from_jax(eqn.params["feature_group_count"]), rows)
+    channels = dims.quotient(dims_of(eqn.invars[0])[lhs_spec[1]], rows)
     if groups is None or channels is None:
         raise Mixed("'conv_general_dilated' has groups that are not by rows")
     return [Row(lhs_spec[1], channels), Row(rhs_spec[0], row.inner)]
@@ -251,8 +239,8 @@ def _grouped_needs(eqn: JaxprEqn, rows: Dim, row: Row) -> list[Need]:
 def _cond(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
     needs: list[Need] = [UNUSED] * (len(eqn.invars) - 1)
     for branch in eqn.params["branches"]:
-        found, _ = jaxpr_needs(branch, rows, outs)
-        needs = [join(a, b) for a, b in zip(needs, found, strict=True)]
+        inside, _ = jaxpr_needs(branch, rows, outs)
+        needs = [join(a, b) for a, b in zip(needs, inside, strict=True)]
     return [None, *needs]
 
 
@@ -278,8 +266,8 @@ def scan_needs(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
     carry = list(outs[:carries])
     while True:
         inside, _ = jaxpr_needs(eqn.params["jaxpr"], rows, [*carry, *slices])
-        found = inside[consts : consts + carries]
-        joined = [join(a, b) for a, b in zip(carry, found, strict=True)]
+        again = inside[consts : consts + carries]
+        joined = [join(a, b) for a, b in zip(carry, again, strict=True)]
         if joined == carry:
             return [*inside[:consts], *carry, *inside[consts + carries :]]
         carry = joined

@@ -14,7 +14,7 @@ from sod2jax import memory, rewrite
 from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.program import Program
+from sod2jax.ir.program import Program, positions
 from sod2jax.passes.remark import Remark
 from sod2jax.rewrite import MaskRecord
 
@@ -72,8 +72,7 @@ def compile_bucket(
     shapes = rewrite.padded_shapes(program, region)
     masks: list[MaskRecord] = []
     padded = rewrite.padded_function(program, region, value_range, masks.extend)
-    places = {id(value): k for k, value in enumerate(constants)}
-    kept = [places[id(value)] for value in program.constants]
+    kept = positions(program.constants, constants)
 
     def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         return padded(sizes, [given[k] for k in kept], inputs)

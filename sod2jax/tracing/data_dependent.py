@@ -18,9 +18,10 @@ import numpy as np
 from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.errors import DataDependentSizeError, ShapeError
-from sod2jax.ir import dims, jaxprs
+from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.primitives import value_as_dim_p
+from sod2jax.ir.surgery import Copier, inlined
 from sod2jax.tracing import guards, hooks
 
 
@@ -110,7 +111,7 @@ def exposed(jaxpr: Jaxpr) -> tuple[Any, tuple[Dim, ...]]:
     """
     if not any(map(_makes_sizes, jaxpr.eqns)):
         return jaxpr, ()
-    jaxpr = jaxprs.inlined(jaxpr, _makes_sizes)
+    jaxpr = inlined(jaxpr, _makes_sizes, Copier())
     for eqn in jaxpr.eqns:
         if eqn.primitive is not value_as_dim_p and _makes_sizes(eqn):
             raise DataDependentSizeError(

@@ -45,8 +45,7 @@ class Regime:
     @property
     def symbols(self) -> frozenset[str]:
         """The symbols of the specs."""
-        shapes = [leaf.shape for leaf in self.leaves]
-        return frozenset(name for shape in shapes for d in shape for name in dims.symbols_of(d))
+        return dims.symbols_in([leaf.shape for leaf in self.leaves])
 
     @property
     def region(self) -> Region:

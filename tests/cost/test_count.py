@@ -17,8 +17,9 @@ from sod2jax import rdp
 from sod2jax.cost import Cost, branch_costs, program_cost
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.region import Region
-from sod2jax.passes.branches.surgery import equations, is_cond
+from sod2jax.passes.branches.conds import is_cond
 from tests.harnesses.base import QUICK, Arg
 
 SIZES = ({"b": 1, "s": 1}, {"b": 3, "s": 17}, {"b": 4, "s": 64})

@@ -24,6 +24,12 @@ HARNESSES = [
     Harness("reshape_join_inner", lambda x: x.reshape(x.shape[0], -1), (BS4,)),
     Harness("reshape_outer_integer", lambda x: x.reshape(-1), (Arg("4, s"),)),
     Harness("reshape_swap", lambda x: x.reshape(x.shape[1], x.shape[0]), (Arg("b, s"),)),
+    # No factor of the operand's lanes is one of the result's: s + 1 has no half.
+    Harness(
+        "reshape_swap_with_one_more",
+        lambda x: jnp.concatenate([x, x[:, :1]], 1).reshape(x.shape[1] + 1, 2),
+        (Arg("2, s"),),
+    ),
     Harness("merged_plus_compact", lambda x, y: x.reshape(-1) + y, (Arg("b, s"), Arg("b*s"))),
     Harness("transpose", lambda x: x.transpose(2, 0, 1), (BS4,)),
     Harness(

@@ -121,3 +121,38 @@ def test_symbols():
     assert dims.symbols_of(dims.parse("max(a, floordiv(b, 2)) + 1")) == {"a", "b"}
     assert not dims.is_symbolic(7)
     assert dims.is_symbolic(dims.parse("a"))
+
+
+B, S = dims.symbol("b"), dims.symbol("s")
+
+
+@pytest.mark.parametrize(
+    ("dim", "divisor", "whole"),
+    [
+        (12, 4, 3),
+        (12, 5, None),
+        (12, 0, None),
+        (B, B, 1),
+        (B, 1, B),
+        (4 * B, B, 4),
+        (4 * B, 2, 2 * B),
+        (B * S, B, S),
+        (B * S + B, B, S + 1),
+        (B * S + 1, B, None),
+        (6, B, None),
+        (S + 1, 2, None),  # a half of it is no size, though it is a polynomial
+        (2 * S + 4, 3 * S + 6, None),
+        (dims.floordiv(S, 2) * B, B, dims.floordiv(S, 2)),
+        (dims.floordiv(S, 2), S, None),
+    ],
+)
+def test_quotients(dim, divisor, whole):
+    assert dims.quotient(dim, divisor) == whole
+    assert whole is None or dims.product((whole, divisor)) == dim
+
+
+def test_symbols_in_nested_values():
+    (jax_size,) = export.symbolic_shape("t + 2")
+    assert dims.symbols_in((3, [B, (jax_size, "x", None)], S)) == {"b", "s", "t"}
+    assert dims.symbols_in(jax_size) == {"t"}
+    assert dims.symbols_in((4, "s", np.ones(2), ())) == frozenset()

@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from sod2jax.ir import dims
-from sod2jax.rows.needs import Mixed, Row, operand_needs, quotient
+from sod2jax.rows.needs import Mixed, Row, operand_needs
 from tests.harnesses import Arg
 from tests.passes.programs import program
 
@@ -138,21 +138,3 @@ def test_a_loop_that_ends_row_by_row() -> None:
     assert needs(jax.vmap(halved), X) == [Row(0)]
     with pytest.raises(Mixed):
         needs(halved, X)
-
-
-@pytest.mark.parametrize(
-    ("dim", "divisor", "found"),
-    [
-        (12, 4, 3),
-        (12, 5, None),
-        (B, B, 1),
-        (4 * B, B, 4),
-        (B * S, B, S),
-        (B * S + B, B, S + 1),
-        (B * S + 1, B, None),
-        (6, B, None),
-        (dims.floordiv(S, 2) * B, B, dims.floordiv(S, 2)),
-    ],
-)
-def test_quotients(dim, divisor, found) -> None:
-    assert quotient(dim, divisor) == found

@@ -8,74 +8,66 @@ stay, so that memory is that of the largest branch and time that of the branch t
 
 from __future__ import annotations
 
-from typing import Any
-
 from sod2jax import _compat, rdp
 from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.cost import Counter
 from sod2jax.ir.program import Program
+from sod2jax.ir.surgery import Copier, inlined, pruned, with_bodies
 from sod2jax.passes.branches import merge, select, sink
-from sod2jax.passes.branches.deciding_sizes import Sizes
+from sod2jax.passes.branches.conds import has_cond, is_around_cond, is_cond
+from sod2jax.passes.branches.deciding_sizes import DecidingSizes
 from sod2jax.passes.branches.early import early_predicates
-from sod2jax.passes.branches.surgery import (
-    Copier,
-    has_cond,
-    is_cond,
-    opened,
-    pruned,
-    with_bodies,
-    with_jaxpr,
-)
 from sod2jax.passes.remark import Remark
 
 
 def collapse(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
     """The pass. Conds that buckets decide by their sizes are left to them."""
-    return _run(program, facts, late=Sizes(program, facts))
+    return _run(program, facts, left_to_buckets=DecidingSizes(program, facts))
 
 
 def collapse_in_bucket(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
     """The pass for one bucket, where what sizes can decide is decided."""
-    return _run(program, facts, late=None)
+    return _run(program, facts, left_to_buckets=None)
 
 
 def _run(
-    program: Program, facts: rdp.Facts, late: Sizes | None
+    program: Program, facts: rdp.Facts, left_to_buckets: DecidingSizes | None
 ) -> tuple[Program, tuple[Remark, ...]]:
     if not has_cond(program.jaxpr):
         return program, ()
-    work = _Collapse(facts, late)
+    work = _Collapse(facts, left_to_buckets)
     jaxpr = work.jaxpr(program.jaxpr)
-    changes = (*work.changes, *early_predicates(jaxpr, Counter(facts.value_range), facts.region))
-    return with_jaxpr(program, jaxpr) if jaxpr is not program.jaxpr else program, changes
+    remarks = (*work.remarks, *early_predicates(jaxpr))
+    return program.with_jaxpr(jaxpr) if jaxpr is not program.jaxpr else program, remarks
 
 
 class _Collapse:
     """Collapses the jaxprs of one program; each once, however often it is called."""
 
-    def __init__(self, facts: rdp.Facts, late: Sizes | None):
-        self.changes: list[Remark] = []
+    def __init__(self, facts: rdp.Facts, left_to_buckets: DecidingSizes | None):
+        self.remarks: list[Remark] = []
         self._copier = Copier()
-        self._late, self._area = late, facts.region
+        self._left_to_buckets, self._region = left_to_buckets, facts.region
         self._counter = Counter(lambda atom: facts.value_range(self._copier.original(atom)))
-        self._done: dict[int, tuple[Any, Any]] = {}
+        self._done: dict[int, tuple[Jaxpr, Jaxpr]] = {}
 
-    def jaxpr(self, jaxpr: Jaxpr) -> Any:
+    def jaxpr(self, jaxpr: Jaxpr) -> Jaxpr:
         """The collapsed jaxpr; the same one if nothing changed."""
         if id(jaxpr) not in self._done:
             self._done[id(jaxpr)] = (jaxpr, self._collapsed(jaxpr) if has_cond(jaxpr) else jaxpr)
         return self._done[id(jaxpr)][1]
 
-    def _collapsed(self, jaxpr: Jaxpr) -> Any:
-        eqns, outputs = opened(jaxpr.eqns, jaxpr.outvars, self._copier)
-        eqns, changes = merge.merged(eqns, outputs, self._copier)
-        self.changes += changes
-        eqns, changes = sink.sunk(eqns, outputs, self._copier, self._counter, self._area)
-        self.changes += changes
+    def _collapsed(self, jaxpr: Jaxpr) -> Jaxpr:
+        opened = inlined(jaxpr, is_around_cond, self._copier)
+        outputs = opened.outvars
+        eqns, remarks = merge.merged(opened.eqns, outputs, self._copier)
+        self.remarks += remarks
+        eqns, remarks = sink.sunk(eqns, outputs, self._copier, self._counter, self._region)
+        self.remarks += remarks
         eqns = [with_bodies(eqn, self.jaxpr) for eqn in eqns]
         judged = {eqn.outvars[0]: self._judged(eqn) for eqn in eqns if is_cond(eqn) and eqn.outvars}
-        eqns, outputs, changes = select.with_selects(eqns, outputs, judged, self._copier)
-        self.changes += changes
+        eqns, outputs, remarks = select.with_selects(eqns, outputs, judged, self._copier)
+        self.remarks += remarks
         same = [a is b for a, b in zip(eqns, jaxpr.eqns, strict=False)]
         if all(same) and len(eqns) == len(jaxpr.eqns):
             return jaxpr
@@ -83,11 +75,10 @@ class _Collapse:
 
     def _judged(self, eqn: JaxprEqn) -> select.Judgement:
         index = self._copier.original(eqn.invars[0])
-        if self._late is not None and index in self._late.indices:
-            edges = [f"{n}={size}" for n, sizes in self._late.edges.items() for size in sizes]
-            changes = f", which changes after {', '.join(edges)}" if edges else ""
-            reason = (
-                f"sizes alone decide its index{changes}: buckets have one branch where they can"
-            )
-            return select.Judgement(False, reason)
-        return select.judge(eqn, self._counter, self._area)
+        sizes = self._left_to_buckets
+        if sizes is None or index not in sizes.indices:
+            return select.judge(eqn, self._counter, self._region)
+        edges = [f"{name}={size}" for name, ends in sizes.edges.items() for size in ends]
+        where = f", which changes after {', '.join(edges)}" if edges else ""
+        reason = f"sizes alone decide its index{where}: buckets have one branch where they can"
+        return select.Judgement(False, reason)

@@ -6,15 +6,15 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 from sod2jax import _compat, rdp
-from sod2jax._compat import Atom, Jaxpr, JaxprEqn
-from sod2jax.ir import dims
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
+from sod2jax.ir.jaxprs import equations, mentions, read, variables
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
+from sod2jax.ir.surgery import replaced
+from sod2jax.passes.branches.conds import is_cond
 from sod2jax.passes.branches.decide import reached
-from sod2jax.passes.branches.surgery import equations, is_cond, replaced, variables
 
 _MOST_ANALYSES = 200  # sub-ranges that are tried in search of the sizes where an index changes
 _CALLS = frozenset("closed_call custom_jvp_call custom_vjp_call jit remat2".split())
@@ -22,7 +22,7 @@ _LOOPS = frozenset("scan while".split())
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class DecidingSizes:
     """The conds of a program that sizes decide, but not alike over its whole region.
 
     Attributes:
@@ -34,20 +34,20 @@ class Sizes:
     facts: rdp.Facts
 
     @functools.cached_property
-    def indices(self) -> dict[Any, int]:
+    def indices(self) -> dict[Var, int]:
         """The indices of those conds, each with the most branches that it chooses from."""
-        found: dict[Any, int] = {}
+        counts: dict[Var, int] = {}
         for eqn in filter(is_cond, equations(self.program.jaxpr)):
             index, count = eqn.invars[0], len(eqn.params["branches"])
-            if not _compat.is_literal(index) and index in self._known.makers:
-                found[index] = max(count, found.get(index, 0))
-        return {index: n for index, n in found.items() if self.facts.value_range(index)}
+            if not _compat.is_literal(index) and index in self._size_values.makers:
+                counts[index] = max(count, counts.get(index, 0))
+        return {index: n for index, n in counts.items() if self.facts.value_range(index)}
 
     @functools.cached_property
-    def _known(self) -> _Known:
-        known = _Known()
-        known.follow(self.program.jaxpr)
-        return known
+    def _size_values(self) -> _SizeValues:
+        values = _SizeValues()
+        values.follow(self.program.jaxpr)
+        return values
 
     @functools.cached_property
     def edges(self) -> dict[str, tuple[int, ...]]:
@@ -56,34 +56,37 @@ class Sizes:
         A symbol is in it, with no sizes perhaps, wherever it may decide an index together with the
         other symbols.
         """
-        slices = [(self._known.slice(i, self.program.jaxpr), n) for i, n in self.indices.items()]
-        region, found = self.program.region, {}
+        region, edges = self.program.region, {}
+        slices = [
+            (self._size_values.slice(index, self.program.jaxpr), count)
+            for index, count in self.indices.items()
+        ]
         for name, low, high in region.ranges:
-            concerned = [(jaxpr, n) for jaxpr, n in slices if name in _symbols(jaxpr)]
+            concerned = [(jaxpr, n) for jaxpr, n in slices if _mentions(jaxpr, name)]
             if concerned and high is not None and low < high:
-                known = [_changes(jaxpr, n, region, name) for jaxpr, n in concerned]
-                found[name] = tuple(sorted({edge for edges in known for edge in edges}))
-        return found
+                sizes = [_last_sizes(jaxpr, n, region, name) for jaxpr, n in concerned]
+                edges[name] = tuple(sorted(set().union(*sizes)))
+        return edges
 
 
-class _Known:
-    """What is computed from sizes and numbers alone.
+class _SizeValues:
+    """The variables that are computed from sizes and numbers alone.
 
     Attributes:
-      makers: the equation of each variable that is; None for what a jaxpr is given.
+      makers: the equation of each such variable; None for what a jaxpr is given.
       given: the operand that an input of a jaxpr stands for.
     """
 
     def __init__(self):
-        self.makers: dict[Any, Any] = {}
-        self.given: dict[Any, Any] = {}
-        self._several: set[Any] = set()
+        self.makers: dict[Var, JaxprEqn | None] = {}
+        self.given: dict[Var, Atom] = {}
+        self._several: set[Var] = set()
 
     def follow(self, jaxpr: Jaxpr) -> None:
-        """Adds what is known in a jaxpr, and in the jaxprs inside it."""
+        """Adds those of a jaxpr, and of the jaxprs inside it."""
         for eqn in jaxpr.eqns:
             plain = not eqn.effects and eqn.primitive.name not in _LOOPS and not is_cond(eqn)
-            if plain and all(self._is_known(atom) for atom in eqn.invars):
+            if plain and all(map(self._is_one, eqn.invars)):
                 self.makers.update((var, eqn) for var in eqn.outvars)
             else:  # an earlier call of this jaxpr may have said otherwise
                 for var in eqn.outvars:
@@ -91,41 +94,41 @@ class _Known:
             for body, operands in _bodies(eqn):
                 self._enter(body, operands)
 
-    def _enter(self, body: Any, operands: Sequence[Any]) -> None:
+    def _enter(self, body: Jaxpr, operands: Sequence[Atom | None]) -> None:
         for var, atom in zip(body.invars, operands, strict=False):
             if var in self.given and self.given[var] is not atom:
                 self._several.add(var)  # another call gives it another value
             self.given[var] = atom
-            if var in self._several or atom is None or not self._is_known(atom):
+            if var in self._several or atom is None or not self._is_one(atom):
                 self.makers.pop(var, None)
             else:
                 self.makers[var] = None
         self.follow(body)
 
-    def _is_known(self, atom: Atom) -> bool:
+    def _is_one(self, atom: Atom) -> bool:
         return _compat.is_literal(atom) or atom in self.makers
 
-    def slice(self, index: Any, like: Any) -> Any:
+    def slice(self, index: Var, like: Jaxpr) -> Jaxpr:
         """A jaxpr that computes an index from nothing."""
-        kept: dict[int, Any] = {}
-        names: dict[Any, Any] = {}
+        kept: dict[int, JaxprEqn] = {}
+        inputs: dict[Var, Atom] = {}  # of jaxprs inside: what they stand for
 
-        def need(atom: Atom) -> Any:
-            if _compat.is_literal(atom) or atom in names:
-                return names.get(atom, atom) if not _compat.is_literal(atom) else atom
+        def need(atom: Atom) -> Atom:
+            if _compat.is_literal(atom) or atom in inputs:
+                return read(inputs, atom)
             eqn = self.makers[atom]
             if eqn is None:
-                names[atom] = need(self.given[atom])
+                inputs[atom] = need(self.given[atom])
             elif id(eqn) not in kept:
                 ends = {var: need(var) for var in variables(eqn.invars)}
                 (kept[id(eqn)],) = replaced([eqn], ends)
-            return names.get(atom, atom)
+            return read(inputs, atom)
 
         out = need(index)
         return _compat.closed_jaxpr([], [out], list(kept.values()), like=like)
 
 
-def _bodies(eqn: JaxprEqn) -> list[tuple[Any, list[Any]]]:
+def _bodies(eqn: JaxprEqn) -> list[tuple[Jaxpr, list[Atom | None]]]:
     """The jaxprs of an equation, and the operands that their inputs always are; None for others."""
     name, params, invars = eqn.primitive.name, eqn.params, list(eqn.invars)
     if name == "cond":
@@ -143,13 +146,11 @@ def _bodies(eqn: JaxprEqn) -> list[tuple[Any, list[Any]]]:
     return []
 
 
-def _symbols(jaxpr: Jaxpr) -> frozenset[str]:
-    params = [p for eqn in equations(jaxpr) for p in eqn.params.values()]
-    found = [dims.symbols_of(dims.from_jax(p)) for p in params if _compat.is_symbolic(p)]
-    return frozenset().union(*found)
+def _mentions(jaxpr: Jaxpr, name: str) -> bool:
+    return any(name in mentions(eqn) for eqn in jaxpr.eqns)
 
 
-def _changes(jaxpr: Jaxpr, count: int, region: Region, name: str) -> list[int]:
+def _last_sizes(jaxpr: Jaxpr, count: int, region: Region, name: str) -> list[int]:
     """The sizes of a symbol after which the branch changes; none unless it is always decided."""
     left = _MOST_ANALYSES
 
@@ -165,14 +166,14 @@ def _changes(jaxpr: Jaxpr, count: int, region: Region, name: str) -> list[int]:
         left -= 1
         if left < 0:
             return None
-        found = branch(low, high)
-        if found is not None or low == high:
-            return None if found is None else [(high, found)]
+        taken = branch(low, high)
+        if taken is not None or low == high:
+            return None if taken is None else [(high, taken)]
         middle = (low + high) // 2
         first = runs(low, middle)
         rest = None if first is None else runs(middle + 1, high)
         return None if first is None or rest is None else [*first, *rest]
 
     low, high = region.range(name)
-    found = [] if high is None else runs(low, high) or []
-    return [a[0] for a, b in itertools.pairwise(found) if a[1] != b[1]]
+    decided = [] if high is None else runs(low, high) or []
+    return [a[0] for a, b in itertools.pairwise(decided) if a[1] != b[1]]

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 from sod2jax import _compat
-from sod2jax._compat import JaxprEqn
-from sod2jax.passes.branches.surgery import (
-    Branch,
-    Copier,
-    cond_of,
-    counted,
-    dependents,
-    equations,
-    is_plain,
-    pruned,
-    read,
-    variables,
-)
-from sod2jax.passes.branches.value_numbering import Numbering, conds
-from sod2jax.passes.remark import Remark
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
+from sod2jax.ir.jaxprs import dependents, equations, read, used_in, variables
+from sod2jax.ir.surgery import Copier, pruned
+from sod2jax.passes.branches.conds import Branch, cond_of, is_plain, positions
+from sod2jax.passes.branches.value_numbering import Numbering
+from sod2jax.passes.remark import Remark, counted
 
 MOST_COPIED = 64
 """Equations between two conds that merging may compile once more for each further branch. XLA needs
@@ -30,10 +20,10 @@ call, and the copies of values that go from one cond to the other."""
 
 
 def merged(
-    eqns: Sequence[JaxprEqn], outputs: Sequence[Any], copier: Copier
-) -> tuple[list[Any], list[Remark]]:
+    eqns: Sequence[JaxprEqn], outputs: Sequence[Atom], copier: Copier
+) -> tuple[list[JaxprEqn], list[Remark]]:
     """Equations with each pair of conds of one index merged, where that is possible."""
-    eqns, changes, refused = list(eqns), [], set()
+    eqns, remarks, refused = list(eqns), [], set()
     while True:
         numbering = Numbering(eqns)
         for first, second in _pairs(eqns, numbering):
@@ -44,35 +34,35 @@ def merged(
             if reason is None:
                 break
             refused.add(pair)
-            changes.append(_kept(eqns[first], eqns[second], reason))
+            remarks.append(_kept(eqns[first], eqns[second], reason))
         else:
-            return eqns, changes
+            return eqns, remarks
         flipped = numbering.index(eqns[first])[1] != numbering.index(eqns[second])[1]
-        eqns, change = _merge(eqns, outputs, first, second, flipped, copier)
-        changes.append(change)
+        eqns, remark = _merge(eqns, outputs, first, second, flipped, copier)
+        remarks.append(remark)
 
 
 def _pairs(eqns: Sequence[JaxprEqn], numbering: Numbering) -> list[tuple[int, int]]:
     """Positions of conds and of the next cond with the same index."""
-    found: dict[Any, list[int]] = {}
-    for at in conds(eqns):
+    by_index: dict[Hashable, list[int]] = {}
+    for at in positions(eqns):
         if eqns[at].outvars:
-            found.setdefault(numbering.index(eqns[at])[0], []).append(at)
-    return sorted(pair for places in found.values() for pair in itertools.pairwise(places))
+            by_index.setdefault(numbering.index(eqns[at])[0], []).append(at)
+    return sorted(pair for places in by_index.values() for pair in itertools.pairwise(places))
 
 
 def _between(
     eqns: Sequence[JaxprEqn], first: int, second: int
-) -> tuple[list[Any], list[Any], list[Any]]:
+) -> tuple[list[JaxprEqn], list[JaxprEqn], list[JaxprEqn]]:
     """What stands between two conds: before them, on the way from one to the other, after them."""
     middle = eqns[first + 1 : second]
-    late = dependents(middle, eqns[first].outvars)
+    behind = dependents(middle, eqns[first].outvars)
     needed = set(variables(eqns[second].invars))
     before, way, after = [], [], []
     for eqn in reversed(middle):
-        if not any(var in late for var in eqn.outvars):
+        if behind.isdisjoint(eqn.outvars):
             before.append(eqn)
-        elif any(var in needed for var in eqn.outvars):
+        elif not needed.isdisjoint(eqn.outvars):
             needed.update(variables(eqn.invars))
             way.append(eqn)
         else:
@@ -101,23 +91,23 @@ def _count(eqns: Sequence[JaxprEqn]) -> int:
     return len(eqns) + sum(1 for body in inner for _ in equations(body))
 
 
-def _kept(first: Any, second: Any, reason: str) -> Remark:
+def _kept(first: JaxprEqn, second: JaxprEqn, reason: str) -> Remark:
     places = f"that at {_compat.source_line(second)}"
     return Remark(f"kept a cond apart from {places}", _compat.source_line(first), reason)
 
 
 def _merge(
     eqns: Sequence[JaxprEqn],
-    outputs: Sequence[Any],
+    outputs: Sequence[Atom],
     first: int,
     second: int,
     flipped: bool,
     copier: Copier,
-) -> tuple[list[Any], Remark]:
+) -> tuple[list[JaxprEqn], Remark]:
     one, other = eqns[first], eqns[second]
     before, way, after = _between(eqns, first, second)
     rest = [*after, *eqns[second + 1 :]]
-    used = {v for eqn in rest for v in variables(eqn.invars)} | set(variables(outputs))
+    used = used_in(rest, outputs)
     made = [var for eqn in (one, *way, other) for var in eqn.outvars]
     kept = [var for var in made if var in used]
     others = other.params["branches"][:: -1 if flipped else 1]
@@ -137,18 +127,18 @@ def _merge(
 
 
 def _joined(
-    mine: Any,
-    its: Any,
-    one: Any,
-    way: Sequence[Any],
-    other: Any,
-    kept: Sequence[Any],
+    mine: Jaxpr,
+    its: Jaxpr,
+    one: JaxprEqn,
+    way: Sequence[JaxprEqn],
+    other: JaxprEqn,
+    kept: Sequence[Var],
     copier: Copier,
 ) -> Branch:
     """One branch of each cond and the equations between them."""
-    new, outs = copier.inlined(mine, one.invars[1:], one)
+    new, outs = copier.body(mine, one.invars[1:], one)
     env = dict(zip(one.outvars, outs, strict=True))
     new += copier.copies(way, env)
-    more, outs = copier.inlined(its, [read(env, atom) for atom in other.invars[1:]], other)
+    more, outs = copier.body(its, [read(env, atom) for atom in other.invars[1:]], other)
     env.update(zip(other.outvars, outs, strict=True))
     return [*new, *more], [env[var] for var in kept]

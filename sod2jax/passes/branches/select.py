@@ -30,26 +30,20 @@ So a branch costs some 0.4 us by itself, and grows by about 1 ns per 10 bytes of
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from jax import lax
 
 from sod2jax import _compat
-from sod2jax._compat import JaxprEqn
+from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.cost import Cost, Counter, size_of
+from sod2jax.ir.jaxprs import read
 from sod2jax.ir.region import Region
+from sod2jax.ir.surgery import Copier, replaced_in_turn
+from sod2jax.passes.branches.conds import is_cond, is_plain
 from sod2jax.passes.branches.sink import describe
-from sod2jax.passes.branches.surgery import (
-    Copier,
-    is_cond,
-    is_plain,
-    literal,
-    read,
-    replaced_in_turn,
-    selection,
-)
 from sod2jax.passes.branches.value_numbering import Numbering
 from sod2jax.passes.remark import Remark
 
@@ -131,52 +125,51 @@ def _is_strange(aval: Any) -> bool:
 
 
 def _selected(
-    eqn: JaxprEqn, numbering: Numbering, env: dict[Any, Any], copier: Copier
-) -> tuple[list[Any], dict[Any, Any]]:
-    """A cond as selects: its branches' equations, and what stands for its results."""
+    eqn: JaxprEqn, numbering: Numbering, env: Mapping[Var, Atom], copier: Copier
+) -> tuple[list[JaxprEqn], dict[Var, Atom]]:
+    """A cond as selects: its branches' equations, and the results that need no select."""
     new, cases = [], []
     for branch in eqn.params["branches"]:
-        body, outs = copier.inlined(branch, eqn.invars[1:], eqn)
+        body, outs = copier.body(branch, eqn.invars[1:], eqn)
         new += body
         cases.append(outs)
     which, before = _which(eqn, numbering)
     which = read(env, which)
     new += before
-    known = {}
+    alike = {}
     for var, *outs in zip(eqn.outvars, *cases, strict=True):
         if all(out is outs[0] for out in outs):
-            known[var] = outs[0]
-        else:
-            new.append(selection(which, outs, var, eqn))
-    return new, known
+            alike[var] = outs[0]
+            continue
+        new.append(_compat.new_equation(lax.select_n_p, [which, *outs], [var], {}, like=eqn))
+    return new, alike
 
 
-def _which(eqn: JaxprEqn, numbering: Numbering) -> tuple[Any, list[Any]]:
+def _which(eqn: JaxprEqn, numbering: Numbering) -> tuple[Var, list[JaxprEqn]]:
     """What selects among the branches, and the equations that compute it."""
     predicate, count = numbering.predicate(eqn), len(eqn.params["branches"])
     if predicate is not None:
         return predicate, []
     index = eqn.invars[0]
-    ends = [literal(0, index), index, literal(count - 1, index)]
+    first, last = (_compat.new_literal(end, index.aval) for end in (0, count - 1))
     clamped = _compat.new_variable(index.aval)
-    new = [_compat.new_equation(lax.clamp_p, ends, [clamped], {}, like=eqn)]
+    new = [_compat.new_equation(lax.clamp_p, [first, index, last], [clamped], {}, like=eqn)]
     if count > 2:
         return clamped, new
     # With two branches, which selects must be a boolean.
     chosen = _compat.new_variable(index.aval.update(dtype=bool, weak_type=False))
-    operands = [clamped, literal(0, index)]
-    return chosen, [*new, _compat.new_equation(lax.gt_p, operands, [chosen], {}, like=eqn)]
+    return chosen, [*new, _compat.new_equation(lax.gt_p, [clamped, first], [chosen], {}, like=eqn)]
 
 
 def with_selects(
     eqns: Sequence[JaxprEqn],
-    outputs: Sequence[Any],
-    judgements: dict[Any, Judgement],
+    outputs: Sequence[Atom],
+    judgements: Mapping[Var, Judgement],
     copier: Copier,
-) -> tuple[list[Any], list[Any], list[Remark]]:
+) -> tuple[list[JaxprEqn], list[Atom], list[Remark]]:
     """Equations and outputs with the conds that were judged so made selects."""
     numbering = Numbering(eqns)
-    new, env, changes = [], {}, []
+    new, env, remarks = [], {}, []
     for eqn in replaced_in_turn(eqns, env):
         judged = judgements.get(eqn.outvars[0]) if is_cond(eqn) and eqn.outvars else None
         if judged is None:
@@ -184,11 +177,11 @@ def with_selects(
             continue
         source = _compat.source_line(eqn)
         if not judged.selects:
-            changes.append(Remark("kept a cond", source, judged.reason))
+            remarks.append(Remark("kept a cond", source, judged.reason))
             new.append(eqn)
             continue
-        body, known = _selected(eqn, numbering, env, copier)
+        body, alike = _selected(eqn, numbering, env, copier)
         new += body
-        env |= known
-        changes.append(Remark("made a cond a select", source, judged.reason))
-    return new, [read(env, atom) for atom in outputs], changes
+        env |= alike
+        remarks.append(Remark("made a cond a select", source, judged.reason))
+    return new, [read(env, atom) for atom in outputs], remarks

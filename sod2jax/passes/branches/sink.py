@@ -7,16 +7,16 @@ in memory than the work has flops: a sum is then cheaper to compute early than i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sod2jax import _compat
-from sod2jax._compat import JaxprEqn
+from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.cost import Cost, Counter, size_of
 from sod2jax.ir import dims
+from sod2jax.ir.jaxprs import used_in, variables
 from sod2jax.ir.region import Region
-from sod2jax.passes.branches.surgery import Copier, cond_of, counted, is_plain, used_in, variables
-from sod2jax.passes.branches.value_numbering import conds
-from sod2jax.passes.remark import Remark
+from sod2jax.ir.surgery import Copier
+from sod2jax.passes.branches.conds import cond_of, is_plain, positions
+from sod2jax.passes.remark import Remark, counted
 
 _USUAL = 128  # size of a symbol without an upper bound, for comparisons
 
@@ -25,38 +25,38 @@ Use = tuple[int, int | None]  # position of the reader; the branch that reads, N
 
 def sunk(
     eqns: Sequence[JaxprEqn],
-    outputs: Sequence[Any],
+    outputs: Sequence[Atom],
     copier: Copier,
     counter: Counter,
     region: Region,
-) -> tuple[list[Any], list[Remark]]:
+) -> tuple[list[JaxprEqn], list[Remark]]:
     """Equations with what each cond's branches alone use moved into them; whole chains move.
 
     An equation runs at most as often as before, so loops may move as well; effects never do.
     """
-    eqns, changes = list(eqns), []
-    ends = [eqns[k].outvars[0] for k in reversed(conds(eqns)) if eqns[k].outvars]
+    eqns, remarks = list(eqns), []
+    ends = [eqns[k].outvars[0] for k in reversed(positions(eqns)) if eqns[k].outvars]
     for end in ends:  # the last first; one may have moved into another meanwhile
         at = next((k for k, eqn in enumerate(eqns) if end in eqn.outvars), None)
         if at is None or not is_plain(eqns[at]):
             continue
         moves = _moves(eqns, at, outputs)
         for branch in sorted(set(moves.values())):
-            positions = [k for k in sorted(moves) if moves[k] == branch]
-            held, change = _weighed(eqns, at, branch, positions, outputs, counter, region)
-            changes.append(change)
+            work = [eqns[k] for k in sorted(moves) if moves[k] == branch]
+            held, remark = _weighed(eqns, at, branch, work, outputs, counter, region)
+            remarks.append(remark)
             if held:
                 moves = {k: b for k, b in moves.items() if b != branch}
         if moves:
             eqns[at] = _with_work(eqns, at, moves, copier)
             eqns = [eqn for k, eqn in enumerate(eqns) if k not in moves]
-    return eqns, changes
+    return eqns, remarks
 
 
-def _moves(eqns: Sequence[JaxprEqn], at: int, outputs: Sequence[Any]) -> dict[int, int]:
+def _moves(eqns: Sequence[JaxprEqn], at: int, outputs: Sequence[Atom]) -> dict[int, int]:
     """Positions of the equations that move into the cond at ``at``, with the branch of each."""
     ends = set(variables(outputs))
-    uses: dict[Any, set[Use]] = {}
+    uses: dict[Var, set[Use]] = {}
     for k in range(at + 1, len(eqns)):
         for var in variables(eqns[k].invars):
             uses.setdefault(var, set()).add((k, None))
@@ -75,25 +75,27 @@ def _moves(eqns: Sequence[JaxprEqn], at: int, outputs: Sequence[Any]) -> dict[in
     return moves
 
 
-def _reads(cond: Any) -> list[tuple[Any, int | None]]:
+def _reads(cond: JaxprEqn) -> list[tuple[Var, int | None]]:
     """Which branches of a cond read each of its operands."""
     index, *operands = cond.invars
-    found: list[tuple[Any, int | None]] = [(var, None) for var in variables([index])]
+    reads: list[tuple[Var, int | None]] = [(var, None) for var in variables([index])]
     for k, branch in enumerate(cond.params["branches"]):
-        used = used_in(branch)
+        used = used_in(branch.eqns, branch.outvars)
         pairs = zip(operands, branch.invars, strict=True)
-        found += [(a, k) for a, v in pairs if v in used and not _compat.is_literal(a)]
-    return found
+        reads += [(a, k) for a, v in pairs if v in used and not _compat.is_literal(a)]
+    return reads
 
 
-def _with_work(eqns: Sequence[JaxprEqn], at: int, moves: dict[int, int], copier: Copier) -> Any:
+def _with_work(
+    eqns: Sequence[JaxprEqn], at: int, moves: dict[int, int], copier: Copier
+) -> JaxprEqn:
     """The cond with the moved equations in its branches."""
     cond = eqns[at]
     branches = []
     operands = list(cond.invars[1:])
     for number, branch in enumerate(cond.params["branches"]):
         work = [eqns[k] for k in sorted(moves) if moves[k] == number]
-        inner, outs = copier.inlined(branch, cond.invars[1:], cond)
+        inner, outs = copier.body(branch, cond.invars[1:], cond)
         branches.append(([*work, *inner], outs))
         operands += [atom for eqn in work for atom in eqn.invars]
     made = {var for k in moves for var in eqns[k].outvars}
@@ -105,18 +107,17 @@ def _weighed(
     eqns: Sequence[JaxprEqn],
     at: int,
     branch: int,
-    positions: Sequence[int],
-    outputs: Sequence[Any],
+    work: Sequence[JaxprEqn],
+    outputs: Sequence[Atom],
     counter: Counter,
     region: Region,
 ) -> tuple[bool, Remark]:
     """Whether work must stay outside a branch, and the numbers that decided."""
-    work = [eqns[k] for k in positions]
     made = {var for eqn in work for var in eqn.outvars}
-    inputs = {var for eqn in work for var in variables(eqn.invars)} - made
+    inputs = used_in(work, ()).keys() - made
     given = made & {var for var, _ in _reads(eqns[at])}
     cost = counter.equations(work, inputs, given)
-    alive = {*variables(outputs), *(v for e in eqns[at:] for v in variables(e.invars))}
+    alive = used_in(eqns[at:], outputs)
     computed = {var for eqn in eqns[:at] for var in eqn.outvars}
     kept = [var for var in inputs if var in computed and var not in alive]
     sizes = typical_sizes(region)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 from sod2jax import _compat
-from sod2jax._compat import Atom, JaxprEqn
-from sod2jax.passes.branches.surgery import is_cond
+from sod2jax._compat import Atom, JaxprEqn, Var
 
 
 class Numbering:
@@ -19,8 +17,8 @@ class Numbering:
 
     def __init__(self, eqns: Sequence[JaxprEqn]):
         self._makers = {var: eqn for eqn in eqns for var in eqn.outvars}
-        self._numbers: dict[Any, Hashable] = {}
-        self._known: dict[Hashable, int] = {}
+        self._numbers: dict[Var, Hashable] = {}
+        self._by_key: dict[Hashable, int] = {}
         for eqn in eqns:
             self._number(eqn)
 
@@ -37,7 +35,7 @@ class Numbering:
             key = id(eqn)
         if eqn.effects:
             key = id(eqn)
-        number = self._known.setdefault(key, len(self._known))
+        number = self._by_key.setdefault(key, len(self._by_key))
         self._numbers.update((var, (number, k)) for k, var in enumerate(eqn.outvars))
 
     def of(self, atom: Atom) -> Hashable:
@@ -59,20 +57,20 @@ class Numbering:
             return (self.of(atom), "predicate"), negated
         return (self.of(atom), count), False
 
-    def predicate(self, eqn: JaxprEqn) -> Any | None:
+    def predicate(self, eqn: JaxprEqn) -> Var | None:
         """The boolean that the index of a cond of two branches is converted from."""
         atom = self._converted(eqn.invars[0])
         return atom if _is_bool(atom) and len(eqn.params["branches"]) == 2 else None
 
-    def _maker(self, atom: Atom, primitive: str) -> Any:
+    def _maker(self, atom: Atom, primitive: str) -> JaxprEqn | None:
         eqn = None if _compat.is_literal(atom) else self._makers.get(atom)
         return eqn if eqn is not None and eqn.primitive.name == primitive else None
 
-    def _converted(self, atom: Atom) -> Any:
+    def _converted(self, atom: Atom) -> Atom:
         eqn = self._maker(atom, "convert_element_type")
         return eqn.invars[0] if eqn is not None and _is_bool(eqn.invars[0]) else atom
 
-    def _unclamped(self, atom: Atom, count: int) -> Any:
+    def _unclamped(self, atom: Atom, count: int) -> Atom:
         eqn = self._maker(atom, "clamp")
         if eqn is None or not (
             _is_number(eqn.invars[0], 0) and _is_number(eqn.invars[2], count - 1)
@@ -80,7 +78,7 @@ class Numbering:
             return atom
         return eqn.invars[1]
 
-    def _positive(self, atom: Atom) -> tuple[Any, bool]:
+    def _positive(self, atom: Atom) -> tuple[Atom, bool]:
         negated = False
         while (eqn := self._maker(atom, "not")) is not None:
             atom, negated = eqn.invars[0], not negated
@@ -93,8 +91,3 @@ def _is_bool(atom: Atom) -> bool:
 
 def _is_number(atom: Atom, number: int) -> bool:
     return _compat.is_literal(atom) and _compat.literal_array(atom) == number
-
-
-def conds(eqns: Sequence[JaxprEqn]) -> list[int]:
-    """Positions of the conds among some equations."""
-    return [k for k, eqn in enumerate(eqns) if is_cond(eqn)]

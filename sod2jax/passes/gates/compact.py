@@ -10,25 +10,25 @@ network early pay for no later stage.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import jax
 from jax import lax
 
 from sod2jax import _compat, rdp
-from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir import dims
-from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.jaxprs import dims_of, equations
 from sod2jax.ir.primitives import gated_rows_p
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, bounds
-from sod2jax.passes.gates.flat import flat, live, ordered
+from sod2jax.ir.surgery import ordered, pruned, with_bodies
+from sod2jax.passes.gates.flat import flat
 from sod2jax.passes.gates.predicates import Gate, gate_of, rows_of
 from sod2jax.passes.gates.slices import NOT_REACHED, READ_WHOLE, Group, Slice, Uses, slice_of
 from sod2jax.passes.gates.work import UNBOUNDED, Work, is_heavy, work_of
 from sod2jax.passes.remark import Remark
-from sod2jax.rows.blocks import aval_of, equation_of_block
+from sod2jax.rows.narrow import aval_of, equation_of_block
 from sod2jax.rows.needs import Mixed, Need, Row, operand_needs
 
 # A block's work must be worth the loop around it, some microseconds.
@@ -43,14 +43,10 @@ _BLOCK_OF_GPU = 8  # fills more of a device than one row does
 def compact_gates(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
     """The pass: runs gated parts for the rows that need them."""
     del facts
-    changes: list[Remark] = []
-    scope = _Scope(program.region, program.jaxpr, changes, None)
+    remarks: list[Remark] = []
+    scope = _Scope(program.region, program.jaxpr, remarks, None)
     jaxpr = scope.compacted(program.jaxpr)
-    if jaxpr is program.jaxpr:
-        return program, tuple(changes)
-    by_id = dict(zip(map(id, _compat.all_constants(program.jaxpr)), program.constants, strict=True))
-    constants = tuple(by_id[id(value)] for value in _compat.all_constants(jaxpr))
-    return dataclasses.replace(program, jaxpr=jaxpr, constants=constants), tuple(changes)
+    return program if jaxpr is program.jaxpr else program.with_jaxpr(jaxpr), tuple(remarks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,70 +56,54 @@ class _Scope:
     Attributes:
       region: the sizes of the program.
       like: a closed jaxpr, for debugging names.
-      changes: gets what was decided.
+      remarks: gets what was decided.
       block: how many rows the body around has; None outside of bodies.
     """
 
     region: Region
-    like: Any
-    changes: list[Remark]
+    like: Jaxpr
+    remarks: list[Remark]
     block: int | None
 
-    def compacted(self, jaxpr: Jaxpr) -> Any:
+    def compacted(self, jaxpr: Jaxpr) -> Jaxpr:
         """A jaxpr, open or closed, with its regions and those of its sub-jaxprs; itself if none."""
-        if not any(map(_has_select, jaxpr.eqns)) or not any(map(is_heavy, jaxpr.eqns)):
+        if not _has_select(jaxpr) or not any(map(is_heavy, jaxpr.eqns)):
             return jaxpr
-        eqns, outvars = flat(jaxpr.eqns, jaxpr.outvars)
-        eqns, found = self._regions(eqns, outvars)
-        inside = [self._inside(eqn) for eqn in eqns]
-        if not found and all(a is b for a, b in zip(eqns, inside, strict=True)):
+        eqns, outvars = flat(jaxpr)
+        compacted = self._regions(eqns, outvars)
+        inside = [with_bodies(eqn, self.compacted) for eqn in compacted]
+        if compacted is eqns and all(a is b for a, b in zip(eqns, inside, strict=True)):
             return jaxpr
         return _compat.with_equations(jaxpr, inside, outvars)
 
-    def _inside(self, eqn: JaxprEqn) -> Any:
-        """The equation with what its sub-jaxprs become."""
-        if eqn.primitive is gated_rows_p:
-            return eqn
-        params = dict(eqn.params)
-        for key, value in eqn.params.items():
-            if _compat.is_jaxpr(value):
-                params[key] = self.compacted(value)
-            elif isinstance(value, tuple) and any(map(_compat.is_jaxpr, value)):
-                parts = tuple(self.compacted(v) if _compat.is_jaxpr(v) else v for v in value)
-                same = all(a is b for a, b in zip(parts, value, strict=True))
-                params[key] = value if same else parts
-        if all(params[key] is eqn.params[key] for key in params):
-            return eqn
-        return _compat.new_equation(
-            eqn.primitive, eqn.invars, eqn.outvars, params, eqn, eqn.effects
-        )
+    def _regions(self, eqns: list[JaxprEqn], outvars: Sequence[Atom]) -> list[JaxprEqn]:
+        """The equations with regions in place of selects, the outermost (last) ones first.
 
-    def _regions(self, eqns: list[JaxprEqn], outvars: Sequence[Any]) -> tuple[list[Any], bool]:
-        """The equations with regions in place of selects, the outermost (last) ones first."""
+        The list itself if none pays.
+        """
         makers = {var: eqn for eqn in eqns for var in eqn.outvars}
         selects = [eqn for eqn in eqns if eqn.primitive.name == "select_n"]
         left = [(eqn, gate) for eqn in selects if (gate := gate_of(eqn, makers)) is not None]
-        found = False
         while left:
             group, left = _last_group(left, makers)
             replaced = self._replaced(group, eqns, outvars)
             if replaced is None:
                 continue
-            eqns, found = live(ordered(replaced), outvars), True
+            eqns = pruned(ordered(replaced), outvars)
             makers = {var: eqn for eqn in eqns for var in eqn.outvars}
             left = [(eqn, gate) for eqn, gate in left if eqn.outvars[0] in makers]
-        return eqns, found
+        return eqns
 
     def _replaced(
-        self, group: Group, eqns: Sequence[JaxprEqn], outvars: Sequence[Any]
-    ) -> list[Any] | None:
+        self, group: Group, eqns: Sequence[JaxprEqn], outvars: Sequence[Atom]
+    ) -> list[JaxprEqn] | None:
         """The equations with a group as one region; None where it does not pay or cannot be."""
         uses = Uses(eqns, outvars)
         owned = {k: uses.owned(group, k) for k in range(group.count)}
         if not any(is_heavy(eqn) for own in owned.values() for eqn in own):
             return None
         slices = {k: slice_of(group, k, eqns, uses) for k in owned}
-        work = {k: work_of(found.eqns, self.region) for k, found in slices.items()}
+        work = {k: work_of(part.eqns, self.region) for k, part in slices.items()}
         count = _size(group.rows, self.region)
         blocks = {k: self._block(done, count) for k, done in work.items()}
         heavy = [k for k, block in blocks.items() if block is not None]
@@ -164,14 +144,14 @@ class _Scope:
         pays = each * block >= _LEAST_FLOPS and (rows == 1 or _reuses(block, each, work))
         return block if pays else None
 
-    def _region(self, group: Group, slices: dict[int, Slice], block: int) -> list[Any]:
+    def _region(self, group: Group, slices: dict[int, Slice], block: int) -> list[JaxprEqn]:
         """The equations that a group becomes."""
         source, gate = group.selects[0], group.gates[0]
-        operands = list(dict.fromkeys(o for found in slices.values() for o in found.operands))
+        operands = list(dict.fromkeys(o for part in slices.values() for o in part.operands))
         inner = dataclasses.replace(self, block=block)
         bodies = tuple(
-            inner.compacted(self._body(group, k, found, operands, block))
-            for k, found in slices.items()
+            inner.compacted(self._body(group, k, part, operands, block))
+            for k, part in slices.items()
         )
         vector, eqns = gate.vector, []
         if len(dims_of(vector)) > 1:
@@ -208,24 +188,24 @@ class _Scope:
         self,
         group: Group,
         case: int,
-        found: Slice,
-        operands: Sequence[tuple[Any, Row | None]],
+        part: Slice,
+        operands: Sequence[tuple[Var, Row | None]],
         block: int,
-    ) -> Any:
+    ) -> Jaxpr:
         """A case as a closed jaxpr of a block's operands."""
         invars = [_compat.new_variable(aval_of(atom.aval, row, block)) for atom, row in operands]
         outside = dict(zip(operands, invars, strict=True))
-        made: dict[Any, Any] = {}
+        made: dict[Var, Var] = {}
 
-        def read(atom: Atom, need: Need) -> Any:
+        def read(atom: Atom, need: Need) -> Atom:
             if _compat.is_literal(atom):
                 return atom
             row = need if isinstance(need, Row) else None
             return made[atom] if atom in made else outside[atom, row]
 
         eqns = []
-        for eqn in found.eqns:
-            outs = [found.needs[var] for var in eqn.outvars]
+        for eqn in part.eqns:
+            outs = [part.needs[var] for var in eqn.outvars]
             needs = operand_needs(eqn, group.rows, outs)
             args = list(map(read, eqn.invars, needs))
             eqns.append(equation_of_block(eqn, args, group.rows, block, outs, needs))
@@ -237,8 +217,8 @@ class _Scope:
         self, group: Group, slices: dict[int, Slice], work: dict[int, Work], source: str
     ) -> None:
         """Tells why a group was left, if there was something to gain."""
-        for case, found in slices.items():
-            lost = work_of((eqn for eqn, _ in found.refused), self.region)
+        for case, part in slices.items():
+            lost = work_of((eqn for eqn, _ in part.refused), self.region)
             if work[case].flops >= lost.flops > 0 or (work[case].flops and not lost.flops):
                 each = work[case].flops / _size(group.rows, self.region)
                 reason = (
@@ -247,31 +227,29 @@ class _Scope:
                 )
                 self._tell(group, "left a select", source, reason)
             elif lost.flops:
-                eqn, why = _blocking(found)
+                eqn, why = _blocking(part)
                 reason = f"case {case} needs all rows at {_compat.source_line(eqn)}: {why}"
                 self._tell(group, "left a select", source, reason)
 
     def _tell(self, group: Group, what: str, source: str, reason: str) -> None:
         many = f" ({len(group.selects)} results)" if len(group.selects) > 1 else ""
         where = "one row" if group.rows == 1 else f"rows of '{group.rows}'"
-        self.changes.append(Remark(f"{what} by {where}{many}", source, reason))
+        self.remarks.append(Remark(f"{what} by {where}{many}", source, reason))
 
 
 def _reuses(block: int, each: float, work: Work) -> bool:
     return each * block >= _FLOPS_PER_WEIGHT * work.weights
 
 
-def _blocking(found: Slice) -> tuple[Any, str]:
+def _blocking(part: Slice) -> tuple[JaxprEqn, str]:
     """The refused equation that says most about why the ones before it stay outside."""
-    mixing = [(eqn, why) for eqn, why in found.refused if why not in (READ_WHOLE, NOT_REACHED)]
-    whole = [(eqn, why) for eqn, why in found.refused if why == READ_WHOLE]
-    return (mixing[:1] or whole[-1:] or list(found.refused[:1]))[0]
+    mixing = [(eqn, why) for eqn, why in part.refused if why not in (READ_WHOLE, NOT_REACHED)]
+    whole = [(eqn, why) for eqn, why in part.refused if why == READ_WHOLE]
+    return (mixing[:1] or whole[-1:] or list(part.refused[:1]))[0]
 
 
-def _has_select(eqn: JaxprEqn) -> bool:
-    if eqn.primitive.name == "select_n":
-        return True
-    return any(_has_select(inner) for _, body in _compat.sub_jaxprs(eqn) for inner in body.eqns)
+def _has_select(jaxpr: Jaxpr) -> bool:
+    return any(eqn.primitive.name == "select_n" for eqn in equations(jaxpr))
 
 
 def _size(dim: dims.Dim, region: Region) -> int:
@@ -279,7 +257,7 @@ def _size(dim: dims.Dim, region: Region) -> int:
     return UNBOUNDED if high is None else high
 
 
-def _flattened(vector: Any, axis: int, like: Any) -> tuple[Any, Any]:
+def _flattened(vector: Var, axis: int, like: JaxprEqn) -> tuple[Var, JaxprEqn]:
     """A gate as a vector, and the equation that makes it."""
     sizes = (vector.aval.shape[axis],)
     var = _compat.new_variable(vector.aval.update(shape=sizes))
@@ -288,16 +266,16 @@ def _flattened(vector: Any, axis: int, like: Any) -> tuple[Any, Any]:
 
 
 def _last_group(
-    found: Sequence[tuple[Any, Gate]], makers: dict[Any, Any]
-) -> tuple[Group, list[tuple[Any, Gate]]]:
+    gated: Sequence[tuple[JaxprEqn, Gate]], makers: Mapping[Var, JaxprEqn]
+) -> tuple[Group, list[tuple[JaxprEqn, Gate]]]:
     """The last select and those before it by the same gate, as far as none needs another.
 
     Returns:
       The group, and the other selects.
     """
-    (last, gate), rest, members = found[-1], [], [found[-1]]
+    (last, gate), rest, members = gated[-1], [], [gated[-1]]
     above: set[int] | None = None
-    for eqn, other in reversed(found[:-1]):
+    for eqn, other in reversed(gated[:-1]):
         if not _same_cases(eqn, other, last, gate):
             rest.append((eqn, other))
             continue
@@ -311,12 +289,12 @@ def _last_group(
     return Group(selects, gates, rows_of(gate)), rest[::-1]
 
 
-def _same_cases(a: Any, gate_a: Gate, b: Any, gate_b: Gate) -> bool:
+def _same_cases(a: JaxprEqn, gate_a: Gate, b: JaxprEqn, gate_b: Gate) -> bool:
     same = gate_a.vector is gate_b.vector and gate_a.vector_axis == gate_b.vector_axis
     return same and len(a.invars) == len(b.invars)
 
 
-def _above(start: Any, makers: dict[Any, Any]) -> set[int]:
+def _above(start: JaxprEqn, makers: Mapping[Var, JaxprEqn]) -> set[int]:
     """Ids of the equations that an equation needs, directly or not."""
     seen: set[int] = set()
     stack = [start]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from sod2jax import _compat
-from sod2jax._compat import JaxprEqn
-from sod2jax.passes.branches.surgery import read
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
+from sod2jax.ir.jaxprs import read
+from sod2jax.ir.surgery import Copier, inlined, pruned, replaced_in_turn
 from sod2jax.passes.gates.work import is_heavy
 
 _INLINED = frozenset("closed_call core_call jit".split())
@@ -16,7 +16,7 @@ _WHERE = frozenset("broadcast_in_dim convert_element_type reshape select_n squee
 _SAME = frozenset("copy copy_p stop_gradient".split())
 
 
-def flat(eqns: Iterable[JaxprEqn], outvars: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+def flat(jaxpr: Jaxpr) -> tuple[list[JaxprEqn], list[Atom]]:
     """Equations without the calls around selects and heavy work, and without needless selects.
 
     A batched ``cond`` selects its operands between themselves and what JAX's ``stop_gradient``
@@ -25,37 +25,8 @@ def flat(eqns: Iterable[JaxprEqn], outvars: Sequence[Any]) -> tuple[list[Any], l
     Returns:
       The equations, and the atoms that the outputs are.
     """
-    known: dict[Any, Any] = {}
-    done = list(_flat(eqns, known, {}))
-    outputs = [read(known, atom) for atom in outvars]
-    return live(done, outputs), outputs
-
-
-def _flat(
-    eqns: Iterable[JaxprEqn], known: dict[Any, Any], sources: dict[Any, Any]
-) -> Iterable[Any]:
-    """Flat equations; ``known`` gets what replaces variables, ``sources`` their equals."""
-    for eqn in eqns:
-        eqn = _reading(eqn, known)
-        if _is_inlined(eqn):
-            yield from _flat(_body(eqn, known), known, sources)
-            continue
-        if eqn.primitive.name in _SAME:
-            sources[eqn.outvars[0]] = read(sources, eqn.invars[0])
-        roots = {id(read(sources, a)): a for a in eqn.invars[1:]}
-        is_select = eqn.primitive.name == "select_n"
-        if is_select and len(roots) == 1 and not any(map(_compat.is_literal, eqn.invars)):
-            known[eqn.outvars[0]] = read(sources, eqn.invars[1])
-            continue
-        yield eqn
-
-
-def _reading(eqn: JaxprEqn, known: dict[Any, Any]) -> Any:
-    """The equation on what its operands are known to be."""
-    invars = [read(known, atom) for atom in eqn.invars]
-    if all(a is b for a, b in zip(invars, eqn.invars, strict=True)):
-        return eqn
-    return _compat.new_equation(eqn.primitive, invars, eqn.outvars, eqn.params, eqn, eqn.effects)
+    opened = inlined(jaxpr, _is_inlined, Copier())
+    return _without_needless_selects(opened.eqns, opened.outvars)
 
 
 def _is_inlined(eqn: JaxprEqn) -> bool:
@@ -67,48 +38,24 @@ def _is_inlined(eqn: JaxprEqn) -> bool:
     return not body.constvars and (is_where or any(map(is_heavy, body.eqns)))
 
 
-def _body(eqn: JaxprEqn, known: dict[Any, Any]) -> Iterable[Any]:
-    """The equations of a call, on its operands, with results of their own."""
-    ((_, body),) = _compat.sub_jaxprs(eqn)
-    env = dict(zip(body.invars, eqn.invars, strict=True))
-    for inner in body.eqns:
-        invars = [read(env, atom) for atom in inner.invars]
-        outvars = [_compat.new_variable(var.aval) for var in inner.outvars]
-        env.update(zip(inner.outvars, outvars, strict=True))
-        like = eqn if _compat.source_line(inner) == "unknown source" else inner
-        yield _compat.new_equation(
-            inner.primitive, invars, outvars, inner.params, like, inner.effects
-        )
-    results = [read(known, read(env, atom)) for atom in body.outvars]
-    known.update(zip(eqn.outvars, results, strict=True))
-
-
-def live(eqns: Sequence[JaxprEqn], outvars: Sequence[Any]) -> list[Any]:
-    """Equations that outputs or effects need, in their order."""
-    needed = {atom for atom in outvars if not _compat.is_literal(atom)}
-    kept = []
-    for eqn in reversed(eqns):
-        if eqn.effects or any(var in needed for var in eqn.outvars):
+def _without_needless_selects(
+    eqns: Sequence[JaxprEqn], outvars: Sequence[Atom]
+) -> tuple[list[JaxprEqn], list[Atom]]:
+    kept: list[JaxprEqn] = []
+    chosen: dict[Var, Atom] = {}  # what stands for the results of selects
+    sources: dict[Var, Atom] = {}  # what copies are equal to
+    for eqn in replaced_in_turn(eqns, chosen):
+        if eqn.primitive.name in _SAME:
+            sources[eqn.outvars[0]] = read(sources, eqn.invars[0])
+        if _chooses_among_equals(eqn, sources):
+            chosen[eqn.outvars[0]] = read(sources, eqn.invars[1])
+        else:
             kept.append(eqn)
-            needed.update(atom for atom in eqn.invars if not _compat.is_literal(atom))
-    return kept[::-1]
+    outputs = [read(chosen, atom) for atom in outvars]
+    return pruned(kept, outputs), outputs
 
 
-def ordered(eqns: Sequence[JaxprEqn]) -> list[Any]:
-    """Equations so that each stands behind those that it reads; otherwise in their order."""
-    makers = {var: eqn for eqn in eqns for var in eqn.outvars}
-    done: dict[int, Any] = {}
-    for start in eqns:
-        stack = [start]
-        while stack:
-            eqn = stack[-1]
-            missing = [
-                makers[atom]
-                for atom in eqn.invars
-                if not _compat.is_literal(atom) and atom in makers and id(makers[atom]) not in done
-            ]
-            if id(eqn) not in done and missing:
-                stack += missing
-                continue
-            done.setdefault(id(stack.pop()), eqn)
-    return list(done.values())
+def _chooses_among_equals(eqn: JaxprEqn, sources: dict[Var, Atom]) -> bool:
+    if eqn.primitive.name != "select_n" or any(map(_compat.is_literal, eqn.invars)):
+        return False
+    return len({read(sources, case) for case in eqn.invars[1:]}) == 1

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax._compat import Atom, JaxprEqn
+from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rows.needs import Mixed, Row, reshaped_row
@@ -25,12 +24,12 @@ class Gate:
       axis: the axis of rows of the select's result.
     """
 
-    vector: Any
+    vector: Var
     vector_axis: int
     axis: int
 
 
-def gate_of(select: JaxprEqn, makers: Mapping[Any, Any]) -> Gate | None:
+def gate_of(select: JaxprEqn, makers: Mapping[Var, JaxprEqn]) -> Gate | None:
     """The gate of a select, the earliest that its predicate is made from; None if it has none.
 
     Args:
@@ -40,12 +39,11 @@ def gate_of(select: JaxprEqn, makers: Mapping[Any, Any]) -> Gate | None:
     atom = select.invars[0]
     if _compat.is_literal(atom) or not dims_of(atom):
         return None
-    found = None
-    for axis in range(len(dims_of(atom))):
-        traced = _traced(atom, axis, makers)
-        if traced is not None and (found is None or found.rank > traced.rank):
-            found = traced
-    return None if found is None else Gate(found.atom, found.axis, found.result_axis)
+    vectors = [_traced(atom, axis, makers) for axis in range(len(dims_of(atom)))]
+    earliest = min(filter(None, vectors), key=lambda traced: traced.rank, default=None)
+    if earliest is None:
+        return None
+    return Gate(earliest.atom, earliest.axis, earliest.result_axis)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +57,15 @@ class _Traced:
         return len(dims_of(self.atom))
 
 
-def _traced(atom: Atom, result_axis: int, makers: Mapping[Any, Any]) -> _Traced | None:
+def _traced(atom: Atom, result_axis: int, makers: Mapping[Var, JaxprEqn]) -> _Traced | None:
     """The earliest value that is the predicate along an axis, and constant along the others."""
-    axis, found = result_axis, None
+    axis, vector = result_axis, None
     while True:
         if all(d == 1 for k, d in enumerate(dims_of(atom)) if k != axis):
-            found = _Traced(atom, axis, result_axis)
+            vector = _Traced(atom, axis, result_axis)
         eqn = None if _compat.is_literal(atom) else makers.get(atom)
         if eqn is None or (before := _before(eqn, axis)) is None:
-            return found
+            return vector
         atom, axis = eqn.invars[0], before
 
 
@@ -94,7 +92,7 @@ def _before(eqn: JaxprEqn, axis: int) -> int | None:
     return axis if name in ("copy", "stop_gradient") else None
 
 
-def _before_reshape(eqn: JaxprEqn, rows: Any, axis: int) -> int | None:
+def _before_reshape(eqn: JaxprEqn, rows: dims.Dim, axis: int) -> int | None:
     try:
         row = reshaped_row(eqn, rows, Row(axis))
     except Mixed:

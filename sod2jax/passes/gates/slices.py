@@ -5,12 +5,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any
 
 from sod2jax import _compat
-from sod2jax._compat import JaxprEqn
+from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.jaxprs import dims_of, variables
 from sod2jax.passes.gates.predicates import Gate
 from sod2jax.rows.needs import UNUSED, Mixed, Need, Row, operand_needs
 
@@ -31,7 +30,7 @@ class Group:
       rows: how many rows it decides for.
     """
 
-    selects: tuple[Any, ...]
+    selects: tuple[JaxprEqn, ...]
     gates: tuple[Gate, ...]
     rows: Dim
 
@@ -40,7 +39,7 @@ class Group:
         """How many cases there are."""
         return len(self.selects[0].invars) - 1
 
-    def case(self, number: int) -> list[Any]:
+    def case(self, number: int) -> list[Atom]:
         """What the selects choose in a case."""
         return [select.invars[1 + number] for select in self.selects]
 
@@ -67,60 +66,55 @@ class Slice:
         the last ones first.
     """
 
-    eqns: tuple[Any, ...]
-    needs: Mapping[Any, Need]
-    operands: tuple[tuple[Any, Row | None], ...]
-    refused: tuple[tuple[Any, str], ...]
+    eqns: tuple[JaxprEqn, ...]
+    needs: Mapping[Var, Need]
+    operands: tuple[tuple[Var, Row | None], ...]
+    refused: tuple[tuple[JaxprEqn, str], ...]
 
 
 class Uses:
     """Who reads each variable: (id of the equation, position), or the program's end."""
 
-    def __init__(self, eqns: Sequence[JaxprEqn], outvars: Iterable[Any]):
+    def __init__(self, eqns: Sequence[JaxprEqn], outvars: Iterable[Atom]):
         self._makers = {var: eqn for eqn in eqns for var in eqn.outvars}
-        self._found: dict[Any, set[tuple[int, int]]] = collections.defaultdict(set)
-        for eqn in eqns:
-            for at, atom in enumerate(eqn.invars):
+        self._readers: dict[Var, set[tuple[int, int]]] = collections.defaultdict(set)
+        for reader, atoms in [*((id(eqn), eqn.invars) for eqn in eqns), (0, outvars)]:
+            for at, atom in enumerate(atoms):
                 if not _compat.is_literal(atom):
-                    self._found[atom].add((id(eqn), at))
-        for at, atom in enumerate(outvars):
-            if not _compat.is_literal(atom):
-                self._found[atom].add((0, at))
+                    self._readers[atom].add((reader, at))
 
-    def of(self, var: Any) -> set[tuple[int, int]]:
+    def of(self, var: Var) -> set[tuple[int, int]]:
         """The readers of a variable."""
-        return self._found.get(var, set())
+        return self._readers.get(var, set())
 
-    def owned(self, group: Group, number: int) -> list[Any]:
+    def owned(self, group: Group, number: int) -> list[JaxprEqn]:
         """The equations that only a case of a group needs, whatever becomes of rows."""
         selects = {id(select) for select in group.selects}
         inside = {(select, 1 + number) for select in selects}
-        found: dict[int, Any] = {}
-        stack = [self._makers.get(atom) for atom in group.case(number)]
+        owned: dict[int, JaxprEqn] = {}
+        stack = [self._makers.get(var) for var in variables(group.case(number))]
         while stack:
             eqn = stack.pop()
-            if eqn is None or id(eqn) in found or id(eqn) in selects:
+            if eqn is None or id(eqn) in owned or id(eqn) in selects:
                 continue
             if not all(self.of(var) <= inside for var in eqn.outvars):
-                continue  # looked at again when its last reader is found
-            found[id(eqn)] = eqn
+                continue  # looked at again when its last reader is among them
+            owned[id(eqn)] = eqn
             inside |= {(id(eqn), at) for at in range(len(eqn.invars))}
-            stack += [self._makers.get(a) for a in eqn.invars if not _compat.is_literal(a)]
-        return list(found.values())
+            stack += [self._makers.get(var) for var in variables(eqn.invars)]
+        return list(owned.values())
 
 
 def slice_of(group: Group, number: int, eqns: Sequence[JaxprEqn], uses: Uses) -> Slice:
     """What only case ``number`` of a group needs; ``eqns`` is the program."""
     outside: set[int] = set()
     while True:
-        found = _slice_of(group, number, eqns, uses, outside)
-        merged = {atom for atom, row in found.operands if row is not None and row.inner != 1}
+        part = _slice_of(group, number, eqns, uses, outside)
+        merged = {var for var, row in part.operands if row is not None and row.inner != 1}
         if not merged:
-            return found
+            return part
         # Rows that are merged with another axis are no rows to read one by one.
-        outside |= {
-            id(eqn) for eqn in found.eqns if any(a is m for a in eqn.invars for m in merged)
-        }
+        outside |= {id(eqn) for eqn in part.eqns if not merged.isdisjoint(variables(eqn.invars))}
 
 
 def _slice_of(
@@ -128,11 +122,11 @@ def _slice_of(
 ) -> Slice:
     selects = {id(select) for select in group.selects}
     results, inside = group.case(number), {(select, 1 + number) for select in selects}
-    reads: dict[Any, set[Row | None]] = collections.defaultdict(set)
+    reads: dict[Var, set[Row | None]] = collections.defaultdict(set)
     for atom, read in zip(results, group.reads, strict=True):
         reads[atom].add(read)
-    needs: dict[Any, Need] = {}
-    taken: list[Any] = []
+    needs: dict[Var, Need] = {}
+    taken: list[JaxprEqn] = []
     reasons: dict[int, str] = {}
     for eqn in reversed(eqns):
         if id(eqn) in selects or not any(var in reads for var in eqn.outvars):
@@ -148,12 +142,12 @@ def _slice_of(
             reasons[id(eqn)] = "its operand's rows are merged with another axis"
             continue
         try:
-            found = operand_needs(eqn, group.rows, outs)  # type: ignore[arg-type]
-            _check_boundary(eqn, found, group.rows)
+            wanted = operand_needs(eqn, group.rows, outs)  # type: ignore[arg-type]
+            _check_boundary(eqn, wanted, group.rows)
         except Mixed as error:
             reasons[id(eqn)] = str(error)
             continue
-        for atom, need in zip(eqn.invars, found, strict=True):
+        for atom, need in zip(eqn.invars, wanted, strict=True):
             if not _compat.is_literal(atom):
                 reads[atom].add(need if isinstance(need, Row) else None)
         taken.append(eqn)

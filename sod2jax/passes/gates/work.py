@@ -75,5 +75,5 @@ def _sizes(atom: Atom, region: Region) -> list[int]:
 def _size(dim: Dim, region: Region) -> int:
     if isinstance(dim, int):
         return dim
-    found = bounds(dim, region)
-    return found.high if found.high is not None else max(UNBOUNDED, found.low or 0)
+    ends = bounds(dim, region)
+    return ends.high if ends.high is not None else max(UNBOUNDED, ends.low or 0)

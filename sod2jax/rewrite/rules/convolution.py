@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import sympy
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
@@ -148,12 +147,10 @@ def _grouped(
 
 
 def _per_group(ctx: Context, count: Dim, groups: Dim) -> Dim:
-    if isinstance(count, int) and isinstance(groups, int):
-        return count // groups
-    quotient = sympy.cancel(sympy.sympify(count) / groups)
-    if sympy.denom(quotient) != 1:
+    each = dims.quotient(count, groups)
+    if each is None:
         raise ctx.refuse(f"'{count}' output features in '{groups}' groups are no polynomial each")
-    return dims.normalise(quotient)
+    return each
 
 
 def _arranged(ctx: Context, value: Padded, axis: int, factors: tuple[Dim, Dim]) -> Padded:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-import sympy
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
@@ -172,7 +171,7 @@ def _split(ctx: Context, layouts: Sequence[Extent], shape: Sequence[Dim]) -> lis
             if dims.product((have, factor)) == dim or _divides(have, factor, dim):
                 taken.append(factor)
                 continue
-            cut = _cut(ctx, factor, _quotient(dim, have))
+            cut = _cut(ctx, factor, dims.quotient(dim, have))
             if cut is None:
                 return None
             taken.append(cut[0])
@@ -183,26 +182,14 @@ def _split(ctx: Context, layouts: Sequence[Extent], shape: Sequence[Dim]) -> lis
 
 def _divides(have: Dim, factor: Dim, dim: Dim) -> bool:
     """Whether ``dim`` needs all of ``factor`` and more."""
-    return _quotient(dim, dims.product((have, factor))) is not None
-
-
-def _quotient(dim: Dim, by: Dim) -> Dim | None:
-    """``dim / by`` where that is a dimension again."""
-    if isinstance(dim, int) and isinstance(by, int):
-        return dim // by if dim % by == 0 else None
-    quotient = sympy.cancel(sympy.sympify(dim) / by)
-    if quotient.is_Integer:
-        return int(quotient)
-    if sympy.denom(quotient) != 1 or not quotient.is_polynomial(*quotient.free_symbols):
-        return None
-    return dims.normalise(quotient)
+    return dims.quotient(dim, dims.product((have, factor))) is not None
 
 
 def _cut(ctx: Context, factor: Dim, outer: Dim | None) -> tuple[Dim, Dim] | None:
     """Splits a factor into ``outer`` and an integer inside it, as its lanes lie already."""
     if outer is None or outer == 1:
         return None
-    inner = _quotient(factor, outer)
+    inner = dims.quotient(factor, outer)
     if not isinstance(inner, int) or ctx.size(outer) * inner != ctx.size(factor):
         return None
     return outer, inner

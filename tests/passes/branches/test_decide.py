@@ -15,10 +15,8 @@ import sod2jax
 from sod2jax.buckets.bucket import Bucket, choose
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
-from tests.harnesses.base import Arg, Harness, assert_same, check, run_both
-from tests.passes.branches.test_collapse import analysed, conds, counts, heavier, heavy, reasons
-
-S = Arg("s")
+from tests.harnesses.base import Harness, assert_same, check, run_both
+from tests.passes.branches.programs import S, analysed, conds, counts, heavier, heavy, reasons
 
 
 def sorted_when_long(x: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental import pallas
 
 import sod2jax
 from sod2jax import _compat, rdp
@@ -213,6 +214,30 @@ def test_what_something_else_reads_stays_outside() -> None:
     found, _ = compacted(both, GATE, IMAGES, **BOUNDS)
     assert count(found.jaxpr, "conv_general_dilated", outside="gated_rows") == 1
     assert count(found.jaxpr, "conv_general_dilated") == 2
+
+
+def test_a_kernel_is_left_as_it_is() -> None:
+    """Its jaxpr reads and writes references: what is around a select there is no program."""
+
+    def kernel(gate: Any, x: Any, matrix: Any, out: Any) -> None:
+        y = x[...]
+        rows = gate[...][:, None, None]
+        out[...] = jnp.where(rows, jnp.einsum("bij,jk->bik", y, matrix[...]), y)
+
+    def fun(gate: jax.Array, x: jax.Array, matrix: jax.Array) -> jax.Array:
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        y = pallas.pallas_call(kernel, out_shape=shape)(gate, x, matrix)
+        return jnp.where(along(gate, y), y @ matrix, y)
+
+    args = Arg((8,), bool), Arg((8, 64, 64)), Arg((64, 64))
+    before = program(fun, *args)
+    after, (remark,) = compact_gates(before, rdp.analyse_program(before))
+    assert "compacted a select by rows of '8'" in remark.what
+    kernels = [
+        next(eqn for eqn in made.jaxpr.eqns if eqn.primitive.name == "pallas_call")
+        for made in (before, after)
+    ]
+    assert kernels[0].params["jaxpr"] is kernels[1].params["jaxpr"]
 
 
 def test_effects_stay_outside() -> None:

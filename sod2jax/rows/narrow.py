@@ -1,4 +1,4 @@
-"""A slice of a program again, for another number of rows.
+"""A slice of a program again, on a block of its rows.
 
 Shapes in parameters are changed where they hold the axis of rows, primitive by primitive; then JAX
 infers every result anew, which must give the old shape with the new number of rows.
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.jaxprs import dims_of, read, variables
 from sod2jax.rows.needs import (
     CALLS,
     UNUSED,
@@ -22,7 +22,6 @@ from sod2jax.rows.needs import (
     Row,
     jaxpr_needs,
     operand_needs,
-    quotient,
     scan_needs,
     while_needs,
 )
@@ -53,8 +52,8 @@ def _times(block: int, inner: Dim, aval: Any) -> Any:
     like = next((d for d in aval.shape if _compat.is_symbolic(d)), None)
     if like is None:
         raise Mixed(f"rows of {inner} lanes have no dimension to be named after")
-    (found,) = _compat.dimensions([dims.jax_text(size)], like)
-    return found
+    (spelt,) = _compat.dimensions([dims.jax_text(size)], like)
+    return spelt
 
 
 def _with(items: Sequence[Any], at: int, item: Any) -> tuple[Any, ...]:
@@ -63,12 +62,12 @@ def _with(items: Sequence[Any], at: int, item: Any) -> tuple[Any, ...]:
 
 def equation_of_block(
     eqn: JaxprEqn,
-    invars: Sequence[Any],
+    invars: Sequence[Atom],
     rows: Dim,
     block: int,
     outs: Sequence[Need],
     needs: Sequence[Need],
-) -> Any:
+) -> JaxprEqn:
     """An equation on ``block`` rows, with new results.
 
     Args:
@@ -98,19 +97,19 @@ def equation_of_block(
     return _compat.new_equation(eqn.primitive, invars, outvars, params, eqn, eqn.effects)
 
 
-def _agree(found: Any, wanted: Any, axis: int) -> bool:
+def _agree(inferred: Any, wanted: Any, axis: int) -> bool:
     """Whether rows and type are the same; other sizes, which do not vary, JAX may spell anew."""
-    alike = (found.ndim, found.dtype) == (wanted.ndim, wanted.dtype)
-    return alike and found.shape[axis] == wanted.shape[axis]
+    alike = (inferred.ndim, inferred.dtype) == (wanted.ndim, wanted.dtype)
+    return alike and inferred.shape[axis] == wanted.shape[axis]
 
 
 def _inferred(eqn: JaxprEqn, avals: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     try:
         with _compat.equation_scope(eqn):
-            found, _ = eqn.primitive.abstract_eval(*avals, **params)
+            inferred, _ = eqn.primitive.abstract_eval(*avals, **params)
     except Exception as error:  # JAX's rules raise what they like
         raise Mixed(f"'{eqn.primitive.name}' cannot have other rows: {error}") from error
-    return list(found) if eqn.primitive.multiple_results else [found]
+    return list(inferred) if eqn.primitive.multiple_results else [inferred]
 
 
 def _params_of_block(
@@ -142,7 +141,7 @@ def _params_of_block(
         return {**params, key: _with(params[key], axis, block)} if whole else params
     if name == "conv_general_dilated" and isinstance(needs[1], Row):
         groups = dims.from_jax(params["feature_group_count"])
-        per_row = quotient(groups, rows)
+        per_row = dims.quotient(groups, rows)
         if groups != 1 and per_row is not None and isinstance(needs[0], Row):
             return {**params, "feature_group_count": _times(block, per_row, eqn.invars[0].aval)}
     return params
@@ -150,7 +149,7 @@ def _params_of_block(
 
 def jaxpr_of_block(
     jaxpr: Jaxpr, avals: Sequence[Any], rows: Dim, block: int, outs: Sequence[Need]
-) -> Any:
+) -> Jaxpr:
     """A jaxpr, open or closed, on inputs for ``block`` rows.
 
     Raises:
@@ -158,18 +157,21 @@ def jaxpr_of_block(
     """
     _, needs = jaxpr_needs(jaxpr, rows, outs)
     invars = list(map(_compat.new_variable, avals))
-    env: dict[Any, Any] = dict(zip(jaxpr.invars, invars, strict=True))
+    env: dict[Var, Atom] = dict(zip(jaxpr.invars, invars, strict=True))
     eqns = equations_of_block(jaxpr.eqns, env, rows, block, needs)
-    made = {*env, *jaxpr.constvars}
-    if not all(_compat.is_literal(a) or a in made for a in jaxpr.outvars):
+    if not {*env, *jaxpr.constvars}.issuperset(variables(jaxpr.outvars)):
         raise Mixed("a call has results that nothing reads")
-    outvars = [a if _compat.is_literal(a) else env.get(a, a) for a in jaxpr.outvars]
+    outvars = [read(env, atom) for atom in jaxpr.outvars]
     return _compat.with_equations(jaxpr, eqns, outvars, invars)
 
 
 def equations_of_block(
-    eqns: Sequence[JaxprEqn], env: dict[Any, Any], rows: Dim, block: int, needs: Mapping[Any, Need]
-) -> list[Any]:
+    eqns: Sequence[JaxprEqn],
+    env: dict[Var, Atom],
+    rows: Dim,
+    block: int,
+    needs: Mapping[Var, Need],
+) -> list[JaxprEqn]:
     """Equations on ``block`` rows; those that nothing reads are left out.
 
     ``env`` maps the variables read so far to theirs for the block, and gets the results.
@@ -179,7 +181,7 @@ def equations_of_block(
         outs = [needs.get(var, UNUSED) for var in eqn.outvars]
         if all(need is UNUSED for need in outs) and not eqn.effects:
             continue
-        invars = [a if _compat.is_literal(a) else env.get(a, a) for a in eqn.invars]
+        invars = [read(env, atom) for atom in eqn.invars]
         has_rows = any(isinstance(need, Row) for need in outs)
         reads = operand_needs(eqn, rows, outs) if has_rows else [None] * len(invars)
         new = equation_of_block(eqn, invars, rows, block, outs, reads)
@@ -212,6 +214,6 @@ def _while_of_block(eqn: JaxprEqn, rows: Dim, block: int, outs: Sequence[Need]) 
 
 def _on_block(
     jaxpr: Jaxpr, needs: Sequence[Need], rows: Dim, block: int, outs: Sequence[Need]
-) -> Any:
+) -> Jaxpr:
     avals = [aval_of(v.aval, n, block) for v, n in zip(jaxpr.invars, needs, strict=True)]
     return jaxpr_of_block(jaxpr, avals, rows, block, outs)

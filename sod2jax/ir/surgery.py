@@ -1,0 +1,171 @@
+"""Surgery on jaxprs: copies with fresh variables, inlining, dead code, other bodies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
+from sod2jax.ir.jaxprs import Env, read, variables
+
+_INLINED = frozenset("jit closed_call custom_jvp_call custom_vjp_call remat2".split())
+_BODIES = frozenset(
+    "closed_call cond core_call custom_jvp_call custom_vjp_call custom_vmap_call jit remat2 scan "
+    "while".split()
+)
+_UNKNOWN = "unknown source"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Copier:
+    """Copies equations with fresh variables.
+
+    Attributes:
+      origin: of each fresh variable, the variable that it is a copy of.
+    """
+
+    origin: dict[Var, Var] = dataclasses.field(default_factory=dict)
+
+    def fresh(self, var: Var) -> Var:
+        """A new variable like another one."""
+        new = _compat.new_variable(var.aval)
+        self.origin[new] = self.original(var)
+        return new
+
+    def original(self, atom: Atom) -> Atom:
+        """The variable that analyses know."""
+        return read(self.origin, atom)
+
+    def copies(
+        self, eqns: Sequence[JaxprEqn], env: dict[Var, Any], within: JaxprEqn = None
+    ) -> list[JaxprEqn]:
+        """Copies of equations; ``env`` says what stands for variables, and learns the results.
+
+        Where an equation does not know its line in the user's code, it gets that of ``within``.
+        """
+        new = []
+        for eqn in eqns:
+            lost = within is not None and _compat.source_line(eqn) == _UNKNOWN
+            outs = [self.fresh(var) for var in eqn.outvars]
+            new.append(
+                _compat.new_equation(
+                    eqn.primitive,
+                    [read(env, atom) for atom in eqn.invars],
+                    outs,
+                    eqn.params,
+                    like=within if lost else eqn,
+                    effects=eqn.effects,
+                )
+            )
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return new
+
+    def body(
+        self, jaxpr: Jaxpr, args: Sequence[Atom], within: JaxprEqn
+    ) -> tuple[list[JaxprEqn], list[Atom]]:
+        """The equations of a jaxpr on other operands, and its outputs; with the line of a call.
+
+        Variables of constants stay as they are.
+        """
+        env = dict(zip(jaxpr.invars, args, strict=True))
+        new = self.copies(jaxpr.eqns, env, within)
+        return new, [read(env, atom) for atom in jaxpr.outvars]
+
+
+def inlined(jaxpr: Jaxpr, chosen: Callable[[JaxprEqn], bool], copier: Copier) -> Jaxpr:
+    """A jaxpr with the bodies of calls in place of the calls that are chosen, however deep.
+
+    Where such a body has constants they become the jaxpr's own, which then must be closed.
+    """
+    constants: dict[Var, Any] = {}
+
+    def opened(
+        eqns: Sequence[JaxprEqn], outputs: Sequence[Atom]
+    ) -> tuple[list[JaxprEqn], list[Atom]]:
+        new: list[JaxprEqn] = []
+        env: dict[Var, Any] = {}
+        for eqn in replaced_in_turn(eqns, env):
+            if eqn.primitive.name not in _INLINED or not chosen(eqn):
+                new.append(eqn)
+                continue
+            ((_, inner),) = _compat.sub_jaxprs(eqn)
+            constants.update(zip(inner.constvars, _compat.constants(inner), strict=True))
+            body, outs = opened(*copier.body(inner, eqn.invars, eqn))
+            new += body
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return new, [read(env, atom) for atom in outputs]
+
+    new = _compat.with_equations(jaxpr, *opened(jaxpr.eqns, jaxpr.outvars))
+    if not constants:
+        return new
+    constvars = [*jaxpr.constvars, *constants]
+    return _compat.with_constants(new, constvars, [*_compat.constants(jaxpr), *constants.values()])
+
+
+def pruned(eqns: Sequence[JaxprEqn], outputs: Sequence[Atom]) -> list[JaxprEqn]:
+    """The equations that the outputs need, and those with effects, in their order."""
+    needed, kept = set(variables(outputs)), []
+    for eqn in reversed(eqns):
+        if eqn.effects or not needed.isdisjoint(eqn.outvars):
+            needed.update(variables(eqn.invars))
+            kept.append(eqn)
+    return kept[::-1]
+
+
+def ordered(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
+    """Equations so that each stands behind those that it reads; otherwise in their order."""
+    makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+    done: dict[int, JaxprEqn] = {}
+    for start in eqns:
+        stack = [start]
+        while stack:
+            eqn = stack[-1]
+            reads = [makers[var] for var in variables(eqn.invars) if var in makers]
+            missing = [maker for maker in reads if id(maker) not in done]
+            if id(eqn) not in done and missing:
+                stack += missing
+                continue
+            done.setdefault(id(stack.pop()), eqn)
+    return list(done.values())
+
+
+def replaced(eqns: Sequence[JaxprEqn], env: Env) -> list[JaxprEqn]:
+    """The equations with other variables for some of their operands."""
+    return [
+        eqn.replace(invars=[read(env, atom) for atom in eqn.invars])
+        if any(var in env for var in variables(eqn.invars))
+        else eqn
+        for eqn in eqns
+    ]
+
+
+def replaced_in_turn(eqns: Sequence[JaxprEqn], env: Env) -> Iterator[JaxprEqn]:
+    """Yields each equation with what ``env``, which may grow meanwhile, has for its operands."""
+    for eqn in eqns:
+        yield from replaced([eqn], env)
+
+
+def with_bodies(eqn: JaxprEqn, change: Callable[[Jaxpr], Jaxpr]) -> JaxprEqn:
+    """The equation with each jaxpr among its parameters changed; the same one if none was.
+
+    Kernels, which have jaxprs over references, and other primitives of their own kind stay.
+    """
+    if eqn.primitive.name not in _BODIES:
+        return eqn
+    params = {name: _changed(value, change) for name, value in eqn.params.items()}
+    if all(params[name] is value for name, value in eqn.params.items()):
+        return eqn
+    return eqn.replace(params=params)
+
+
+def _changed(value: Any, change: Callable[[Jaxpr], Jaxpr]) -> Any:
+    if _compat.is_jaxpr(value):
+        return change(value)
+    if not isinstance(value, (tuple, list)) or not any(map(_compat.is_jaxpr, value)):
+        return value
+    items = [change(item) if _compat.is_jaxpr(item) else item for item in value]
+    if all(new is old for new, old in zip(items, value, strict=True)):
+        return value
+    return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
