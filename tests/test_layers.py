@@ -20,7 +20,7 @@ ORDER = {
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
     "_compat": "primitives __init__",
-    "ir": "__init__ dims intervals comparisons region jaxprs primitives program",
+    "ir": "__init__ vocabulary dims intervals comparisons region jaxprs primitives program",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames hooks numeric polyfill guards data_dependent regimes trace
         generalise""",

@@ -9,8 +9,7 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-
-_INLINED = frozenset("jit closed_call custom_jvp_call custom_vjp_call remat2".split())
+from sod2jax.ir.vocabulary import CALLS
 
 
 def inlined(jaxpr: Jaxpr, chosen: Callable[[Any], bool]) -> Any:
@@ -25,7 +24,7 @@ def inlined(jaxpr: Jaxpr, chosen: Callable[[Any], bool]) -> Any:
     def add(body: Any) -> None:
         for eqn in body.eqns:
             operands = list(map(current, eqn.invars))
-            if eqn.primitive.name not in _INLINED or not chosen(eqn):
+            if eqn.primitive.name not in CALLS or not chosen(eqn):
                 eqns.append(eqn.replace(invars=operands))
                 continue
             ((_, inner),) = _compat.sub_jaxprs(eqn)

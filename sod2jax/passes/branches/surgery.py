@@ -12,6 +12,7 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.ir.jaxprs import equations as equations
 from sod2jax.ir.program import Program
+from sod2jax.ir.vocabulary import CALLS, CONDITIONALS, LOOPS
 
 Env = Mapping[Any, Any]
 Atoms = Sequence[Any]
@@ -182,10 +183,7 @@ def cond_of(
     return _compat.new_equation(like.primitive, [index, *kept], outvars, params, like=like)
 
 
-_BODIES = frozenset(
-    "closed_call cond core_call custom_jvp_call custom_vjp_call custom_vmap_call jit remat2 scan "
-    "while".split()
-)
+_WITH_BODIES = CALLS | CONDITIONALS | LOOPS
 
 
 def with_bodies(eqn: JaxprEqn, change: Callable[[Any], Any]) -> Any:
@@ -193,7 +191,7 @@ def with_bodies(eqn: JaxprEqn, change: Callable[[Any], Any]) -> Any:
 
     Kernels, which have jaxprs over references, and other primitives of their own kind stay.
     """
-    if eqn.primitive.name not in _BODIES:
+    if eqn.primitive.name not in _WITH_BODIES:
         return eqn
     params = {name: _changed(value, change) for name, value in eqn.params.items()}
     if all(params[name] is value for name, value in eqn.params.items()):

@@ -7,13 +7,14 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
+from sod2jax.ir.vocabulary import CALLS, COPIES
 from sod2jax.passes.branches.surgery import read
 from sod2jax.passes.gates.work import is_heavy
 
-_INLINED = frozenset("closed_call core_call jit".split())
+# Calls but those that compute their body again in a backward pass, which inlining would undo.
+_INLINED = CALLS - {"remat2", "remat_opt"}
 # What a call may consist of to be worth inlining for its select alone, as `jnp.where` does.
 _WHERE = frozenset("broadcast_in_dim convert_element_type reshape select_n squeeze".split())
-_SAME = frozenset("copy copy_p stop_gradient".split())
 
 
 def flat(eqns: Iterable[JaxprEqn], outvars: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -40,7 +41,7 @@ def _flat(
         if _is_inlined(eqn):
             yield from _flat(_body(eqn, known), known, sources)
             continue
-        if eqn.primitive.name in _SAME:
+        if eqn.primitive.name in COPIES:
             sources[eqn.outvars[0]] = read(sources, eqn.invars[0])
         roots = {id(read(sources, a)): a for a in eqn.invars[1:]}
         is_select = eqn.primitive.name == "select_n"
