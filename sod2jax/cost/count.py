@@ -15,9 +15,7 @@ from sod2jax.cost.formulas import elements, fuses, takes_in, width
 from sod2jax.cost.trips import ValueRange, trip_count
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-
-# Several jaxprs of which one runs: the function itself, then what its derivatives would be.
-_ALTERNATIVES = frozenset("custom_linear_solve linear_call".split())
+from sod2jax.ir.vocabulary import CALLS, LINEAR_SOLVES, REDUCERS
 
 
 def program_cost(jaxpr: Jaxpr, value_range: ValueRange = lambda atom: None) -> Cost:
@@ -88,11 +86,11 @@ class Counter:
             return self.jaxpr(params["jaxpr"]).times(dims.from_jax(params["length"]))
         if name == "while":
             return self._while(eqn)
-        if name in formulas.REDUCERS:
+        if name in REDUCERS:
             return None
         bodies = [body for _, body in _compat.sub_jaxprs(eqn)]
-        if name in _ALTERNATIVES:
-            bodies = bodies[:1]
+        if name in LINEAR_SOLVES:
+            bodies = bodies[:1]  # the others are for its derivatives
         return sum(map(self.jaxpr, bodies), Cost()) if bodies else None
 
     def _rows(self, eqn: JaxprEqn) -> Cost:
@@ -132,8 +130,8 @@ def _steps(eqns: Sequence[JaxprEqn], env: dict[Any, Any], inside: bool = False) 
     """Equations with calls inlined; ``env`` learns the value of each variable that is not one."""
     for eqn in eqns:
         reads = [(env.get(v, v), v) for v in eqn.invars if not _compat.is_literal(v)]
-        if eqn.primitive.name in formulas.CALLS:
-            ((_, body), *_) = _compat.sub_jaxprs(eqn)
+        if eqn.primitive.name in CALLS:
+            ((_, body),) = _compat.sub_jaxprs(eqn)
             values = [None if _compat.is_literal(v) else env.get(v, v) for v in eqn.invars]
             inner = dict(zip(body.invars, values, strict=True))
             yield from _steps(body.eqns, inner, inside=True)

@@ -12,24 +12,13 @@ from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.vocabulary import ANNOTATIONS, CALLS
 from sod2jax.rdp.facts import Fact
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
 from sod2jax.rdp.rule import Context, meet_all, register_transfer
 from sod2jax.rdp.rules.known import exact_value
 from sod2jax.rdp.values import NAC_VALUE, Range, ValueFact, greatest, least
-
-# Primitives that only wrap one jaxpr.
-_CALLS = (
-    "call closed_call composite core_call custom_jvp_call custom_vjp_call custom_vmap_call "
-    "eval_jaxpr jit linear_call remat2 remat_opt"
-).split()
-
-# Primitives that return each operand as it is.
-_COPIES = (
-    "device_put layout_constraint name optimization_barrier sharding_constraint "
-    "with_memory_space_constraint"
-).split()
 
 _CHANGES = 2  # changes of a loop carry's value before it is widened to NAC
 
@@ -269,8 +258,8 @@ def _running(ctx: Context, var: Any, after: ValueFact, bound: Dim) -> ValueFact:
     return ValueFact.of(Range(every.low, high), var.aval.dtype, ctx.region)
 
 
-register_transfer(*_CALLS, rule=_Call())
-register_transfer(*_COPIES, rule=_Copy())
+register_transfer(*CALLS, rule=_Call())
+register_transfer(*ANNOTATIONS, rule=_Copy())
 register_transfer("cond", rule=_Cond())
 register_transfer("scan", rule=_Scan())
 register_transfer("while", rule=_While())

@@ -7,9 +7,10 @@ from typing import Any
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.vocabulary import ARG_REDUCTIONS, CUMULATIVE
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.lattice import DimFact
-from sod2jax.rdp.rule import Context, Dims, LocalRule, register_transfer, same_range
+from sod2jax.rdp.rule import Context, Dims, LocalRule, register_transfer, same_range, untracked
 from sod2jax.rdp.rules.assemble import off_axis
 from sod2jax.rdp.rules.reduce import reduce_lanes, reduce_shape, reduced_axes
 from sod2jax.rdp.values import NAC_VALUE, Range, ValueFact, greatest, least
@@ -60,19 +61,20 @@ def _top_k_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueF
     return [ValueFact(operand.every), _positions(ctx, dim, eqn.outvars[1].aval.dtype)]
 
 
-def _cumulative(value: Any = None) -> LocalRule:
-    parts = {} if value is None else {"value": value}
-    return LocalRule(
-        lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]), shape=_same_shapes, **parts
-    )
-
+_CUMULATIVE_VALUES = {"cumsum": _cumsum_value, "cummax": same_range, "cummin": same_range}
 
 register_transfer(
-    "argmax", "argmin", rule=LocalRule(lanes=reduce_lanes, shape=reduce_shape, value=_argmax_value)
+    *ARG_REDUCTIONS, rule=LocalRule(lanes=reduce_lanes, shape=reduce_shape, value=_argmax_value)
 )
-register_transfer("cumsum", rule=_cumulative(_cumsum_value))
-register_transfer("cummax", "cummin", rule=_cumulative(same_range))
-register_transfer("cumprod", "cumlogsumexp", rule=_cumulative())
+for _name in CUMULATIVE:
+    register_transfer(
+        _name,
+        rule=LocalRule(
+            lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]),
+            shape=_same_shapes,
+            value=_CUMULATIVE_VALUES.get(_name, untracked),
+        ),
+    )
 register_transfer(
     "sort",
     rule=LocalRule(
