@@ -15,7 +15,10 @@ from sod2jax.cost.formulas import elements, fuses, takes_in, width
 from sod2jax.cost.trips import ValueRange, trip_count
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.vocabulary import CALLS, LINEAR_SOLVES, REDUCERS
+from sod2jax.ir.vocabulary import CALLS, GENERAL_REDUCTIONS, LINEAR_SOLVES, SCATTERS
+
+# Their jaxprs combine scalars, which is a part of the operation.
+REDUCERS = GENERAL_REDUCTIONS | SCATTERS | {"reduce_window", "select_and_scatter"}
 
 
 def program_cost(jaxpr: Jaxpr, value_range: ValueRange = lambda atom: None) -> Cost:

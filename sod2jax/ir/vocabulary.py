@@ -89,8 +89,6 @@ WINDOW_REDUCTIONS = _names("reduce_window reduce_window_max reduce_window_min re
 # What a window's extreme position says of another array, and the way back.
 WINDOW_SELECTIONS = _names("select_and_gather_add select_and_scatter select_and_scatter_add")
 SORTS = _names("approx_top_k sort top_k")
-# Run a jaxpr of scalars, which is a part of the operation and no call.
-REDUCERS = GENERAL_REDUCTIONS | SCATTERS | {"reduce_window", "select_and_scatter"}
 
 # Products summed up.
 

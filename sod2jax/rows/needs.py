@@ -5,7 +5,7 @@ axis whose row alone is read, or that the operand is read whole. Reading whole w
 is no mistake: the operand then stays outside and is computed for every row, as before. An equation
 is refused (``Mixed``) where a row of its result cannot be computed from such operands alone, or
 depends on which row it is: flow, of Rank and Dimension Propagation, says which axes are aligned,
-and ``_KINDS`` which primitives tell no position from another.
+and ``KINDS`` which primitives tell no position from another.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _ALIKE = frozenset().union(
     vocabulary.DYNAMIC_SLICES,
     "bitcast_convert_type rev squeeze".split(),
 )
-_KINDS: dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
     **dict.fromkeys(_ELEMENTWISE, Kind.ELEMENTWISE),
     **dict.fromkeys(_ALIKE, Kind.ALIKE),
     **dict.fromkeys(["dot_general", "conv_general_dilated", "gather"], Kind.CONTRACTS),
@@ -168,7 +168,7 @@ def join(a: Need, b: Need) -> Need:
 
 def _aligned(eqn: JaxprEqn, row: Row) -> list[Need]:
     """Operands whose axis is aligned with the result's, by their transfer rules."""
-    name, kind = eqn.primitive.name, _KINDS.get(eqn.primitive.name)
+    name, kind = eqn.primitive.name, KINDS.get(eqn.primitive.name)
     if kind is None:
         raise Mixed(f"'{name}' is not known to treat all rows alike")
     if row.inner != 1:
