@@ -27,7 +27,7 @@ ORDER = {
     "tracing/generalise": "form fit rebuild __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",
-    "rdp/rules": """elementwise known contract gated_rows layout assemble control index random
+    "rdp/rules": """elementwise numpy_calls contract gated_rows layout assemble control index random
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket",

@@ -155,6 +155,11 @@ def register_transfer(*primitives: str, rule: Rule) -> None:
         _RULES[name] = rule
 
 
+def register_local(*primitives: str, **parts: Any) -> None:
+    """Registers a ``LocalRule`` of these parts."""
+    register_transfer(*primitives, rule=LocalRule(**parts))
+
+
 def rules() -> Mapping[str, Rule]:
     """The table of rules by primitive name."""
     return dict(_RULES)

@@ -17,7 +17,7 @@ from sod2jax.rdp.facts import Fact
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
 from sod2jax.rdp.rule import Context, meet_all, register_transfer
-from sod2jax.rdp.rules.known import exact_value
+from sod2jax.rdp.rules.numpy_calls import exact_value
 from sod2jax.rdp.values import NAC_VALUE, Range, ValueFact, greatest, least
 
 _CHANGES = 2  # changes of a loop carry's value before it is widened to NAC
@@ -103,23 +103,23 @@ def _fixpoint(
     """
     carry, changes = list(carry), 0
     while True:
-        found = []
+        after = []
         for k, (old, out) in enumerate(zip(carry, step(carry), strict=True)):
             met = old.meet(out, ctx.region)
-            found.append(dataclasses.replace(met, value=old.value) if k in counters else met)
-        if found == carry:
+            after.append(dataclasses.replace(met, value=old.value) if k in counters else met)
+        if after == carry:
             return carry
         changes += 1
         if changes > _CHANGES:
-            pairs = zip(carry, found, strict=True)
-            found = [new if new.value == old.value else _without_value(new) for old, new in pairs]
-        carry = found
+            pairs = zip(carry, after, strict=True)
+            after = [new if new.value == old.value else _without_value(new) for old, new in pairs]
+        carry = after
 
 
 def _increments(body: Any, consts: int, count: int) -> dict[int, int]:
     """Carries that a body only adds a positive integer literal to: index -> that integer."""
     producers = {eqn.outvars[0]: eqn for eqn in body.eqns if eqn.primitive.name == "add"}
-    found = {}
+    steps = {}
     for k in range(count):
         out = body.outvars[k]
         eqn = None if _compat.is_literal(out) else producers.get(out)
@@ -129,8 +129,8 @@ def _increments(body: Any, consts: int, count: int) -> dict[int, int]:
         if len(literals) == 1 and body.invars[consts + k] in eqn.invars:
             number = _compat.literal_array(literals[0])
             if number.dtype.kind in "iu" and number > 0:
-                found[k] = int(number)
-    return found
+                steps[k] = int(number)
+    return steps
 
 
 def _counter(ctx: Context, var: Any, init: ValueFact, last: Dim) -> ValueFact:
@@ -138,8 +138,8 @@ def _counter(ctx: Context, var: Any, init: ValueFact, last: Dim) -> ValueFact:
     every = init.range(var.aval.dtype)
     if every is None:
         return NAC_VALUE
-    found = Range(every.low, greatest((every.high, last), ctx.region))
-    return ValueFact.of(found, var.aval.dtype, ctx.region)
+    counts = Range(every.low, greatest((every.high, last), ctx.region))
+    return ValueFact.of(counts, var.aval.dtype, ctx.region)
 
 
 class _Scan:

@@ -12,7 +12,7 @@ from sod2jax.ir.vocabulary import COPIES, ELEMENTWISE
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.arithmetic import RangeFunction
 from sod2jax.rdp.lattice import DimFact
-from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer
+from sod2jax.rdp.rule import Context, Dims, Places, register_local
 from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, Range, ValueFact, dtype_range, is_integer
 
 _ANY_INTEGER: dict[str, RangeFunction] = {
@@ -65,10 +65,10 @@ def broadcast(eqn: JaxprEqn, *operands: Dims) -> list[Dims]:
 def _broadcast_dim(column: tuple[DimFact, ...]) -> DimFact:
     one = DimFact(1)
     wide = [dim for dim in column if dim != one] or [one]
-    found = wide[0]
+    result = wide[0]
     for other in wide[1:]:
-        found = found.refine(other)
-    return found
+        result = result.refine(other)
+    return result
 
 
 def apply(
@@ -84,8 +84,8 @@ def apply(
         ranges = [fact.range(dtype) for fact, dtype in zip(operands, dtypes, strict=True)]
         return ValueFact.of(function(ctx.region, *ranges), out.aval.dtype, ctx.region)
     columns = [_column(fact, dtype, count) for fact, dtype in zip(operands, dtypes, strict=True)]
-    found = [function(ctx.region, *row) for row in zip(*columns, strict=True)]
-    return ValueFact.of_elements(found, out.aval.dtype, ctx.region)
+    ranges = [function(ctx.region, *row) for row in zip(*columns, strict=True)]
+    return ValueFact.of_elements(ranges, out.aval.dtype, ctx.region)
 
 
 def _vector_length(atom: Atom) -> int | None:
@@ -97,8 +97,8 @@ def _vector_length(atom: Atom) -> int | None:
 
 def _column(fact: ValueFact, dtype: Any, count: int) -> list[Range]:
     """A range for each of ``count`` elements, repeated where the operand is broadcast."""
-    known = fact.elements or (fact.range(dtype),)
-    ranges = [dtype_range(dtype) if r is None else r for r in known]
+    given = fact.elements or (fact.range(dtype),)
+    ranges = [dtype_range(dtype) if r is None else r for r in given]
     return ranges if len(ranges) == count else ranges * count
 
 
@@ -144,7 +144,7 @@ def _bitcast_lanes(eqn: JaxprEqn) -> list[Places]:
     return [tuple(k if k < len(target) else None for k in range(len(source)))]
 
 
-register_transfer("bitcast_convert_type", rule=LocalRule(lanes=_bitcast_lanes))
-register_transfer(*(ELEMENTWISE - set(_VALUES)), rule=LocalRule(lanes=same_axes, shape=broadcast))
+register_local("bitcast_convert_type", lanes=_bitcast_lanes)
+register_local(*(ELEMENTWISE - set(_VALUES)), lanes=same_axes, shape=broadcast)
 for _name, _value in _VALUES.items():
-    register_transfer(_name, rule=LocalRule(lanes=same_axes, shape=broadcast, value=_value))
+    register_local(_name, lanes=same_axes, shape=broadcast, value=_value)

@@ -10,9 +10,8 @@ from sod2jax.rdp import arithmetic
 from sod2jax.rdp.rule import (
     Context,
     Dims,
-    LocalRule,
     Places,
-    register_transfer,
+    register_local,
     same_range,
     untracked,
 )
@@ -61,4 +60,4 @@ def _sum_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFac
 _VALUES = {"reduce_max": _extremum_value, "reduce_min": _extremum_value, "reduce_sum": _sum_value}
 for _name in REDUCTIONS:
     _value = _VALUES.get(_name, untracked)
-    register_transfer(_name, rule=LocalRule(lanes=reduce_lanes, shape=reduce_shape, value=_value))
+    register_local(_name, lanes=reduce_lanes, shape=reduce_shape, value=_value)
