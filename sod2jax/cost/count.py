@@ -160,10 +160,10 @@ def _traffic(steps: Sequence[_Step], memory: set[Any]) -> Dim:
         if value in memory
     }
     writes = [var for step in steps for value, var in step.makes if value in memory]
-    found: collections.Counter[Dim] = collections.Counter()
+    lanes: collections.Counter[Dim] = collections.Counter()
     for var in (*reads.values(), *writes):
-        found[elements(var)] += width(var)
-    return _total(found)
+        lanes[elements(var)] += width(var)
+    return _total(lanes)
 
 
 def _kernels(steps: Sequence[_Step], memory: set[Any]) -> list[int]:
@@ -174,8 +174,8 @@ def _kernels(steps: Sequence[_Step], memory: set[Any]) -> list[int]:
     kernels = list(range(len(steps)))
     reader: dict[Any, int] = {}
     for k in reversed(range(len(steps))):
-        found = [reader[v] for v, _ in steps[k].makes if v in reader and v not in memory]
-        kernels[k] = max(found, default=k)
+        readers = [reader[v] for v, _ in steps[k].makes if v in reader and v not in memory]
+        kernels[k] = max(readers, default=k)
         for value, _ in steps[k].reads:
             reader[value] = max(kernels[k], reader.get(value, 0))
     return kernels

@@ -11,8 +11,8 @@ from sod2jax.ir.vocabulary import CALLS, COPIES
 from sod2jax.passes.branches.surgery import read
 from sod2jax.passes.gates.work import is_heavy
 
-# Calls but those that compute their body again in a backward pass, which inlining would undo.
-_INLINED = CALLS - {"remat2", "remat_opt"}
+# The others say something of their body to the compiler.
+_INLINED = CALLS - {"composite", "remat2", "remat_opt", "xla_metadata_call"}
 # What a call may consist of to be worth inlining for its select alone, as `jnp.where` does.
 _WHERE = frozenset("broadcast_in_dim convert_element_type reshape select_n squeeze".split())
 
