@@ -33,22 +33,26 @@ test keeps it true.
 # Why primitives have no rule, by subject; a primitive of its own comes first.
 _REASONS = {
     "shapes as data": "bound when a module is exported, after tracing",
-    "constructors": "makes tokens, references or constants of a backend, without a symbolic shape",
+    "generators": "replaced before a trace ends",
+    "other constructors": "makes tokens, references or constants of a backend, without a "
+    "symbolic shape",
     "place in the machine": "belongs to a mesh or a platform, not to an array",
-    "dtype": "the inner form of an extended dtype is its own",
-    "identity": "orders effects or marks code; carries no symbolic shape under jit",
-    "layout": "an inner step of JAX's, replaced before a trace ends",
-    "contractions": "its scales go with blocks of the contracted axis, which padding would shift",
+    "reinterpretations": "the inner form of an extended dtype is its own",
+    "marks": "orders effects or marks code; carries no symbolic shape under jit",
+    "scaled contractions": "its scales go with blocks of the contracted axis, which padding would "
+    "shift",
     "attention and recurrence kernels": "opaque kernels of one backend, with layouts of their own",
-    "random": "bits depend on the whole shape, or keys are marked as consumed",
+    "checks of keys": "keys are marked as consumed",
     "sparse": "indices of stored elements would have pad lanes, which no rule can tell from others",
     "placement": "places shards; padding has to keep them divisible",
     "collectives": "shards pad apart; the true size of the whole is no multiple of the devices",
     "mutable references": "a reference keeps its shape outside the program's values",
     "thunks": "steps of a backend",
-    "control flow": "steps of a backend",
+    "control flow of thunks": "steps of a backend",
     "opaque calls": "nothing is known of what is behind it; it must not see padding",
-    "wrappers of sub-jaxprs": "runs its body elsewhere: on a mesh, on a device, in a fused kernel",
+    "calls": "what it says of its body is for one equation, which a padded body is not",
+    "other wrappers of sub-jaxprs": "runs its body elsewhere: on a mesh, on a device, in a fused "
+    "kernel",
     "zeros_like": "replaced by a broadcast before a trace ends",
     "global_array_to_host_local_array": "moves arrays between processes",
 }
@@ -67,7 +71,7 @@ def page() -> str:
         rows = [
             f"| `{name}` | {_analysis(name)} | {_rule(name, subject, table)} "
             f"| {', '.join(refused.get(name, []))} |"
-            for name in sorted(names.split())
+            for name in sorted(names)
         ]
         parts.append(
             f"## {subject} ({operator_class.name})\n\n"

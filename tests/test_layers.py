@@ -20,14 +20,15 @@ ORDER = {
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
     "_compat": "primitives __init__",
-    "ir": "__init__ dims intervals comparisons region jaxprs surgery primitives program",
+    "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
+        program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames hooks numeric polyfill guards data_dependent regimes trace
         generalise""",
     "tracing/generalise": "form fit rebuild __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",
-    "rdp/rules": """elementwise known contract gated_rows layout assemble control index random
+    "rdp/rules": """elementwise numpy_calls contract gated_rows layout assemble control index random
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket",

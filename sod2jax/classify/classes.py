@@ -76,7 +76,7 @@ def classify(eqn: JaxprEqn, data_dependent: frozenset[str] = frozenset()) -> OpC
     if name not in OPERATOR_CLASSES:
         remedy = (
             "its operator class is unknown; use operations of jax.numpy and jax.lax, or add the "
-            "primitive to the table in sod2jax/classify/table.py"
+            "primitive to its group in sod2jax/ir/vocabulary.py"
         )
         raise UnsupportedPrimitiveError(name, _compat.source_line(eqn), remedy)
     refine = _REFINEMENTS.get(name)

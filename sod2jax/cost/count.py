@@ -15,9 +15,10 @@ from sod2jax.cost.formulas import elements, fuses, takes_in, width
 from sod2jax.cost.trips import ValueRange, trip_count
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.vocabulary import CALLS, GENERAL_REDUCTIONS, LINEAR_SOLVES, SCATTERS
 
-# Several jaxprs of which one runs: the function itself, then what its derivatives would be.
-_ALTERNATIVES = frozenset("custom_linear_solve linear_call".split())
+# Their jaxprs combine scalars, which is a part of the operation.
+REDUCERS = GENERAL_REDUCTIONS | SCATTERS | {"reduce_window", "select_and_scatter"}
 
 
 def program_cost(jaxpr: Jaxpr, value_range: ValueRange = lambda atom: None) -> Cost:
@@ -88,11 +89,11 @@ class Counter:
             return self.jaxpr(params["jaxpr"]).times(dims.from_jax(params["length"]))
         if name == "while":
             return self._while(eqn)
-        if name in formulas.REDUCERS:
+        if name in REDUCERS:
             return None
         bodies = [body for _, body in _compat.sub_jaxprs(eqn)]
-        if name in _ALTERNATIVES:
-            bodies = bodies[:1]
+        if name in LINEAR_SOLVES:
+            bodies = bodies[:1]  # the others are for its derivatives
         return sum(map(self.jaxpr, bodies), Cost()) if bodies else None
 
     def _rows(self, eqn: JaxprEqn) -> Cost:
@@ -132,8 +133,8 @@ def _steps(eqns: Sequence[JaxprEqn], env: dict[Any, Any], inside: bool = False) 
     """Equations with calls inlined; ``env`` learns the value of each variable that is not one."""
     for eqn in eqns:
         reads = [(env.get(v, v), v) for v in eqn.invars if not _compat.is_literal(v)]
-        if eqn.primitive.name in formulas.CALLS:
-            ((_, body), *_) = _compat.sub_jaxprs(eqn)
+        if eqn.primitive.name in CALLS:
+            ((_, body),) = _compat.sub_jaxprs(eqn)
             values = [None if _compat.is_literal(v) else env.get(v, v) for v in eqn.invars]
             inner = dict(zip(body.invars, values, strict=True))
             yield from _steps(body.eqns, inner, inside=True)
@@ -159,10 +160,10 @@ def _traffic(steps: Sequence[_Step], memory: set[Any]) -> Dim:
         if value in memory
     }
     writes = [var for step in steps for value, var in step.makes if value in memory]
-    found: collections.Counter[Dim] = collections.Counter()
+    lanes: collections.Counter[Dim] = collections.Counter()
     for var in (*reads.values(), *writes):
-        found[elements(var)] += width(var)
-    return _total(found)
+        lanes[elements(var)] += width(var)
+    return _total(lanes)
 
 
 def _kernels(steps: Sequence[_Step], memory: set[Any]) -> list[int]:
@@ -173,8 +174,8 @@ def _kernels(steps: Sequence[_Step], memory: set[Any]) -> list[int]:
     kernels = list(range(len(steps)))
     reader: dict[Any, int] = {}
     for k in reversed(range(len(steps))):
-        found = [reader[v] for v, _ in steps[k].makes if v in reader and v not in memory]
-        kernels[k] = max(found, default=k)
+        readers = [reader[v] for v, _ in steps[k].makes if v in reader and v not in memory]
+        kernels[k] = max(readers, default=k)
         for value, _ in steps[k].reads:
             reader[value] = max(kernels[k], reader.get(value, 0))
     return kernels

@@ -10,63 +10,43 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn
-from sod2jax.ir import dims
+from sod2jax.ir import dims, vocabulary
 from sod2jax.ir.dims import Dim
 
 # Transparent to fusion and free of flops: elements are moved, repeated, generated or renamed.
-MOVES = frozenset(
-    "bitcast_convert_type broadcast broadcast_in_dim concatenate copy copy_p device_put "
-    "dim_as_value dynamic_slice dynamic_update_slice empty empty2 expand_dims gather iota "
-    "iota_2x32_shape layout_constraint name optimization_barrier pad random_unwrap random_wrap "
-    "reshape rev sharding_constraint slice split squeeze stop_gradient tile transpose".split()
+MOVES = frozenset().union(
+    vocabulary.IDENTITIES,
+    vocabulary.REINTERPRETATIONS,
+    vocabulary.KEY_CASTS,
+    vocabulary.GENERATORS,
+    vocabulary.LAYOUT,
+    vocabulary.ASSEMBLY,
+    vocabulary.DYNAMIC_SLICES,
+    vocabulary.GATHERS,
+    {"dim_as_value"},
 )
-# Wrappers of one jaxpr, whose inputs and outputs are theirs.
-CALLS = frozenset(
-    "call closed_call composite core_call custom_jvp_call custom_vjp_call custom_vmap_call "
-    "eval_jaxpr jit remat2 remat_opt".split()
-)
-# Operations per element, as XLA counts what it expands them to.
-_TRANSCENDENTAL = {
-    **dict.fromkeys(
-        "atan2 cbrt cos erf exp exp2 expm1 log log1p log2 pow rsqrt sin sqrt".split(), 1
-    ),
-    **dict.fromkeys("tan tanh".split(), 1),
+_COMPUTED = vocabulary.ELEMENTWISE | vocabulary.CASTS
+# XLA counts what it expands it to, without any function of the hardware.
+_TRANSCENDENTAL = vocabulary.TRANSCENDENTAL - {"erf_inv"}
+# Operations per element of elementwise primitives, as XLA counts what it expands them to; else 1.
+_OPERATIONS = {
     "logistic": 4,
+    "erf_inv": 39,
     "erfc": 61,
     **dict.fromkeys("acos asin atan".split(), 7),
     **dict.fromkeys("acosh asinh atanh cosh sinh".split(), 13),
-}
-_ELEMENTWISE = {
-    **_TRANSCENDENTAL,
-    **dict.fromkeys(
-        "abs add add_any and ceil clamp clz complex conj convert_element_type div eq eq_to floor "
-        "ge gt imag is_finite le le_to lt lt_to max min mul mulhi ne neg nextafter not or "
-        "population_count real reduce_precision rem round select_n shift_left "
-        "shift_right_arithmetic shift_right_logical sign square sub xor".split(),
-        1,
-    ),
-    "erf_inv": 39,
     **dict.fromkeys("bessel_i0e bessel_i1e digamma lgamma".split(), 60),
-    **dict.fromkeys("igamma igammac igamma_grad_a polygamma random_gamma_grad zeta".split(), 500),
+    **dict.fromkeys("igamma igammac igamma_grad_a polygamma zeta".split(), 500),
     "regularized_incomplete_beta": 1000,
 }
 # Operations per element that is read and reduced.
 _REDUCTIONS = {
-    **dict.fromkeys(
-        "reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum reduce_xor".split(), 1
-    ),
-    **dict.fromkeys("argmax argmin".split(), 9),
+    **dict.fromkeys(vocabulary.REDUCTIONS, 1),
+    **dict.fromkeys(vocabulary.ARG_REDUCTIONS, 9),
 }
-_CUMULATIVE = frozenset("cumlogsumexp cummax cummin cumprod cumsum".split())
 _BLOCK = 16  # XLA sums up in blocks of this many elements: operations per element
 _BITS_PER_WORD = 50  # operations for 32 random bits by Threefry's 20 rounds
 _SORT_DEPTH = 16  # comparisons per element where the length is symbolic
-
-
-REDUCERS = frozenset(
-    "reduce reduce_window scatter scatter-add scatter-sub scatter-mul scatter-min scatter-max "
-    "scatter_max scatter_min scatter_mul scatter_add select_and_scatter sort".split()
-)
 
 
 def elements(atom: Atom) -> Dim:
@@ -92,7 +72,7 @@ def _sizes(atom: Atom) -> tuple[Dim, ...]:
 def fuses(eqn: JaxprEqn) -> bool:
     """Whether XLA computes an equation inside the kernels that read its result."""
     name = eqn.primitive.name
-    return name in MOVES or name in _ELEMENTWISE or name == "integer_pow"
+    return name in MOVES or name in _COMPUTED
 
 
 def takes_in(eqn: JaxprEqn) -> bool:
@@ -110,16 +90,14 @@ def flops(eqn: JaxprEqn) -> tuple[Dim, int]:
     name = eqn.primitive.name
     if name in MOVES or not eqn.outvars:
         return 1, 0
-    if name in _ELEMENTWISE:
-        return elements(eqn.outvars[0]), _ELEMENTWISE[name]
     if name in _FORMULAS:
         return _FORMULAS[name](eqn)
     if name in _REDUCTIONS:
         before, after = map(elements, (eqn.invars[0], eqn.outvars[0]))
         return dims.normalise(before - after), _REDUCTIONS[name]
-    if name in _CUMULATIVE:
+    if name in vocabulary.CUMULATIVE:
         return elements(eqn.outvars[0]), _BLOCK
-    return elements(eqn.outvars[0]), 1
+    return elements(eqn.outvars[0]), _OPERATIONS.get(name, 1)
 
 
 def _integer_pow(eqn: JaxprEqn) -> tuple[Dim, int]:
@@ -209,20 +187,17 @@ def _random_bits(eqn: JaxprEqn) -> tuple[Dim, int]:
 _FORMULAS: dict[str, Callable[[Any], tuple[Dim, int]]] = {
     "integer_pow": _integer_pow,
     "dot_general": _dot_general,
-    "ragged_dot": _ragged_dot,
     "ragged_dot_general": _ragged_dot,
     "conv_general_dilated": _convolution,
-    **dict.fromkeys(
-        "reduce_window reduce_window_max reduce_window_min reduce_window_sum".split(), _window
-    ),
+    **dict.fromkeys(vocabulary.WINDOW_REDUCTIONS, _window),
     "reduce": _reduce,
-    **dict.fromkeys((n for n in REDUCERS if n.startswith("scatter")), _scatter),
+    **dict.fromkeys(vocabulary.SCATTERS, _scatter),
     "sort": _sort,
     "top_k": _top_k,
     "cholesky": _cubic(1 / 3),
     "lu": _cubic(2 / 3),
     **dict.fromkeys("geqrf householder_product qr".split(), _cubic(2)),
-    **dict.fromkeys("eigh symmetric_eigh tridiagonal".split(), _cubic(9)),
+    **dict.fromkeys("eigh tridiagonal".split(), _cubic(9)),
     **dict.fromkeys("eig schur svd".split(), _cubic(20)),
     "triangular_solve": _triangular_solve,
     "fft": _fft,

@@ -9,12 +9,9 @@ from typing import Any
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import Env, read, variables
+from sod2jax.ir.vocabulary import CALLS, CONDITIONALS, LOOPS
 
-_INLINED = frozenset("jit closed_call custom_jvp_call custom_vjp_call remat2".split())
-_BODIES = frozenset(
-    "closed_call cond core_call custom_jvp_call custom_vjp_call custom_vmap_call jit remat2 scan "
-    "while".split()
-)
+_WITH_BODIES = CALLS | CONDITIONALS | LOOPS
 _UNKNOWN = "unknown source"
 
 
@@ -87,7 +84,7 @@ def inlined(jaxpr: Jaxpr, chosen: Callable[[JaxprEqn], bool], copier: Copier) ->
         new: list[JaxprEqn] = []
         env: dict[Var, Any] = {}
         for eqn in replaced_in_turn(eqns, env):
-            if eqn.primitive.name not in _INLINED or not chosen(eqn):
+            if eqn.primitive.name not in CALLS or not chosen(eqn):
                 new.append(eqn)
                 continue
             ((_, inner),) = _compat.sub_jaxprs(eqn)
@@ -152,7 +149,7 @@ def with_bodies(eqn: JaxprEqn, change: Callable[[Jaxpr], Jaxpr]) -> JaxprEqn:
 
     Kernels, which have jaxprs over references, and other primitives of their own kind stay.
     """
-    if eqn.primitive.name not in _BODIES:
+    if eqn.primitive.name not in _WITH_BODIES:
         return eqn
     params = {name: _changed(value, change) for name, value in eqn.params.items()}
     if all(params[name] is value for name, value in eqn.params.items()):

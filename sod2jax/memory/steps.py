@@ -13,7 +13,8 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn
-from sod2jax.memory.roles import CALLS, EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
+from sod2jax.ir.vocabulary import CALLS
+from sod2jax.memory.roles import EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
 
 __all__ = ["Program", "Step", "Value", "flatten"]
 
@@ -155,7 +156,7 @@ class _Builder:
     def _equation(self, eqn: JaxprEqn, operands: list[int | None]) -> list[int]:
         name = eqn.primitive.name
         if name in CALLS:
-            _, body = next(_compat.sub_jaxprs(eqn))
+            ((_, body),) = _compat.sub_jaxprs(eqn)
             arguments = [
                 self.new("literal", atom.aval) if operand is None else operand
                 for atom, operand in zip(eqn.invars, operands, strict=True)

@@ -201,7 +201,7 @@ def select(region: Region, which: Range, *cases: Range) -> Range:
     """``cases[which]``."""
     if which.is_point and isinstance(which.low, int) and 0 <= which.low < len(cases):
         return cases[which.low]
-    found = cases[0]
+    every = cases[0]
     for case in cases[1:]:
-        found = found.hull(case, region)
-    return found
+        every = every.hull(case, region)
+    return every

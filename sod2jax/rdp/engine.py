@@ -1,11 +1,12 @@
-"""Rank and Dimension Propagation: forward, then backward, to the fixpoint. Knows no primitive.
+"""Rank and Dimension Propagation: forward, and on demand backward. Knows no primitive.
 
 Forward runs the equations of a jaxpr in order and enters sub-jaxprs once per call, so that facts
 inside are those of that call; the table keeps the meet over all calls. Shapes, values and flow at
 an equation depend only on its operands, so one pass is the fixpoint except at loops, whose rules
 repeat the body until the carry no longer moves: meets only go down, flow is finite, and values are
 widened to NAC after two changes, so they stop. Backward runs the equations in reverse; demand reads
-values but no forward fact reads demand, so one pass each way is the joint fixpoint.
+values but no forward fact reads demand, so one pass each way is the joint fixpoint, and the pass
+back waits until somebody asks.
 
 JAX has inferred every shape itself. A rule infers it again from its operands' facts, fills what it
 left UNDEF from the aval, and any conflict between the two is a bug.
@@ -36,7 +37,7 @@ MAX_SIZE = 2**31 - 1
 def propagate(
     jaxpr: Jaxpr, region: Region, data_dependent: frozenset[str], rule_of: Callable[[Any], Rule]
 ) -> Facts:
-    """Runs rules over a symbolic jaxpr, forward and backward.
+    """Runs rules over a symbolic jaxpr: forward now, backward when a demand is first asked for.
 
     Args:
       jaxpr: open or closed jaxpr with symbolic dimensions.
@@ -49,22 +50,34 @@ def propagate(
       InvariantError: a rule contradicts JAX's own shape inference.
     """
     ranges = tuple((n, lo, MAX_SIZE if hi is None else hi) for n, lo, hi in region.ranges)
-    engine = _Engine(dataclasses.replace(region, ranges=ranges), data_dependent, rule_of)
+    bounded = dataclasses.replace(region, ranges=ranges)
+    engine = _Engine(bounded, data_dependent, rule_of, {})
     inputs = [
         Fact(engine.aval_shape(var), NAC_VALUE, Flow.source(index, len(dims_of(var))))
         for index, var in enumerate(jaxpr.invars)
     ]
     engine.forward(jaxpr, inputs)
-    engine.backward(jaxpr, [Demand.whole(len(dims_of(atom))) for atom in jaxpr.outvars])
-    return Facts(jaxpr, region, engine.table, engine.demands)
+
+    def demands() -> dict[Any, Demand]:
+        back = _Engine(bounded, data_dependent, rule_of, engine.table)
+        back.backward(jaxpr, [Demand.whole(len(dims_of(atom))) for atom in jaxpr.outvars])
+        return back.demands
+
+    return Facts(jaxpr, region, engine.table, demands)
 
 
 class _Engine:
+    """Facts of all variables in ``table``, demands in ``demands``; demands read the table."""
+
     def __init__(
-        self, region: Region, data_dependent: frozenset[str], rule_of: Callable[[Any], Rule]
+        self,
+        region: Region,
+        data_dependent: frozenset[str],
+        rule_of: Callable[[Any], Rule],
+        table: dict[Any, Fact],
     ) -> None:
         self._region, self._data_dependent, self._rule_of = region, data_dependent, rule_of
-        self.table: dict[Any, Fact] = {}
+        self.table = table
         self.demands: dict[Any, Demand] = {}
         self._context = Context(
             region=region, forward=self.forward, backward=self.backward, value=self._value
@@ -85,8 +98,8 @@ class _Engine:
             for var, fact in zip(eqn.outvars, results, strict=True):
                 env[var] = self._checked(eqn, var, fact)
         for var, fact in env.items():
-            known = self.table.get(var)
-            self.table[var] = fact if known is None else known.meet(fact, self._region)
+            before = self.table.get(var)  # of other calls
+            self.table[var] = fact if before is None else before.meet(fact, self._region)
         return list(map(read, jaxpr.outvars))
 
     def _constants(self, jaxpr: Jaxpr) -> list[Fact]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
+import functools
 import itertools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ import numpy as np
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.jaxprs import dims_of, equations
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.region import Region
 from sod2jax.rdp.lanes import Demand, Flow
-from sod2jax.rdp.lattice import DimFact, Element, Kind, ShapeFact
+from sod2jax.rdp.lattice import Element, ShapeFact
 from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, UNDEF_VALUE, Range, ValueFact, is_integer
 
 
@@ -54,22 +54,6 @@ def array_fact(array: Any, region: Region) -> Fact:
 
 
 @dataclasses.dataclass(frozen=True)
-class Summary:
-    """How many dimensions of all equations' results are in each state."""
-
-    known: int
-    symbolic: int
-    op_inferred: int
-    nac: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.known} known, {self.symbolic} symbolic, {self.op_inferred} op-inferred, "
-            f"{self.nac} nac"
-        )
-
-
-@dataclasses.dataclass(frozen=True)
 class Facts:
     """The result of the analysis; ``print`` it to read it.
 
@@ -78,17 +62,21 @@ class Facts:
       region: the sizes that the facts hold for.
       table: forward facts of every variable, also inside sub-jaxprs; for a sub-jaxpr that several
         equations call, what holds in all calls.
-      demands: backward facts, likewise.
+      backward: computes the backward facts.
     """
 
     jaxpr: Jaxpr
     region: Region
     table: Mapping[Any, Fact]
-    demands: Mapping[Any, Demand]
+    backward: Callable[[], Mapping[Any, Demand]] = dataclasses.field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("table", "demands"):
-            object.__setattr__(self, name, types.MappingProxyType(dict(getattr(self, name))))
+        object.__setattr__(self, "table", types.MappingProxyType(self.table))
+
+    @functools.cached_property
+    def demands(self) -> Mapping[Any, Demand]:
+        """Backward facts of every variable, like ``table``; computed when first asked for."""
+        return types.MappingProxyType(self.backward())
 
     def _fact(self, atom: Atom) -> Fact | None:
         if _compat.is_literal(atom):
@@ -127,21 +115,6 @@ class Facts:
         """Which part of it the program's outputs need; all of it where that was not followed."""
         return self.demands.get(var, Demand.whole(len(dims_of(var))))
 
-    def summary(self) -> Summary:
-        """Counts the dimensions of all equations' results by state."""
-        kinds = collections.Counter(
-            fact.kind
-            for eqn in equations(self.jaxpr)
-            for var in eqn.outvars
-            for fact in self._dims(var)
-        )
-        nac = kinds[Kind.NAC] + kinds[Kind.UNDEF]
-        return Summary(kinds[Kind.KNOWN], kinds[Kind.SYMBOLIC], kinds[Kind.OP_INFERRED], nac)
-
-    def _dims(self, var: Any) -> tuple[DimFact, ...]:
-        found = self.shape(var).dims
-        return (DimFact(found),) * len(dims_of(var)) if isinstance(found, Element) else found
-
     def __str__(self) -> str:
         names: dict[Any, str] = {}
         fresh = itertools.count()
@@ -157,15 +130,15 @@ class Facts:
             fact = self._fact(var)
             if fact is None:
                 return f"{name(var)} not reached"
-            known = [f"{name(var)}:{var.aval.dtype}{fact.shape}"]
+            parts = [f"{name(var)}:{var.aval.dtype}{fact.shape}"]
             if fact.value != NAC_VALUE:
-                known.append(f"value {fact.value}")
+                parts.append(f"value {fact.value}")
             if any(fact.flow.axes):
-                known.append(f"flow {fact.flow}")
+                parts.append(f"flow {fact.flow}")
             demand = self.demand(var)
             if demand.axes is None or any(demand.axes):
-                known.append(f"demand {demand}")
-            return "  ".join(known)
+                parts.append(f"demand {demand}")
+            return "  ".join(parts)
 
         def block(jaxpr: Jaxpr, indent: str) -> Iterator[str]:
             for var in (*jaxpr.constvars, *jaxpr.invars):
@@ -177,4 +150,4 @@ class Facts:
                 yield from (f"{indent}  -> {line(var)}" for var in eqn.outvars)
             yield f"{indent}output {' '.join(map(name, jaxpr.outvars))}"
 
-        return "\n".join([f"facts over {self.region}: {self.summary()}", *block(self.jaxpr, "  ")])
+        return "\n".join([f"facts over {self.region}:", *block(self.jaxpr, "  ")])

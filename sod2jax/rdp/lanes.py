@@ -58,7 +58,7 @@ class Flow:
                 (flow.inputs, flow.axes[places.index(axis)] if axis in places else frozenset())
                 for flow, places in operands
             ]
-            aligned = frozenset().union(*(found for _, found in lanes))
+            aligned = frozenset().union(*(axis_lanes for _, axis_lanes in lanes))
             axes.append(
                 frozenset(
                     lane for lane in aligned if all(lane in f for i, f in lanes if lane[0] in i)

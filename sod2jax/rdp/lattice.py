@@ -32,16 +32,6 @@ class Element(enum.Enum):
     NAC = "nac"
 
 
-class Kind(enum.Enum):
-    """The paper's states of a dimension."""
-
-    UNDEF = "undef"
-    KNOWN = "known"
-    SYMBOLIC = "symbolic"
-    OP_INFERRED = "op-inferred"
-    NAC = "nac"
-
-
 @dataclasses.dataclass(frozen=True)
 class DimFact:
     """What is known of one dimension; build it with ``DimFact.of``."""
@@ -57,15 +47,6 @@ class DimFact:
     def dim(self) -> Dim | None:
         """The constant; None for UNDEF and NAC."""
         return None if isinstance(self.value, Element) else self.value
-
-    @property
-    def kind(self) -> Kind:
-        """Which of the paper's five states this is."""
-        if isinstance(self.value, Element):
-            return Kind(self.value.value)
-        if isinstance(self.value, int):
-            return Kind.KNOWN
-        return Kind.SYMBOLIC if isinstance(self.value, sympy.Symbol) else Kind.OP_INFERRED
 
     def meet(self, other: DimFact) -> DimFact:
         """What holds on both of two paths."""
@@ -126,8 +107,8 @@ class ShapeFact:
         """The dimensions; None where any is UNDEF or NAC."""
         if isinstance(self.dims, Element):
             return None
-        known = tuple(fact.dim for fact in self.dims)
-        return None if None in known else known  # type: ignore[return-value]
+        constants = tuple(fact.dim for fact in self.dims)
+        return None if None in constants else constants  # type: ignore[return-value]
 
     def meet(self, other: ShapeFact) -> ShapeFact:
         """What holds on both of two paths: axis by axis, nothing where ranks differ."""

@@ -59,7 +59,8 @@ def _undefined(eqn: JaxprEqn, *operands: Dims) -> list[Dims | None]:
     return [None] * len(eqn.outvars)
 
 
-def _untracked(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
+def untracked(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
+    """A value rule: nothing is known of the results."""
     del ctx, operands
     return [NAC_VALUE] * len(eqn.outvars)
 
@@ -77,7 +78,7 @@ class LocalRule:
 
     lanes: Callable[[Any], Sequence[Places]] = _mixed
     shape: Callable[..., Sequence[Dims | None]] = _undefined
-    value: Callable[..., Sequence[ValueFact]] = _untracked
+    value: Callable[..., Sequence[ValueFact]] = untracked
     demand: Callable[[Context, Any, Sequence[Demand]], Sequence[Demand]] | None = None
 
     def forward(self, ctx: Context, eqn: JaxprEqn, ins: Sequence[Fact]) -> list[Fact]:
@@ -152,6 +153,11 @@ def register_transfer(*primitives: str, rule: Rule) -> None:
         if name in _RULES:
             raise InvariantError(f"primitive '{name}' has two transfer rules")
         _RULES[name] = rule
+
+
+def register_local(*primitives: str, **parts: Any) -> None:
+    """Registers a ``LocalRule`` of these parts."""
+    register_transfer(*primitives, rule=LocalRule(**parts))
 
 
 def rules() -> Mapping[str, Rule]:

@@ -118,19 +118,19 @@ def dtype_range(dtype: Any) -> Range:
     return Range(int(jnp.iinfo(dtype).min), int(jnp.iinfo(dtype).max))
 
 
-def _fit(found: Range | None, dtype: Any, region: Region) -> Range | None:
+def _fit(numbers: Range | None, dtype: Any, region: Region) -> Range | None:
     """The range, if it cannot wrap around in ``dtype`` and says more than ``dtype`` does."""
-    if found is None or not is_integer(dtype):
+    if numbers is None or not is_integer(dtype):
         return None
     limits = dtype_range(dtype)
-    if found == limits:
+    if numbers == limits:
         return None
-    low, high = bounds(found.low, region).low, bounds(found.high, region).high
+    low, high = bounds(numbers.low, region).low, bounds(numbers.high, region).high
     if low is None or high is None or low < limits.low or high > limits.high:  # type: ignore[operator]
         return None
     return Range(
-        low if _size(found.low) > _MAX_NODES else found.low,
-        high if _size(found.high) > _MAX_NODES else found.high,
+        low if _size(numbers.low) > _MAX_NODES else numbers.low,
+        high if _size(numbers.high) > _MAX_NODES else numbers.high,
     )
 
 
@@ -151,14 +151,14 @@ class ValueFact:
     elements: tuple[Range | None, ...] | None = None
 
     @classmethod
-    def of(cls, found: Range | None, dtype: Any, region: Region) -> ValueFact:
+    def of(cls, every: Range | None, dtype: Any, region: Region) -> ValueFact:
         """All elements in one range; NAC where ``dtype`` may wrap around or adds nothing."""
-        return cls(_fit(found, dtype, region) or Element.NAC)
+        return cls(_fit(every, dtype, region) or Element.NAC)
 
     @classmethod
-    def of_elements(cls, found: Sequence[Range | None], dtype: Any, region: Region) -> ValueFact:
+    def of_elements(cls, ranges: Sequence[Range | None], dtype: Any, region: Region) -> ValueFact:
         """A range for each element of a vector."""
-        elements = tuple(_fit(r, dtype, region) for r in found)
+        elements = tuple(_fit(r, dtype, region) for r in ranges)
         every = _hull_all(elements, region) or Element.NAC
         kept = 0 < len(elements) <= MAX_ELEMENTS and any(elements)
         return cls(every, elements if kept else None)

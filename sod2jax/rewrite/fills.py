@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from sod2jax.ir.vocabulary import COPIES
 from sod2jax.rewrite.padded import ANYTHING, FINITE, Extent, Fill, Padded, constant_fill, is_padded
 
 _FOLD: dict[str, Callable[..., Any]] = {
@@ -59,7 +60,6 @@ _FINITE_IN_FINITE_OUT = frozenset(
     "stop_gradient tanh".split()
 )
 _NONNEGATIVE = frozenset("abs exp exp2 logistic square".split())
-_SAME_VALUE = frozenset("copy stop_gradient".split())
 _EXACT_EVERYWHERE = (-1, 0, 1, math.inf, -math.inf)
 
 
@@ -177,7 +177,7 @@ def _against_row_reduction(name: str, value: Padded, other: Padded, axis: int) -
 
 def _unchanged_operand(name: str, operands: Sequence[Padded]) -> Padded | None:
     """The operand that the result equals in every lane, if there is one."""
-    if name in _SAME_VALUE:
+    if name in COPIES:
         return operands[0]
     if name == "max" and operands[0].constant == -math.inf:
         return operands[1]

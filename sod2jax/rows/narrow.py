@@ -14,8 +14,8 @@ from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of, read, variables
+from sod2jax.ir.vocabulary import CALLS
 from sod2jax.rows.needs import (
-    CALLS,
     UNUSED,
     Mixed,
     Need,

@@ -5,7 +5,7 @@ axis whose row alone is read, or that the operand is read whole. Reading whole w
 is no mistake: the operand then stays outside and is computed for every row, as before. An equation
 is refused (``Mixed``) where a row of its result cannot be computed from such operands alone, or
 depends on which row it is: flow, of Rank and Dimension Propagation, says which axes are aligned,
-and ``_KINDS`` which primitives tell no position from another.
+and ``KINDS`` which primitives tell no position from another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from sod2jax import _compat, rdp
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
-from sod2jax.ir import dims
+from sod2jax.ir import dims, vocabulary
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of
 
@@ -66,32 +66,24 @@ class Kind(enum.Enum):
     CREATES = enum.auto()
 
 
-_ELEMENTWISE = """
-abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp clz
-complex conj convert_element_type copy copy_p cos cosh digamma div eq eq_to erf erf_inv erfc exp
-exp2 expm1 floor ge gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log
-log1p log2 logistic lt lt_to max min mul mulhi ne neg nextafter not one_minus_square or polygamma
-population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n
-shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub
-tan tanh xor zeta
-"""
-_ALIKE = """
-argmax argmin bitcast_convert_type concatenate cumlogsumexp cummax cummin cumprod cumsum
-dynamic_slice dynamic_update_slice pad reduce_and reduce_max reduce_min reduce_or reduce_prod
-reduce_sum reduce_window reduce_window_max reduce_window_min reduce_window_sum reduce_xor rev
-select_and_gather_add select_and_scatter_add slice sort split squeeze top_k
-"""
-_KINDS: dict[str, Kind] = {
-    **dict.fromkeys(_ELEMENTWISE.split(), Kind.ELEMENTWISE),
-    **dict.fromkeys(_ALIKE.split(), Kind.ALIKE),
+_ELEMENTWISE = vocabulary.ELEMENTWISE | vocabulary.CASTS | vocabulary.COPIES
+_ALIKE = frozenset().union(
+    vocabulary.REDUCTIONS,
+    vocabulary.ARG_REDUCTIONS,
+    vocabulary.CUMULATIVE,
+    vocabulary.WINDOW_REDUCTIONS,
+    vocabulary.WINDOW_SELECTIONS - {"select_and_scatter"},  # its lanes are not known
+    vocabulary.SORTS - {"approx_top_k"},  # nor are these
+    vocabulary.ASSEMBLY,
+    vocabulary.DYNAMIC_SLICES,
+    "bitcast_convert_type rev squeeze".split(),
+)
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(_ELEMENTWISE, Kind.ELEMENTWISE),
+    **dict.fromkeys(_ALIKE, Kind.ALIKE),
     **dict.fromkeys(["dot_general", "conv_general_dilated", "gather"], Kind.CONTRACTS),
     **dict.fromkeys(["broadcast_in_dim", "iota"], Kind.CREATES),
 }
-
-# Primitives that wrap one jaxpr, whose inputs and results are theirs.
-CALLS = frozenset(
-    "closed_call core_call custom_jvp_call custom_vjp_call jit remat2 remat_opt".split()
-)
 
 
 def operand_needs(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
@@ -111,7 +103,7 @@ def operand_needs(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
         return [None] * len(eqn.invars)  # the row is the whole
     name = eqn.primitive.name
     wanted = set(outs) - {UNUSED}
-    if name in CALLS:
+    if name in vocabulary.CALLS:
         ((_, body),) = _compat.sub_jaxprs(eqn)
         return jaxpr_needs(body, rows, outs)[0]
     if name in _STRUCTURED:
@@ -174,7 +166,7 @@ def join(a: Need, b: Need) -> Need:
 
 def _aligned(eqn: JaxprEqn, row: Row) -> list[Need]:
     """Operands whose axis is aligned with the result's, by their transfer rules."""
-    name, kind = eqn.primitive.name, _KINDS.get(eqn.primitive.name)
+    name, kind = eqn.primitive.name, KINDS.get(eqn.primitive.name)
     if kind is None:
         raise Mixed(f"'{name}' is not known to treat all rows alike")
     if row.inner != 1:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections import Counter
 
 import jax
@@ -14,112 +11,7 @@ from jax.extend.core import Primitive
 from sod2jax.classify import DimKind, OpClass, Summary, classify, dimension_kind, summarize
 from sod2jax.classify.table import GROUPS, OPERATOR_CLASSES
 from sod2jax.errors import UnsupportedPrimitiveError
-
-# Imports all of JAX but its kernel languages, and prints every primitive that lives outside them.
-# In a process of its own, so that the primitives of other tests are not among them.
-SCAN = """
-import gc, importlib, json, pkgutil, sys
-import jax
-from jax.extend.core import Primitive
-
-def in_kernel_language(name):
-    return any(word in name for word in ("pallas", "mosaic", "triton"))
-
-def import_all(package):
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if in_kernel_language(module.name):
-            continue
-        try:
-            found = importlib.import_module(module.name)
-        except ImportError:  # of a package that JAX itself does not require
-            continue
-        if module.ispkg:
-            import_all(found)
-
-import_all(jax)
-homes = {}
-for name, module in list(sys.modules.items()):
-    for value in list(vars(module).values()) if name.startswith("jax") else ():
-        if isinstance(value, Primitive):
-            homes.setdefault(id(value), set()).add(name)
-print(json.dumps(sorted({
-    value.name
-    for value in gc.get_objects()
-    if isinstance(value, Primitive)
-    and not (homes.get(id(value)) and all(map(in_kernel_language, homes[id(value)])))
-})))
-"""
-
-SINCE_0_10_1 = {"stack", "stage", "unstack"}
-SINCE_0_10_2 = {"mulhi", "philox2x32", "philox4x32", "threefry4x32"}
-SINCE_0_11_1 = {"relayout", "unreduced_pmax", "unreduced_pmin"}
-SINCE_0_12 = {
-    "log2",
-    "one_minus_square",
-    "pbroadcast_dynamic",
-    "polynomial",
-    "program_order",
-    "reduced_vary_cast",
-    "thunky.all_gather",
-    "thunky.all_reduce",
-    "thunky.all_to_all",
-    "thunky.async_done",
-    "thunky.async_start",
-    "thunky.call_jax",
-    "thunky.call_thunky_nested",
-    "thunky.collective_group",
-    "thunky.collective_permute",
-    "thunky.cond",
-    "thunky.copy",
-    "thunky.custom_call",
-    "thunky.inline_constant",
-    "thunky.memset",
-    "thunky.memzero",
-    "thunky.ptx_kernel",
-    "thunky.reduce_scatter",
-    "thunky.while",
-    "vary_unreduced_cast",
-    "with_memory_space_constraint",
-}
-GONE_IN_0_11_1 = {
-    "box_get",
-    "box_set",
-    "call",
-    "closed_call",
-    "log_extend",
-    "log_read",
-    "new_box",
-    "new_log",
-    "pbroadcast_done",
-    "pbroadcast_start",
-    "psum_start",
-    "unreduced_psum_start",
-    "unreduced_reduce_scatter_start",
-}
-GONE_IN_0_12 = {"reduced_vary_cast_p", "shard_alike", "vary_unreduced_cast_p"}
-NEEDS_TENSORFLOW = {"call_tf"}
-OURS = {"gated_rows", "value_as_dim"}
-
-
-def absent_names(version: tuple[int, ...]) -> set[str]:
-    """Names of the table that a version of JAX does not define."""
-    since = {
-        (0, 10, 1): SINCE_0_10_1,
-        (0, 10, 2): SINCE_0_10_2,
-        (0, 11, 1): SINCE_0_11_1,
-        (0, 12): SINCE_0_12,
-    }
-    gone = {(0, 11, 1): GONE_IN_0_11_1, (0, 12): GONE_IN_0_12}
-    later = [names for first, names in since.items() if version < first]
-    past = [names for first, names in gone.items() if version >= first]
-    return set().union(*later, *past)
-
-
-@pytest.fixture(scope="module")
-def primitives() -> set[str]:
-    """Names of the primitives of the installed JAX."""
-    command = [sys.executable, "-W", "ignore", "-c", SCAN]
-    return set(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+from tests.ir.primitives import every_name
 
 
 def trace(fun, *shapes: str, constraints=()):
@@ -136,20 +28,10 @@ def equation(fun, *shapes: str, name: str, constraints=()):
     return eqn
 
 
-def test_every_primitive_of_the_installed_jax_has_a_class(primitives: set[str]) -> None:
-    assert len(primitives) > 280  # the scan has found them
-    missing = sorted(primitives - set(OPERATOR_CLASSES))
-    assert not missing, f"give {missing} a class in sod2jax/classify/table.py"
-
-
-def test_table_names_only_primitives_that_exist(primitives: set[str]) -> None:
-    unknown = set(OPERATOR_CLASSES) - primitives - NEEDS_TENSORFLOW - OURS
-    assert unknown == absent_names(jax.__version_info__)
-
-
-def test_no_primitive_is_in_two_groups() -> None:
-    names = Counter(name for _, names in GROUPS.values() for name in names.split())
-    assert [name for name, count in names.items() if count > 1] == []
+def test_every_primitive_of_the_vocabulary_has_one_class() -> None:
+    counts = Counter(name for _, names in GROUPS.values() for name in names)
+    assert set(counts) == every_name()
+    assert [name for name, count in counts.items() if count > 1] == []
 
 
 @pytest.mark.parametrize(
@@ -235,7 +117,7 @@ def test_unknown_primitive_is_refused_with_its_source() -> None:
         summarize(closed)
     assert raised.value.primitive == "unheard_of"
     assert "test_classes.py" in raised.value.source
-    assert "classify/table.py" in raised.value.remedy
+    assert "ir/vocabulary.py" in raised.value.remedy
 
 
 def test_dimension_kinds() -> None:

@@ -15,10 +15,10 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
+from sod2jax.ir.vocabulary import CALLS
 from sod2jax.rdp import analyse
 
 Hook = Callable[[Any, Any], Any]
-CALLS = "composite custom_jvp_call custom_vjp_call custom_vmap_call jit remat2".split()
 LATE_BOUND = ("cond", "scan", "while")
 
 

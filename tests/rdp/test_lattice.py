@@ -11,7 +11,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
 from sod2jax.rdp.lanes import DEAD, Demand, Flow
-from sod2jax.rdp.lattice import NAC, UNDEF, DimFact, Element, Kind, ShapeFact, lift
+from sod2jax.rdp.lattice import NAC, UNDEF, DimFact, Element, ShapeFact, lift
 from sod2jax.rdp.values import NAC_VALUE, UNDEF_VALUE, Range, ValueFact, at_most, greatest, least
 
 REGION = Region.of(("b", "s"), map(Comparison.parse, ("b <= 4", "s <= 7")))
@@ -124,11 +124,6 @@ def test_refine_reports_a_conflict(a, b):
 def test_equality_is_modulo_canonical_form():
     s = dims.symbol("s")
     assert DimFact.of(2 * (s + 1)).meet(DimFact.of(2 * s + 2)) == DimFact.of(2 + 2 * s)
-
-
-def test_kinds():
-    facts = [UNDEF, DimFact.of(3), DimFact.of(dims.parse("s")), DimFact.of(dims.parse("2*s")), NAC]
-    assert [fact.kind for fact in facts] == list(Kind)
 
 
 def test_lift_computes_on_constants_only():

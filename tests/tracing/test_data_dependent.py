@@ -299,7 +299,7 @@ def test_learned_specs() -> None:
 def test_bound_and_kind_are_reported() -> None:
     f = optimized(lambda x: positive(x) * 2)
     analysis = f.trace(vector(5, 2))
-    assert analysis.facts.summary().nac > 0
+    assert analysis.classes.nac > 0
     assert analysis.classes.nac > 0
     f(vector(5, 2))
     assert "0 <= nonzero_0 <= 8, n >= nonzero_0" in f.explain()

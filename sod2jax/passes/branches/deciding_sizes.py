@@ -13,12 +13,11 @@ from sod2jax.ir.jaxprs import equations, mentions, read, variables
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.ir.surgery import replaced
+from sod2jax.ir.vocabulary import CALLS, LOOPS
 from sod2jax.passes.branches.conds import is_cond
 from sod2jax.passes.branches.decide import reached
 
 _MOST_ANALYSES = 200  # sub-ranges that are tried in search of the sizes where an index changes
-_CALLS = frozenset("closed_call custom_jvp_call custom_vjp_call jit remat2".split())
-_LOOPS = frozenset("scan while".split())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +84,7 @@ class _SizeValues:
     def follow(self, jaxpr: Jaxpr) -> None:
         """Adds those of a jaxpr, and of the jaxprs inside it."""
         for eqn in jaxpr.eqns:
-            plain = not eqn.effects and eqn.primitive.name not in _LOOPS and not is_cond(eqn)
+            plain = not eqn.effects and eqn.primitive.name not in LOOPS and not is_cond(eqn)
             if plain and all(map(self._is_one, eqn.invars)):
                 self.makers.update((var, eqn) for var in eqn.outvars)
             else:  # an earlier call of this jaxpr may have said otherwise
@@ -141,7 +140,7 @@ def _bodies(eqn: JaxprEqn) -> list[tuple[Jaxpr, list[Atom | None]]]:
         body, tests, consts = params["body_jaxpr"], params["cond_nconsts"], params["body_nconsts"]
         given = invars[tests : tests + consts]
         return [(body, [*given, *[None] * (len(body.invars) - consts)])]
-    if name in _CALLS:
+    if name in CALLS:
         return [(body, invars) for _, body in _compat.sub_jaxprs(eqn)][:1]
     return []
 

@@ -39,6 +39,7 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.cost import Cost, Counter, size_of
+from sod2jax.ir import vocabulary
 from sod2jax.ir.jaxprs import read
 from sod2jax.ir.region import Region
 from sod2jax.ir.surgery import Copier, replaced_in_turn
@@ -50,24 +51,31 @@ from sod2jax.passes.remark import Remark
 OVERHEAD = 5e-7
 """Seconds that a cond costs beside its branches and its results' traffic."""
 
-_TABLE = frozenset(
-    "abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh "
-    "bitcast_convert_type broadcast broadcast_in_dim call cbrt ceil clamp closed_call clz complex "
-    "concatenate conj conv_general_dilated convert_element_type copy copy_p cos cosh cumlogsumexp "
-    "cummax cummin cumprod cumsum custom_jvp_call custom_vjp_call custom_vmap_call digamma "
-    "dim_as_value div dot_general dynamic_slice dynamic_update_slice empty empty2 eq eq_to erf "
-    "erf_inv erfc exp exp2 expand_dims expm1 floor ge gt imag integer_pow iota is_finite jit le "
-    "le_to lgamma log log1p log2 logistic lt lt_to max min mul mulhi ne neg nextafter not or pad "
-    "population_count pow random_bits random_fold_in random_seed random_unwrap random_wrap real "
-    "reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod reduce_sum "
-    "reduce_window_max reduce_window_min reduce_window_sum reduce_xor rem reshape rev round rsqrt "
-    "select_n shift_left shift_right_arithmetic shift_right_logical sign sin sinh slice sort sqrt "
-    "square squeeze stop_gradient sub tan tanh threefry2x32 tile transpose xor".split()
+# Their loops run as long as the values say, which a branch may have been there to rule out.
+_ITERATED = frozenset(
+    "igamma igamma_grad_a igammac polygamma regularized_incomplete_beta zeta".split()
 )
-# Safe to run for nothing where their indices are checked: clamped, or dropped when out of bounds.
-_INDEXED = frozenset(
-    "gather scatter scatter-add scatter-sub scatter-max scatter-min scatter-mul".split()
+# What cannot fail, and ends soon, whatever the values are.
+_SAFE = frozenset().union(
+    vocabulary.ELEMENTWISE - _ITERATED,
+    vocabulary.CASTS,
+    vocabulary.KEY_CASTS,
+    vocabulary.COPIES,
+    vocabulary.GENERATORS,
+    vocabulary.LAYOUT,
+    vocabulary.ASSEMBLY,
+    vocabulary.DYNAMIC_SLICES,  # clamped
+    vocabulary.REDUCTIONS,
+    vocabulary.ARG_REDUCTIONS,
+    vocabulary.CUMULATIVE,
+    vocabulary.WINDOW_REDUCTIONS,
+    vocabulary.CONVOLUTIONS,
+    vocabulary.CALLS,
+    "bitcast_convert_type dim_as_value dot_general random_bits random_fold_in random_seed".split(),
+    "sort threefry2x32".split(),
 )
+# Safe where their indices are checked: clamped, or dropped when out of bounds.
+_SAFE_IN_BOUNDS = vocabulary.GATHERS | vocabulary.SCATTERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +121,9 @@ def _is_safe(eqn: JaxprEqn) -> bool:
     name = eqn.primitive.name
     if eqn.effects or any(_is_strange(v.aval) for v in eqn.outvars):
         return False
-    if name in _INDEXED:
+    if name in _SAFE_IN_BOUNDS:
         return eqn.params["mode"] is not lax.GatherScatterMode.PROMISE_IN_BOUNDS
-    return name in _TABLE and all(
+    return name in _SAFE and all(
         map(_is_safe, (e for _, body in _compat.sub_jaxprs(eqn) for e in body.eqns))
     )
 

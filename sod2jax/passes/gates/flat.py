@@ -8,12 +8,13 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import read
 from sod2jax.ir.surgery import Copier, inlined, pruned, replaced_in_turn
+from sod2jax.ir.vocabulary import CALLS, COPIES
 from sod2jax.passes.gates.work import is_heavy
 
-_INLINED = frozenset("closed_call core_call jit".split())
+# The others say something of their body to the compiler.
+_INLINED = CALLS - {"composite", "remat2", "remat_opt", "xla_metadata_call"}
 # What a call may consist of to be worth inlining for its select alone, as `jnp.where` does.
 _WHERE = frozenset("broadcast_in_dim convert_element_type reshape select_n squeeze".split())
-_SAME = frozenset("copy copy_p stop_gradient".split())
 
 
 def flat(jaxpr: Jaxpr) -> tuple[list[JaxprEqn], list[Atom]]:
@@ -45,7 +46,7 @@ def _without_needless_selects(
     chosen: dict[Var, Atom] = {}  # what stands for the results of selects
     sources: dict[Var, Atom] = {}  # what copies are equal to
     for eqn in replaced_in_turn(eqns, chosen):
-        if eqn.primitive.name in _SAME:
+        if eqn.primitive.name in COPIES:
             sources[eqn.outvars[0]] = read(sources, eqn.invars[0])
         if _chooses_among_equals(eqn, sources):
             chosen[eqn.outvars[0]] = read(sources, eqn.invars[1])

@@ -14,10 +14,9 @@ from sod2jax.rdp.lattice import UNDEF, DimFact, lift
 from sod2jax.rdp.rule import (
     Context,
     Dims,
-    LocalRule,
     Places,
     meet_all,
-    register_transfer,
+    register_local,
     same_range,
 )
 from sod2jax.rdp.rules.layout import param_dims
@@ -65,12 +64,12 @@ def _concatenate_value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> lis
     dtype = eqn.outvars[0].aval.dtype
     lengths = [shape[0] if len(shape) == 1 else None for shape in shapes]
     if all(isinstance(n, int) for n in lengths) and sum(lengths) <= MAX_ELEMENTS:  # type: ignore[arg-type]
-        found = [
+        ranges = [
             element
             for fact, n in zip(operands, lengths, strict=True)
             for element in fact.elements or (_range(fact),) * n  # type: ignore[operator]
         ]
-        return [ValueFact.of_elements(found, dtype, ctx.region)]
+        return [ValueFact.of_elements(ranges, dtype, ctx.region)]
     return [ValueFact(hull(ctx, operands).every)]
 
 
@@ -80,10 +79,10 @@ def _range(fact: ValueFact) -> Range | None:
 
 def hull(ctx: Context, facts: Sequence[ValueFact]) -> ValueFact:
     """One range around all elements of several arrays."""
-    found = ValueFact(facts[0].every)
+    every = ValueFact(facts[0].every)
     for fact in facts[1:]:
-        found = found.meet(ValueFact(fact.every), ctx.region)
-    return found
+        every = every.meet(ValueFact(fact.every), ctx.region)
+    return every
 
 
 def _hull_value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[ValueFact]:
@@ -137,8 +136,8 @@ def _slice_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueF
     start, limit, stride = (_slice_bounds(eqn) or [(0, 0, 1)])[0]
     if operand.elements is None or not isinstance(start, int) or not isinstance(limit, int):
         return same_range(ctx, eqn, operand)
-    found = operand.elements[start:limit:stride]
-    return [ValueFact.of_elements(found, eqn.outvars[0].aval.dtype, ctx.region)]
+    elements = operand.elements[start:limit:stride]
+    return [ValueFact.of_elements(elements, eqn.outvars[0].aval.dtype, ctx.region)]
 
 
 def _slice_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
@@ -170,14 +169,14 @@ def _split_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
 
 
 def _split_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
-    axis, start, found = eqn.params["axis"], 0, []
+    axis, start, needs = eqn.params["axis"], 0, []
     for size, out in zip(map(dims.from_jax, eqn.params["sizes"]), outs, strict=True):
         limit = dims.normalise(start + size)
         if out.axes is not None:
             need = _shifted(-1, (start, limit, 1), out.axes[axis])
-            found.append(Demand((*out.axes[:axis], need, *out.axes[axis + 1 :])))
+            needs.append(Demand((*out.axes[:axis], need, *out.axes[axis + 1 :])))
         start = limit
-    return [meet_all(ctx, found)]
+    return [meet_all(ctx, needs)]
 
 
 def _stack_lanes(eqn: JaxprEqn) -> list[Places]:
@@ -200,28 +199,22 @@ def _tile_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
     return [tuple(lift(lambda d, r: d * r, d, r) for d, r in zip(operand, times, strict=True))]
 
 
-register_transfer("iota", rule=LocalRule(shape=_iota_shape, value=_iota_value))
-register_transfer("value_as_dim", rule=LocalRule(value=_dim_as_value))
-register_transfer("dim_as_value", rule=LocalRule(value=_dim_as_value))
-register_transfer(
+register_local("iota", shape=_iota_shape, value=_iota_value)
+register_local("value_as_dim", value=_dim_as_value)
+register_local("dim_as_value", value=_dim_as_value)
+register_local(
     "concatenate",
-    rule=LocalRule(
-        lanes=lambda eqn: off_axis(eqn, eqn.params["dimension"]),
-        shape=_concatenate_shape,
-        value=_concatenate_value,
-    ),
+    lanes=lambda eqn: off_axis(eqn, eqn.params["dimension"]),
+    shape=_concatenate_shape,
+    value=_concatenate_value,
 )
-register_transfer("pad", rule=LocalRule(lanes=_pad_lanes, shape=_pad_shape, value=_hull_value))
-register_transfer(
-    "slice",
-    rule=LocalRule(
-        lanes=_slice_lanes, shape=_slice_shape, value=_slice_value, demand=_slice_demand
-    ),
+register_local("pad", lanes=_pad_lanes, shape=_pad_shape, value=_hull_value)
+register_local(
+    "slice", lanes=_slice_lanes, shape=_slice_shape, value=_slice_value, demand=_slice_demand
 )
-register_transfer(
-    "split",
-    rule=LocalRule(lanes=_split_lanes, shape=_split_shape, value=same_range, demand=_split_demand),
+register_local(
+    "split", lanes=_split_lanes, shape=_split_shape, value=same_range, demand=_split_demand
 )
-register_transfer("stack", rule=LocalRule(lanes=_stack_lanes, value=_hull_value))
-register_transfer("unstack", rule=LocalRule(lanes=_unstack_lanes, value=same_range))
-register_transfer("tile", rule=LocalRule(lanes=_tile_lanes, shape=_tile_shape, value=same_range))
+register_local("stack", lanes=_stack_lanes, value=_hull_value)
+register_local("unstack", lanes=_unstack_lanes, value=same_range)
+register_local("tile", lanes=_tile_lanes, shape=_tile_shape, value=same_range)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir.jaxprs import dims_of
-from sod2jax.rdp.rule import Dims, LocalRule, Places, register_transfer
+from sod2jax.rdp.rule import Dims, Places, register_local
 
 
 def _dot_axes(eqn: JaxprEqn) -> tuple[list[tuple[int, ...]], list[list[int]]]:
@@ -46,5 +46,5 @@ def _conv_lanes(eqn: JaxprEqn) -> list[Places]:
     return places
 
 
-register_transfer("dot_general", rule=LocalRule(lanes=_dot_lanes, shape=_dot_shape))
-register_transfer("conv_general_dilated", rule=LocalRule(lanes=_conv_lanes))
+register_local("dot_general", lanes=_dot_lanes, shape=_dot_shape)
+register_local("conv_general_dilated", lanes=_conv_lanes)

@@ -12,24 +12,13 @@ from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.vocabulary import ANNOTATIONS, CALLS
 from sod2jax.rdp.facts import Fact
 from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import DimFact, Element, ShapeFact
 from sod2jax.rdp.rule import Context, meet_all, register_transfer
-from sod2jax.rdp.rules.known import exact_value
+from sod2jax.rdp.rules.numpy_calls import exact_value
 from sod2jax.rdp.values import NAC_VALUE, Range, ValueFact, greatest, least
-
-# Primitives that only wrap one jaxpr.
-_CALLS = (
-    "call closed_call composite core_call custom_jvp_call custom_vjp_call custom_vmap_call "
-    "eval_jaxpr jit linear_call remat2 remat_opt"
-).split()
-
-# Primitives that return each operand as it is.
-_COPIES = (
-    "device_put layout_constraint name optimization_barrier sharding_constraint "
-    "with_memory_space_constraint"
-).split()
 
 _CHANGES = 2  # changes of a loop carry's value before it is widened to NAC
 
@@ -114,23 +103,23 @@ def _fixpoint(
     """
     carry, changes = list(carry), 0
     while True:
-        found = []
+        after = []
         for k, (old, out) in enumerate(zip(carry, step(carry), strict=True)):
             met = old.meet(out, ctx.region)
-            found.append(dataclasses.replace(met, value=old.value) if k in counters else met)
-        if found == carry:
+            after.append(dataclasses.replace(met, value=old.value) if k in counters else met)
+        if after == carry:
             return carry
         changes += 1
         if changes > _CHANGES:
-            pairs = zip(carry, found, strict=True)
-            found = [new if new.value == old.value else _without_value(new) for old, new in pairs]
-        carry = found
+            pairs = zip(carry, after, strict=True)
+            after = [new if new.value == old.value else _without_value(new) for old, new in pairs]
+        carry = after
 
 
 def _increments(body: Any, consts: int, count: int) -> dict[int, int]:
     """Carries that a body only adds a positive integer literal to: index -> that integer."""
     producers = {eqn.outvars[0]: eqn for eqn in body.eqns if eqn.primitive.name == "add"}
-    found = {}
+    steps = {}
     for k in range(count):
         out = body.outvars[k]
         eqn = None if _compat.is_literal(out) else producers.get(out)
@@ -140,8 +129,8 @@ def _increments(body: Any, consts: int, count: int) -> dict[int, int]:
         if len(literals) == 1 and body.invars[consts + k] in eqn.invars:
             number = _compat.literal_array(literals[0])
             if number.dtype.kind in "iu" and number > 0:
-                found[k] = int(number)
-    return found
+                steps[k] = int(number)
+    return steps
 
 
 def _counter(ctx: Context, var: Any, init: ValueFact, last: Dim) -> ValueFact:
@@ -149,8 +138,8 @@ def _counter(ctx: Context, var: Any, init: ValueFact, last: Dim) -> ValueFact:
     every = init.range(var.aval.dtype)
     if every is None:
         return NAC_VALUE
-    found = Range(every.low, greatest((every.high, last), ctx.region))
-    return ValueFact.of(found, var.aval.dtype, ctx.region)
+    counts = Range(every.low, greatest((every.high, last), ctx.region))
+    return ValueFact.of(counts, var.aval.dtype, ctx.region)
 
 
 class _Scan:
@@ -269,8 +258,8 @@ def _running(ctx: Context, var: Any, after: ValueFact, bound: Dim) -> ValueFact:
     return ValueFact.of(Range(every.low, high), var.aval.dtype, ctx.region)
 
 
-register_transfer(*_CALLS, rule=_Call())
-register_transfer(*_COPIES, rule=_Copy())
+register_transfer(*CALLS, rule=_Call())
+register_transfer(*ANNOTATIONS, rule=_Copy())
 register_transfer("cond", rule=_Cond())
 register_transfer("scan", rule=_Scan())
 register_transfer("while", rule=_While())

@@ -8,27 +8,18 @@ import numpy as np
 
 from sod2jax._compat import Atom, JaxprEqn
 from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.vocabulary import COPIES, ELEMENTWISE
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.arithmetic import RangeFunction
 from sod2jax.rdp.lattice import DimFact
-from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer
+from sod2jax.rdp.rule import Context, Dims, Places, register_local
 from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, Range, ValueFact, dtype_range, is_integer
-
-UNTRACKED = (
-    "acos acosh asin asinh atan atanh atan2 bessel_i0e bessel_i1e cbrt ceil clz "
-    "complex conj cos cosh digamma erf erf_inv erfc exp exp2 expm1 floor igamma igamma_grad_a "
-    "igammac imag is_finite lgamma log log1p logistic nextafter polygamma population_count pow "
-    "random_gamma_grad real reduce_precision regularized_incomplete_beta round rsqrt shift_left "
-    "shift_right_arithmetic shift_right_logical sin sinh sqrt tan tanh xor zeta"
-).split()
 
 _ANY_INTEGER: dict[str, RangeFunction] = {
     "abs": arithmetic.absolute,
     "add": arithmetic.add,
     "add_any": arithmetic.add,
     "clamp": arithmetic.clamp,
-    "copy": arithmetic.identity,
-    "copy_p": arithmetic.identity,
     "div": arithmetic.truncated_quotient,
     "eq": arithmetic.equal,
     "eq_to": arithmetic.equal,
@@ -47,8 +38,8 @@ _ANY_INTEGER: dict[str, RangeFunction] = {
     "select_n": arithmetic.select,
     "sign": arithmetic.sign,
     "square": arithmetic.square,
-    "stop_gradient": arithmetic.identity,
     "sub": arithmetic.sub,
+    **dict.fromkeys(COPIES, arithmetic.identity),
 }
 # Primitives that mean one thing on booleans and another on integers.
 _BOOLEAN = {"and": arithmetic.minimum, "or": arithmetic.maximum, "not": arithmetic.flip}
@@ -74,10 +65,10 @@ def broadcast(eqn: JaxprEqn, *operands: Dims) -> list[Dims]:
 def _broadcast_dim(column: tuple[DimFact, ...]) -> DimFact:
     one = DimFact(1)
     wide = [dim for dim in column if dim != one] or [one]
-    found = wide[0]
+    result = wide[0]
     for other in wide[1:]:
-        found = found.refine(other)
-    return found
+        result = result.refine(other)
+    return result
 
 
 def apply(
@@ -93,8 +84,8 @@ def apply(
         ranges = [fact.range(dtype) for fact, dtype in zip(operands, dtypes, strict=True)]
         return ValueFact.of(function(ctx.region, *ranges), out.aval.dtype, ctx.region)
     columns = [_column(fact, dtype, count) for fact, dtype in zip(operands, dtypes, strict=True)]
-    found = [function(ctx.region, *row) for row in zip(*columns, strict=True)]
-    return ValueFact.of_elements(found, out.aval.dtype, ctx.region)
+    ranges = [function(ctx.region, *row) for row in zip(*columns, strict=True)]
+    return ValueFact.of_elements(ranges, out.aval.dtype, ctx.region)
 
 
 def _vector_length(atom: Atom) -> int | None:
@@ -106,8 +97,8 @@ def _vector_length(atom: Atom) -> int | None:
 
 def _column(fact: ValueFact, dtype: Any, count: int) -> list[Range]:
     """A range for each of ``count`` elements, repeated where the operand is broadcast."""
-    known = fact.elements or (fact.range(dtype),)
-    ranges = [dtype_range(dtype) if r is None else r for r in known]
+    given = fact.elements or (fact.range(dtype),)
+    ranges = [dtype_range(dtype) if r is None else r for r in given]
     return ranges if len(ranges) == count else ranges * count
 
 
@@ -153,7 +144,7 @@ def _bitcast_lanes(eqn: JaxprEqn) -> list[Places]:
     return [tuple(k if k < len(target) else None for k in range(len(source)))]
 
 
-register_transfer("bitcast_convert_type", rule=LocalRule(lanes=_bitcast_lanes))
-register_transfer(*UNTRACKED, rule=LocalRule(lanes=same_axes, shape=broadcast))
+register_local("bitcast_convert_type", lanes=_bitcast_lanes)
+register_local(*(ELEMENTWISE - set(_VALUES)), lanes=same_axes, shape=broadcast)
 for _name, _value in _VALUES.items():
-    register_transfer(_name, rule=LocalRule(lanes=same_axes, shape=broadcast, value=_value))
+    register_local(_name, lanes=same_axes, shape=broadcast, value=_value)

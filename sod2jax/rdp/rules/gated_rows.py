@@ -30,7 +30,7 @@ class _GatedRows:
         axes = params["axes"]
         slices = [_block_of(f, a, params["block"]) for f, a in zip(operands, axes, strict=True)]
         results = [ctx.forward(body, slices) for body in params["bodies"]]
-        found = []
+        facts = []
         for k, axis in enumerate(params["out_axes"]):
             rank = len(dims_of(eqn.outvars[k]))
             paths = [result[k] for result in results]
@@ -45,10 +45,10 @@ class _GatedRows:
             aligned = (*inner.axes[:axis], lanes.axes[axis], *inner.axes[axis + 1 :])
             values = [ValueFact(fact.value.every) for fact in paths]
             value = functools.reduce(lambda a, b: a.meet(b, ctx.region), values)
-            found.append(
+            facts.append(
                 Fact(ShapeFact(Element.UNDEF), value, Flow(inner.inputs | lanes.inputs, aligned))
             )
-        return found
+        return facts
 
     def backward(self, ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list[Demand]:
         del outs

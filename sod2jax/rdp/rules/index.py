@@ -15,10 +15,9 @@ from sod2jax.rdp.lanes import Demand
 from sod2jax.rdp.rule import (
     Context,
     Dims,
-    LocalRule,
     Places,
     meet_all,
-    register_transfer,
+    register_local,
     same_range,
 )
 from sod2jax.rdp.rules.assemble import hull
@@ -44,8 +43,8 @@ def _window_demand(
     if start is None or not _within(region, start, size, dim):
         return None
     first, limit = need or (0, size)
-    found = (dims.normalise(start.low + first), dims.normalise(start.high + limit))
-    return None if found == (0, dim) else found
+    part = (dims.normalise(start.low + first), dims.normalise(start.high + limit))
+    return None if part == (0, dim) else part
 
 
 def _gather_batch_axes(eqn: JaxprEqn) -> list[int]:
@@ -77,8 +76,8 @@ def _gather_shape(eqn: JaxprEqn, operand: Dims, indices: Dims) -> list[Dims]:
     del operand
     sizes = param_dims(eqn.params["slice_sizes"])
     windows = {at: sizes[k] for k, at in _gather_windows(eqn).items()}
-    found = dict(zip(_gather_batch_axes(eqn), indices[:-1], strict=True)) | windows
-    return [tuple(found[k] for k in range(len(found)))]
+    by_axis = dict(zip(_gather_batch_axes(eqn), indices[:-1], strict=True)) | windows
+    return [tuple(by_axis[k] for k in range(len(by_axis)))]
 
 
 def _gather_starts(eqn: JaxprEqn, indices: ValueFact) -> dict[int, Range | None]:
@@ -86,8 +85,8 @@ def _gather_starts(eqn: JaxprEqn, indices: ValueFact) -> dict[int, Range | None]
     mapped = eqn.params["dimension_numbers"].start_index_map
     every = indices.every if isinstance(indices.every, Range) else None
     single = len(dims_of(eqn.invars[1])) == 1
-    known = indices.elements if single and indices.elements else (every,) * len(mapped)
-    return dict(zip(mapped, known, strict=True))
+    starts = indices.elements if single and indices.elements else (every,) * len(mapped)
+    return dict(zip(mapped, starts, strict=True))
 
 
 def _gather_value(
@@ -102,8 +101,8 @@ def _gather_value(
         return [NAC_VALUE]
     start = starts.get(0)
     if operand.elements and inside and start and start.is_point and sizes == (1,):
-        found = operand.elements[int(start.low)]  # type: ignore[arg-type]
-        return [ValueFact.of(found, eqn.outvars[0].aval.dtype, ctx.region)]
+        element = operand.elements[int(start.low)]  # type: ignore[arg-type]
+        return [ValueFact.of(element, eqn.outvars[0].aval.dtype, ctx.region)]
     return same_range(ctx, eqn, operand)
 
 
@@ -207,36 +206,33 @@ def _scatter_demand(ctx: Context, eqn: JaxprEqn, outs: Sequence[Demand]) -> list
     return [needed, *(Demand.whole(len(dims_of(atom))) for atom in others)]
 
 
-register_transfer(
-    "gather",
-    rule=LocalRule(
-        lanes=_gather_lanes, shape=_gather_shape, value=_gather_value, demand=_gather_demand
-    ),
+register_local(
+    "gather", lanes=_gather_lanes, shape=_gather_shape, value=_gather_value, demand=_gather_demand
 )
-register_transfer(
+register_local(
     "dynamic_slice",
-    rule=LocalRule(
-        lanes=_dynamic_slice_lanes,
-        shape=_dynamic_slice_shape,
-        value=same_range,
-        demand=_dynamic_slice_demand,
-    ),
+    lanes=_dynamic_slice_lanes,
+    shape=_dynamic_slice_shape,
+    value=same_range,
+    demand=_dynamic_slice_demand,
 )
-register_transfer(
-    "dynamic_update_slice",
-    rule=LocalRule(lanes=_update_slice_lanes, shape=_first_shape, value=_update_slice_value),
+register_local(
+    "dynamic_update_slice", lanes=_update_slice_lanes, shape=_first_shape, value=_update_slice_value
 )
-register_transfer(
+register_local(
     "scatter",
     "scatter-max",
     "scatter-min",
-    rule=LocalRule(
-        lanes=_scatter_lanes, shape=_first_shape, value=_scatter_value, demand=_scatter_demand
-    ),
+    lanes=_scatter_lanes,
+    shape=_first_shape,
+    value=_scatter_value,
+    demand=_scatter_demand,
 )
-register_transfer(
+register_local(
     "scatter-add",
     "scatter-mul",
     "scatter-sub",
-    rule=LocalRule(lanes=_scatter_lanes, shape=_first_shape, demand=_scatter_demand),
+    lanes=_scatter_lanes,
+    shape=_first_shape,
+    demand=_scatter_demand,
 )

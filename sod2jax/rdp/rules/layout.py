@@ -8,7 +8,7 @@ from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of
 from sod2jax.rdp.lattice import DimFact
-from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer, same_range
+from sod2jax.rdp.rule import Context, Dims, Places, register_local, same_range
 from sod2jax.rdp.values import ValueFact
 
 
@@ -81,8 +81,8 @@ def _reshape_lanes(eqn: JaxprEqn) -> list[Places]:
         free.setdefault((dims.product(target[:axis]), dim), []).append(axis)
     places: list[int | None] = []
     for axis, dim in enumerate(source):
-        found = free.get((dims.product(source[:axis]), dim))
-        places.append(found.pop(0) if found else None)
+        left = free.get((dims.product(source[:axis]), dim))
+        places.append(left.pop(0) if left else None)
     return [tuple(places)]
 
 
@@ -102,17 +102,10 @@ def _same_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
     return [operand]
 
 
-register_transfer(
-    "broadcast_in_dim",
-    rule=LocalRule(lanes=_broadcast_lanes, shape=_broadcast_shape, value=_same_vector),
+register_local(
+    "broadcast_in_dim", lanes=_broadcast_lanes, shape=_broadcast_shape, value=_same_vector
 )
-register_transfer(
-    "transpose", rule=LocalRule(lanes=_transpose_lanes, shape=_transpose_shape, value=_same_vector)
-)
-register_transfer(
-    "squeeze", rule=LocalRule(lanes=_squeeze_lanes, shape=_squeeze_shape, value=_same_vector)
-)
-register_transfer(
-    "reshape", rule=LocalRule(lanes=_reshape_lanes, shape=_reshape_shape, value=_same_vector)
-)
-register_transfer("rev", rule=LocalRule(lanes=_rev_lanes, shape=_same_shape, value=same_range))
+register_local("transpose", lanes=_transpose_lanes, shape=_transpose_shape, value=_same_vector)
+register_local("squeeze", lanes=_squeeze_lanes, shape=_squeeze_shape, value=_same_vector)
+register_local("reshape", lanes=_reshape_lanes, shape=_reshape_shape, value=_same_vector)
+register_local("rev", lanes=_rev_lanes, shape=_same_shape, value=same_range)

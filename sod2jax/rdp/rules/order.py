@@ -7,9 +7,10 @@ from typing import Any
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.vocabulary import ARG_REDUCTIONS, CUMULATIVE
 from sod2jax.rdp import arithmetic
 from sod2jax.rdp.lattice import DimFact
-from sod2jax.rdp.rule import Context, Dims, LocalRule, register_transfer, same_range
+from sod2jax.rdp.rule import Context, Dims, register_local, same_range, untracked
 from sod2jax.rdp.rules.assemble import off_axis
 from sod2jax.rdp.rules.reduce import reduce_lanes, reduce_shape, reduced_axes
 from sod2jax.rdp.values import NAC_VALUE, Range, ValueFact, greatest, least
@@ -33,10 +34,10 @@ def _cumsum_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[Value
     if every is None:
         return [NAC_VALUE]
     total = arithmetic.scale(ctx.region, every, dims_of(atom)[eqn.params["axis"]])
-    found = Range(
+    sums = Range(
         least((every.low, total.low), ctx.region), greatest((every.high, total.high), ctx.region)
     )
-    return [ValueFact.of(found, out.aval.dtype, ctx.region)]
+    return [ValueFact.of(sums, out.aval.dtype, ctx.region)]
 
 
 def _same_shapes(eqn: JaxprEqn, *operands: Dims) -> list[Dims]:
@@ -51,8 +52,8 @@ def _sort_value(ctx: Context, eqn: JaxprEqn, *operands: ValueFact) -> list[Value
 
 def _top_k_shape(eqn: JaxprEqn, operand: Dims) -> list[Dims]:
     axis = eqn.params["axis"]
-    found = DimFact.of(dims.from_jax(eqn.params["k"]))
-    return [(*operand[:axis], found, *operand[axis + 1 :])] * 2
+    count = DimFact.of(dims.from_jax(eqn.params["k"]))
+    return [(*operand[:axis], count, *operand[axis + 1 :])] * 2
 
 
 def _top_k_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFact]:
@@ -60,30 +61,25 @@ def _top_k_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueF
     return [ValueFact(operand.every), _positions(ctx, dim, eqn.outvars[1].aval.dtype)]
 
 
-def _cumulative(value: Any = None) -> LocalRule:
-    parts = {} if value is None else {"value": value}
-    return LocalRule(
-        lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]), shape=_same_shapes, **parts
-    )
+_CUMULATIVE_VALUES = {"cumsum": _cumsum_value, "cummax": same_range, "cummin": same_range}
 
-
-register_transfer(
-    "argmax", "argmin", rule=LocalRule(lanes=reduce_lanes, shape=reduce_shape, value=_argmax_value)
-)
-register_transfer("cumsum", rule=_cumulative(_cumsum_value))
-register_transfer("cummax", "cummin", rule=_cumulative(same_range))
-register_transfer("cumprod", "cumlogsumexp", rule=_cumulative())
-register_transfer(
-    "sort",
-    rule=LocalRule(
-        lanes=lambda eqn: off_axis(eqn, eqn.params["dimension"]),
+register_local(*ARG_REDUCTIONS, lanes=reduce_lanes, shape=reduce_shape, value=_argmax_value)
+for _name in CUMULATIVE:
+    register_local(
+        _name,
+        lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]),
         shape=_same_shapes,
-        value=_sort_value,
-    ),
+        value=_CUMULATIVE_VALUES.get(_name, untracked),
+    )
+register_local(
+    "sort",
+    lanes=lambda eqn: off_axis(eqn, eqn.params["dimension"]),
+    shape=_same_shapes,
+    value=_sort_value,
 )
-register_transfer(
+register_local(
     "top_k",
-    rule=LocalRule(
-        lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]), shape=_top_k_shape, value=_top_k_value
-    ),
+    lanes=lambda eqn: off_axis(eqn, eqn.params["axis"]),
+    shape=_top_k_shape,
+    value=_top_k_value,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir.jaxprs import dims_of
-from sod2jax.rdp.rule import LocalRule, Places, register_transfer
+from sod2jax.ir.vocabulary import CIPHERS, KEY_CASTS
+from sod2jax.rdp.rule import Places, register_local
 from sod2jax.rdp.rules.elementwise import broadcast, same_axes
 
 
@@ -16,13 +17,5 @@ def _leading_lanes(eqn: JaxprEqn) -> list[Places]:
     ]
 
 
-register_transfer(
-    "random_bits",
-    "random_split",
-    "random_wrap",
-    "random_unwrap",
-    rule=LocalRule(lanes=_leading_lanes),
-)
-register_transfer(
-    "random_fold_in", "threefry2x32", rule=LocalRule(lanes=same_axes, shape=broadcast)
-)
+register_local(*KEY_CASTS, "random_bits", "random_split", lanes=_leading_lanes)
+register_local(*CIPHERS, "random_fold_in", lanes=same_axes, shape=broadcast)

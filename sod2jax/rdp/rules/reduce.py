@@ -5,8 +5,16 @@ from __future__ import annotations
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of
+from sod2jax.ir.vocabulary import REDUCTIONS
 from sod2jax.rdp import arithmetic
-from sod2jax.rdp.rule import Context, Dims, LocalRule, Places, register_transfer, same_range
+from sod2jax.rdp.rule import (
+    Context,
+    Dims,
+    Places,
+    register_local,
+    same_range,
+    untracked,
+)
 from sod2jax.rdp.values import NAC_VALUE, ValueFact, at_most
 
 
@@ -49,15 +57,7 @@ def _sum_value(ctx: Context, eqn: JaxprEqn, operand: ValueFact) -> list[ValueFac
     return [ValueFact.of(arithmetic.scale(ctx.region, every, _count(eqn)), dtype, ctx.region)]
 
 
-for _names, _value in {
-    ("reduce_max", "reduce_min"): _extremum_value,
-    ("reduce_sum",): _sum_value,
-}.items():
-    register_transfer(*_names, rule=LocalRule(lanes=reduce_lanes, shape=reduce_shape, value=_value))
-register_transfer(
-    "reduce_and",
-    "reduce_or",
-    "reduce_prod",
-    "reduce_xor",
-    rule=LocalRule(lanes=reduce_lanes, shape=reduce_shape),
-)
+_VALUES = {"reduce_max": _extremum_value, "reduce_min": _extremum_value, "reduce_sum": _sum_value}
+for _name in REDUCTIONS:
+    _value = _VALUES.get(_name, untracked)
+    register_local(_name, lanes=reduce_lanes, shape=reduce_shape, value=_value)

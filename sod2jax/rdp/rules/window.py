@@ -5,7 +5,8 @@ from __future__ import annotations
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of
-from sod2jax.rdp.rule import LocalRule, Places, register_transfer
+from sod2jax.ir.vocabulary import WINDOW_REDUCTIONS
+from sod2jax.rdp.rule import Places, register_local
 
 
 def _window_lanes(eqn: JaxprEqn) -> list[Places]:
@@ -30,12 +31,6 @@ def _window_lanes(eqn: JaxprEqn) -> list[Places]:
     return [places if dims_of(atom) else () for atom in eqn.invars]
 
 
-register_transfer(
-    "reduce_window",
-    "reduce_window_max",
-    "reduce_window_min",
-    "reduce_window_sum",
-    "select_and_gather_add",
-    "select_and_scatter_add",
-    rule=LocalRule(lanes=_window_lanes),
+register_local(
+    *WINDOW_REDUCTIONS, "select_and_gather_add", "select_and_scatter_add", lanes=_window_lanes
 )

@@ -8,26 +8,14 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
+from sod2jax.ir.vocabulary import ANNOTATIONS, CALLBACKS, CALLS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
 
-# Primitives that wrap exactly one jaxpr, whose inputs and outputs are theirs.
-_CALLS = (
-    "call closed_call composite custom_jvp_call custom_vjp_call custom_vmap_call eval_jaxpr jit "
-    "linear_call remat_opt"
-).split()
 
-# Primitives that return each operand as it is.
-_COPIES = (
-    "device_put layout_constraint name optimization_barrier sharding_constraint "
-    "with_memory_space_constraint"
-).split()
-
-_CALLBACKS = "debug_callback debug_print io_callback pure_callback".split()
-
-
-@register_pad_rule(*_CALLS)
+# One has a rule of its own; the other's mark is on its equation, which inlining would lose.
+@register_pad_rule(*(CALLS - {"remat2", "xla_metadata_call"}))
 def _call(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Inlines the body; derivatives were taken before, so their rules are not needed."""
     ((_, body),) = _compat.sub_jaxprs(eqn)
@@ -61,7 +49,7 @@ def _behind_barrier(
     )
 
 
-@register_pad_rule(*_COPIES)
+@register_pad_rule(*ANNOTATIONS)
 def _copy(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Binds the primitive as it is: pad lanes pass as true lanes do."""
     arrays = ctx.bind(*(p.array for p in operands))
@@ -73,7 +61,7 @@ def copied(value: Padded, array: Any) -> Padded:
     return Padded(array, value.extents, value.fills, value.constant, nonnegative=value.nonnegative)
 
 
-@register_pad_rule(*_CALLBACKS)
+@register_pad_rule(*CALLBACKS)
 def _callback(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Refused: Python code must see true sizes, and a compiled program has only padded arrays."""
     raise ctx.refuse(

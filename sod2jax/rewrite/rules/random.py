@@ -14,6 +14,7 @@ from jax import lax
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.vocabulary import CIPHERS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes import bitstreams
@@ -44,7 +45,7 @@ def _each_key(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     return [Padded(keys, operand.extents)]
 
 
-@register_pad_rule("random_fold_in", "threefry2x32", "threefry4x32", "philox2x32", "philox4x32")
+@register_pad_rule(*CIPHERS, "random_fold_in")
 def _hash(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Elementwise, but for unsafe_rbg: a batch of its keys is one stream, in row-major order."""
     operands = align(ctx, operands)

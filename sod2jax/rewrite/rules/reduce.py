@@ -76,13 +76,13 @@ OPERATORS: dict[str | None, Callable[[Any, Any], Any]] = {
     "or": lax.bitwise_or,
     "xor": lax.bitwise_xor,
 }
-_REDUCERS = {f"reduce_{monoid}": monoid for monoid in IDENTITY}
+_REDUCTIONS = {f"reduce_{monoid}": monoid for monoid in IDENTITY}
 
 
-@register_pad_rule(*_REDUCERS)
+@register_pad_rule(*_REDUCTIONS)
 def _reduce(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Masks the reduced axes with the identity and reduces."""
-    monoid, axes = _REDUCERS[eqn.primitive.name], eqn.params["axes"]
+    monoid, axes = _REDUCTIONS[eqn.primitive.name], eqn.params["axes"]
     fill = IDENTITY[monoid](operand.array.dtype)
     operand = ctx.mask(operand, axes, fill, f"the {monoid} would count them")
     (out,) = ctx.bind(operand.array)

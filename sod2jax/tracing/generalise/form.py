@@ -17,12 +17,7 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
-
-# Calls whose body stands for them; derivatives were taken before, so other parameters mean nothing.
-INLINED = frozenset(
-    "call checkpoint closed_call composite core_call custom_jvp_call custom_vjp_call "
-    "custom_vmap_call eval_jaxpr jit pjit remat remat2 remat_opt".split()
-)
+from sod2jax.ir.vocabulary import CALLS
 
 _NO_NUMBERS = (bool, np.bool_, enum.Enum)  # though some are integers, as ``lax.FftType``
 
@@ -65,9 +60,12 @@ def map_ints(param: Any, visit: Callable[[int], Any]) -> Any:
 
 
 def params_of(eqn: JaxprEqn) -> Iterator[tuple[str, Any]]:
-    """The parameters of an equation that belong to its form, in order."""
+    """The parameters of an equation that belong to its form, in order.
+
+    Of calls only the body: derivatives were taken before, so their other parameters mean nothing.
+    """
     for name in sorted(eqn.params):
-        if eqn.primitive.name not in INLINED or jaxprs_of(eqn.params[name]):
+        if eqn.primitive.name not in CALLS or jaxprs_of(eqn.params[name]):
             yield name, eqn.params[name]
 
 

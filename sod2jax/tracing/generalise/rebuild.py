@@ -10,7 +10,8 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.errors import TraceError
-from sod2jax.tracing.generalise.form import INLINED, jaxprs_of, map_ints, params_of
+from sod2jax.ir.vocabulary import CALLS
+from sod2jax.tracing.generalise.form import jaxprs_of, map_ints, params_of
 
 
 class Rebuilder:
@@ -79,7 +80,7 @@ def _step(eqn: JaxprEqn, params: dict[str, Any], bodies: Sequence[Any]) -> Calla
         return lambda operands: _compat.bind(eqn, *operands, **params)
     if name in _STRUCTURED:
         return lambda operands: _STRUCTURED[name](eqn, params, bodies, operands)
-    if name in INLINED and len(bodies) == 1:
+    if name in CALLS:
         return lambda operands: bodies[0](operands)
     if all(_is_scalar(body) for _, body in _compat.sub_jaxprs(eqn)):
         return lambda operands: _compat.bind(eqn, *operands, **params)
