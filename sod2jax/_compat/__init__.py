@@ -27,11 +27,13 @@ from jax.extend.core import InconclusiveDimensionOperation, Literal, Primitive
 from sod2jax._compat.primitives import array_aval, is_unknown, new_primitive
 
 __all__ = [
+    "AT_LEAST",
     "JAX_DIRECTORY",
     "PACKAGE_DIRECTORY",
     "TELL_SIZES_APART",
     "WANT_NUMBERS",
     "Atom",
+    "Dimension",
     "InconclusiveDimensionOperation",
     "Jaxpr",
     "JaxprEqn",
@@ -47,8 +49,6 @@ __all__ = [
     "dim_text",
     "dimensions",
     "expanded",
-    "hook_dimensions",
-    "hook_method",
     "host_to_device",
     "is_jaxpr",
     "is_key_array",
@@ -97,6 +97,9 @@ WANT_NUMBERS = {
     "shuffle": (random_core, "_shuffle"),
     "squeeze": (lax_numpy, "_squeeze"),
 }
+# The class of symbolic dimensions, and the function (module, name) that decides on ``>=`` of them.
+Dimension: Any = shape_poly._DimExpr
+AT_LEAST = (shape_poly, "_geq_decision")
 searchsorted = hijax._searchsorted_impl
 sorts_before = lax_internal._sort_lt_comparator
 sorts_before_or_equal = lax_internal._sort_le_comparator
@@ -221,57 +224,10 @@ def is_symbolic(dim: Any) -> bool:
     return jax.export.is_symbolic_dim(dim)
 
 
-def hook_dimensions(
-    equal: Callable[[Callable[..., bool], Any, Any], Any],
-    truth: Callable[[Any], bool],
-    at_least: Callable[[Callable[..., bool], Any, Any], bool],
-    extremum: Callable[[Any, Any, bool], None],
-) -> None:
-    """Lets callbacks see what is asked of symbolic dimensions; call once per process.
-
-    ``equal(original, a, b)`` answers ``a == b``; ``truth(a)`` answers ``bool(a)``;
-    ``at_least(original, a, b)`` answers ``a >= b``, which ``original`` may find inconclusive;
-    ``extremum(a, b, settled)`` is told of every ``max`` and ``min``; ``settled`` is whether JAX's
-    own bounds say that a >= b, and false where the result stays symbolic.
-    """
-    expression: Any = shape_poly._DimExpr
-    plain_equal, plain_at_least = expression.__eq__, shape_poly._geq_decision
-
-    def not_equal(a: Any, b: Any) -> Any:
-        answer = equal(plain_equal, a, b)
-        return not answer if isinstance(answer, bool) else ~answer
-
-    def geq(a: Any, b: Any, described: Any) -> bool:
-        return at_least(lambda x, y: plain_at_least(x, y, described), a, b)
-
-    def watched(name: str, method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        def call(a: Any, b: Any) -> Any:
-            result = method(a, b)
-            settled = result is a or result is b
-            larger = a if (result is a) == name.endswith("max") else b
-            extremum(*((a, b) if larger is a or not settled else (b, a)), settled)
-            return result
-
-        return call
-
-    expression.__eq__ = lambda a, b: equal(plain_equal, a, b)
-    expression.__ne__ = not_equal
-    expression.__bool__ = truth
-    shape_poly._geq_decision = geq
-    for name in ("max", "rmax", "min", "rmin"):
-        setattr(expression, name, watched(name, getattr(expression, name)))
-
-
 def register_host_array(cls: type) -> None:
     """Lets JAX take instances of a class as what their ``__jax_array__()`` gives."""
     core.pytype_aval_mappings[cls] = lambda x: x.__jax_array__().aval
     dtypes.register_canonicalize_value_handler(cls, lambda x: x.__jax_array__())
-
-
-def hook_method(name: str, wrap: Callable[[Any], Any]) -> None:
-    """Replaces a method of symbolic dimensions by ``wrap(original)``; None if there was none."""
-    expression: Any = shape_poly._DimExpr
-    setattr(expression, name, wrap(getattr(expression, name, None)))
 
 
 def dim_text(dim: object) -> str:

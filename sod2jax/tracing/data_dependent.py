@@ -21,7 +21,7 @@ from sod2jax.errors import DataDependentSizeError, ShapeError
 from sod2jax.ir import dims, jaxprs
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.primitives import value_as_dim_p
-from sod2jax.tracing import guards, hooks
+from sod2jax.tracing import guards
 
 
 def is_tracing() -> bool:
@@ -96,7 +96,6 @@ def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
     if low == high:
         return low
     recorder.region = region
-    hooks.widen(recorder.region)
     return _compat.dimensions([name], recorder.scope)[0]
 
 
