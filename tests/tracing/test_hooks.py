@@ -21,10 +21,11 @@ from jax import export
 
 import sod2jax
 from sod2jax import _compat
-from sod2jax.ir.region import Constraint, Region
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
 from sod2jax.tracing import guards, hooks
 
-REGION = Region.of(["n"], [Constraint.parse("n <= 9")])
+REGION = Region.of(["n"], [Comparison.parse("n <= 9")])
 PATCHES = guards._patches()
 FUNCTIONS = [getattr(p.owner, p.name) for p in PATCHES if p.owner is not _compat.Dimension]
 PLAIN = types.SimpleNamespace(len=len, sqrt=math.sqrt)  # names of a module would be hooked
@@ -197,7 +198,7 @@ def test_somebody_elses_wrapper_of_a_hooked_function_stays_and_is_hooked() -> No
             below = math.sqrt
             math.sqrt = theirs = lambda x: below(x)
         program = traced(lambda x: x * math.sqrt(x.shape[0])).program
-        assert program.numbers is None
+        assert program.varying is None
         assert math.sqrt is theirs
         assert math.sqrt(4.0) == 2.0
     finally:
@@ -221,7 +222,7 @@ def test_a_module_that_is_imported_meanwhile_sees_the_hooks_and_keeps_none(
     optimized = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (8,)})
     want = X * np.sqrt(5) + np.arange(5) * np.log(3)
     np.testing.assert_allclose(optimized(X), want, rtol=1e-6)
-    assert optimized.trace(X).program.numbers is None
+    assert optimized.trace(X).program.varying is None
     late = sys.modules.pop("imported_late")
     assert (late.length, late.sqrt, late.arange) == (PLAIN.len, PLAIN.sqrt, np.arange)
     assert module.logarithm is math.log
@@ -309,7 +310,7 @@ def test_another_thread_computes_as_ever_while_hooks_come_and_go() -> None:
 
 
 def test_nested_traces_have_their_own_recorder() -> None:
-    inner = Region.of(["n"], [Constraint.parse("n <= 4")])
+    inner = Region.of(["n"], [Comparison.parse("n <= 4")])
     (n,) = export.symbolic_shape("n")
     with recording() as first:
         assert guards.active() is first

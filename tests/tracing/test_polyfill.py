@@ -42,7 +42,7 @@ def small(fun, **kw):
 
 @pytest.mark.parametrize("harness", numbers.HARNESSES, ids=lambda harness: harness.name)
 def test_one_symbolic_trace(harness):
-    """No size is a number: a program that is unified from concrete traces has ``numbers``."""
+    """No size is a number: a program that is unified from concrete traces has ``varying``."""
     rng = np.random.default_rng(0)
     inputs = [arg.values(rng, harness.full) for arg in harness.args]
     assert harness.optimized().trace(*inputs).program.varying is None
