@@ -19,7 +19,7 @@ ORDER = {
     "": """errors _compat ir options arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
-    "_compat": "primitives __init__",
+    "_compat": "arrays dims jaxprs primitives traces wants __init__",
     "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
         program""",
     "arguments": "__init__ calls nnx signature learn",

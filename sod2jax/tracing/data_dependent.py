@@ -22,7 +22,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.primitives import value_as_dim_p
 from sod2jax.ir.surgery import Copier, inlined
-from sod2jax.tracing import guards, hooks
+from sod2jax.tracing import guards
 
 
 def is_tracing() -> bool:
@@ -97,7 +97,6 @@ def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
     if low == high:
         return low
     recorder.region = region
-    hooks.widen(recorder.region)
     return _compat.dimensions([name], recorder.scope)[0]
 
 

@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,6 +29,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region
 from sod2jax.tracing import frames, hooks, numeric, polyfill
+from sod2jax.tracing.hooks import Patch
 
 # Parts of JAX whose Python code decides by size, as users' code does.
 _LIBRARY = tuple(
@@ -91,27 +91,19 @@ class Recorder:
         return answer
 
 
-_active = threading.local()
-
-
 @contextlib.contextmanager
 def recording(
     region: Region, scope: Any = None, assumptions: Assumptions = NO_ASSUMPTIONS
 ) -> Iterator[Recorder]:
     """Records the decisions that this thread's trace makes inside the block."""
-    _install()
-    outer = getattr(_active, "recorder", None)
-    recorder = _active.recorder = Recorder(region, scope, assumptions)
-    try:
-        with hooks.placed((*numeric.HOOKS, *polyfill.HOOKS), region):
-            yield recorder
-    finally:
-        _active.recorder = outer
+    recorder = Recorder(region, scope, assumptions)
+    with hooks.placed(_patches(), recorder):
+        yield recorder
 
 
 def active() -> Recorder | None:
     """The recorder of this thread's trace; None outside of traces."""
-    return getattr(_active, "recorder", None)
+    return hooks.active()
 
 
 def _recorder() -> Recorder | None:
@@ -129,22 +121,38 @@ def _busy(recorder: Recorder) -> Iterator[None]:
 
 
 @functools.cache
-def _install() -> None:
-    _compat.hook_dimensions(_equal, _truth, _at_least, _extremum)
-    for name, operator in numeric.OPERATORS.items():
-        if name.endswith(_DIVIDING):
-            operator = functools.partial(_dividing, operator, name.startswith("__r"))
-        _compat.hook_method(name, functools.partial(_while_recording, operator))
-    for name, method in numeric.UFUNC_METHODS.items():
-        _compat.hook_method(name, functools.partial(_new_while_recording, name, method))
-    _compat.hook_method("__mod__", functools.partial(_while_recording, _remainder))
-    _compat.hook_method("__hash__", _watched_hash)
-    _compat.hook_method("__getattribute__", _watched_class)
+def _patches() -> tuple[Patch, ...]:
+    """All that is replaced while a trace runs; the last are of JAX's dimensions."""
+    methods = {name: functools.partial(_arithmetic, name) for name in numeric.OPERATORS}
+    methods |= {
+        name: functools.partial(_watched_extremum, name) for name in ("max", "rmax", "min", "rmin")
+    }
+    methods |= {
+        "__eq__": hooks.while_tracing(_equal),
+        "__ne__": hooks.while_tracing(_not_equal),
+        "__bool__": lambda _: _truth,
+        "__hash__": _watched_hash,
+        "__getattribute__": _watched_attributes,
+    }
+    return (
+        *numeric.PATCHES,
+        *polyfill.PATCHES,
+        Patch(*_compat.AT_LEAST, hooks.while_tracing(_at_least)),
+        *(Patch(_compat.Dimension, name, make) for name, make in methods.items()),
+    )
 
 
-def _while_recording(method: Callable[..., Any], original: Callable[..., Any]) -> Any:
-    def call(dim: Any, other: Any) -> Any:
-        return original(dim, other) if _recorder() is None else method(original, dim, other)
+def _arithmetic(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    method = numeric.OPERATORS[name]
+    if name == "__mod__":
+        method = functools.partial(_remainder, method)
+    if name.endswith(_DIVIDING):
+        method = functools.partial(_dividing, method, name.startswith("__r"))
+
+    def call(dim: Any, other: Any, *modulo: Any) -> Any:
+        if modulo or _recorder() is None:
+            return original(dim, other, *modulo)
+        return method(original, dim, other)
 
     return call
 
@@ -160,29 +168,24 @@ def _dividing(
     return method(original, dim, other)
 
 
-def _new_while_recording(name: str, method: Callable[[Any], Any], _: Any) -> Any:
-    def call(dim: Any) -> Any:
-        if _recorder() is None:
-            raise TypeError(f"a symbolic dimension has no '{name}'")
-        return method(dim)
-
-    return call
-
-
-def _remainder(original: Callable[..., Any], dim: Any, divisor: Any) -> Any:
+def _remainder(
+    method: Callable[..., Any], original: Callable[..., Any], dim: Any, divisor: Any
+) -> Any:
     """Written by the quotient, ``n + -n % 8`` is a multiple of 8 term by term."""
-    result = original(dim, divisor)
+    result = method(original, dim, divisor)
     if isinstance(divisor, int) and divisor > 1 and _compat.is_symbolic(result):
         return dim - divisor * (dim // divisor)
     return result
 
 
-def _watched_class(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    """What ``isinstance(n, int)`` sees: in the user's code a size is an integer."""
+def _watched_attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """What ``isinstance(n, int)`` and ``np.sqrt(n)`` see: in the user's code a size is a number."""
 
     def read(dim: Any, name: str) -> Any:
         if name == "__class__" and _recorder() is not None and frames.is_users(sys._getframe(1)):
             return int
+        if name in numeric.UFUNC_METHODS and _recorder() is not None:
+            return functools.partial(numeric.UFUNC_METHODS[name], dim)
         return original(dim, name)
 
     return read
@@ -214,6 +217,11 @@ def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
         return answer
 
 
+def _not_equal(_: Callable[..., bool], a: Any, b: Any) -> Any:
+    answer = a == b
+    return not answer if isinstance(answer, bool) else ~answer
+
+
 def _truth(a: Any) -> bool:
     recorder = _recorder()
     if recorder is not None:
@@ -238,10 +246,10 @@ def _guard(recorder: Recorder, a: Any, b: Any) -> None:
         recorder.guard(guard)
 
 
-def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
+def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> bool:
     recorder = _recorder()
     if recorder is None:
-        return original(a, b)
+        return original(a, b, described)
     with _busy(recorder):
         question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
         if recorder.region.proves(question):
@@ -255,6 +263,19 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any) -> bool:
             f"'{question.left} >= {question.right}' holds for some sizes of {recorder.region} and "
             "not for others"
         )
+
+
+def _watched_extremum(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    """``max`` and ``min``, which are settled where JAX's own bounds say which one is larger."""
+
+    def call(a: Any, b: Any) -> Any:
+        result = original(a, b)
+        settled = result is a or result is b
+        smaller = settled and (result is a) != name.endswith("max")
+        _extremum(*((b, a) if smaller else (a, b)), settled)
+        return result
+
+    return call
 
 
 def _extremum(a: Any, b: Any, settled: bool) -> None:
@@ -300,7 +321,7 @@ def _user_line() -> str:
 
 
 def _is_machinery(filename: str) -> bool:
-    ours = (__file__, _compat.__file__, contextlib.__file__, hooks.__file__, polyfill.__file__)
+    ours = (__file__, contextlib.__file__, hooks.__file__, polyfill.__file__)
     return filename in ours or filename == "<string>" or filename.endswith("shape_poly.py")
 
 

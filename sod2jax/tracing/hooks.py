@@ -1,4 +1,9 @@
-"""Functions of other modules that are replaced while a trace of ours runs, on its thread only."""
+"""What is replaced in Python, NumPy and JAX while traces of ours run.
+
+Functions of modules and methods of classes are patches alike. All of them are placed for the first
+of the traces that overlap, or none if one cannot be, and removed after the last. They act on the
+threads that trace only: on others each calls the original.
+"""
 
 from __future__ import annotations
 
@@ -7,93 +12,162 @@ import dataclasses
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-
-from sod2jax.ir.region import Region
 
 
 @dataclasses.dataclass(frozen=True)
-class Hook:
-    """What stands in for a function.
+class Patch:
+    """What stands in for a function of a module or for a method of a class.
 
     Attributes:
-      owner: the module that it belongs to; it is replaced in all that imported it, too.
-      name: its name there.
-      call: ``call(original, *args, **kwargs)``.
+      owner: the module, or the class. A function is replaced in all modules that imported it, too.
+      name: its name there; a class may lack such a method.
+      make: gives the replacement from the original; from None if the class lacks it.
     """
 
     owner: Any
     name: str
-    call: Callable[..., Any]
+    make: Callable[[Any], Any]
 
 
-_tracing = threading.local()
+def while_tracing(call: Callable[..., Any]) -> Callable[[Any], Any]:
+    """The ``make`` of a patch that is ``call(original, *args, **kwargs)`` on threads that trace."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            if _thread.recorder is None:
+                return original(*args, **kwargs)
+            return call(original, *args, **kwargs)
+
+        return replacement
+
+    return make
+
+
+class _Thread(threading.local):
+    recorder: Any = None
+
+
+_thread = _Thread()
 _lock = threading.Lock()
-_inside = 0
-_replaced: list[tuple[Any, str, Any]] = []
+_traces = 0
+_in_place = contextlib.ExitStack()
+_ABSENT = object()
 
 
-def region() -> Region | None:
-    """The region that this thread traces for; None outside of traces."""
-    return getattr(_tracing, "region", None)
+def active() -> Any:
+    """The recorder of the trace that this thread is in; None outside of traces."""
+    return _thread.recorder
 
 
 @contextlib.contextmanager
-def placed(hooks: Sequence[Hook], region: Region) -> Iterator[None]:
-    """Has the hooks in place inside the block: the same ones for all traces that overlap."""
-    outer = getattr(_tracing, "region", None)
-    _count(1, hooks)
-    _tracing.region = region
+def placed(patches: tuple[Patch, ...], recorder: Any) -> Iterator[None]:
+    """Has the patches in place inside the block, where this thread traces for a recorder.
+
+    Traces that overlap share the patches: all bring the same.
+    """
+    outer = _thread.recorder
+    _enter(patches)
     try:
+        _thread.recorder = recorder
         yield
     finally:
-        _tracing.region = outer
-        _count(-1, hooks)
+        _thread.recorder = outer
+        _leave()
 
 
-def widen(region: Region) -> None:
-    """The region of this thread's trace has grown by a symbol."""
-    _tracing.region = region
-
-
-def _count(change: int, hooks: Sequence[Hook]) -> None:
-    """Puts the hooks in place for the first trace, and takes them away after the last."""
-    global _inside
+def _enter(patches: tuple[Patch, ...]) -> None:
+    global _traces
     with _lock:
-        before, _inside = _inside, _inside + change
-        if not before:
-            _place(hooks)
-        while _replaced and not _inside:
-            setattr(*_replaced.pop())
+        if not _traces:
+            _place(patches)
+        _traces += 1
 
 
-def _place(hooks: Sequence[Hook]) -> None:
-    for module, name, hook in _places(tuple(hooks), len(sys.modules)):
-        original = getattr(module, name)
-        _replaced.append((module, name, original))
-        setattr(module, name, _gated(original, hook.call))
+def _leave() -> None:
+    global _traces
+    with _lock:
+        _traces -= 1
+        if not _traces:
+            _in_place.close()
+
+
+def _place(patches: tuple[Patch, ...]) -> None:
+    """Places all patches, or none and raises."""
+    originals = [_original(patch) for patch in patches]
+    modules = _modules()
+    size = len(modules), sum(len(names) for _, names in modules)
+    made = [patch.make(original) for patch, original in zip(patches, originals, strict=True)]
+    with contextlib.ExitStack() as undo:
+        before = {id(module): len(names) for module, names in modules}
+        undo.callback(_restore_copies, made, originals, before)
+        for k, owner, name, value in _places(patches, tuple(map(id, originals)), size):
+            if _own(owner).get(name, _ABSENT) is value:
+                undo.callback(_restore, owner, name, value, made[k])
+                setattr(owner, name, made[k])
+        _in_place.push(undo.pop_all())
+
+
+def _restore(owner: Any, name: str, value: Any, made: Any) -> None:
+    """Puts back what was there, unless somebody else has put something there meanwhile."""
+    if _own(owner).get(name) is not made:
+        return
+    if value is _ABSENT:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, value)
+
+
+def _restore_copies(made: list[Any], originals: list[Any], before: dict[int, int]) -> None:
+    """Does so in the modules that were imported, or imported a function, during the traces."""
+    by_id = {id(new): original for new, original in zip(made, originals, strict=True)}
+    for module, names in _modules():
+        if len(names) == before.get(id(module)):
+            continue
+        for name, value in list(names.items()):
+            if id(value) in by_id:
+                setattr(module, name, by_id[id(value)])
 
 
 @functools.lru_cache(maxsize=1)
-def _places(hooks: tuple[Hook, ...], modules: int) -> list[tuple[Any, str, Hook]]:
-    """Where the functions are looked up; searched again when there are more modules."""
-    by_id = {id(getattr(hook.owner, hook.name)): hook for hook in hooks}
-    return [
-        (module, name, by_id[id(value)])
-        for module in list(sys.modules.values())
-        # NumPy's own parts want numbers.
-        if not getattr(module, "__name__", "").startswith("numpy.")
-        for name, value in list(getattr(module, "__dict__", {}).items())
-        if id(value) in by_id
+def _places(
+    patches: tuple[Patch, ...], originals: tuple[int, ...], size: tuple[int, int]
+) -> list[tuple[int, Any, str, Any]]:
+    """(index of a patch, owner, name, what the owner itself has there) wherever one goes.
+
+    Args:
+      patches: to be placed.
+      originals: the ids of what they replace.
+      size: of the process, in modules and in their names: when it changes, this searches again.
+    """
+    places = [
+        (k, p.owner, p.name, _own(p.owner).get(p.name, _ABSENT)) for k, p in enumerate(patches)
     ]
+    functions = {o: k for k, o in enumerate(originals) if not isinstance(patches[k].owner, type)}
+    for module, names in _modules():
+        if str(names.get("__name__")).startswith("numpy."):
+            continue  # NumPy's own parts want numbers
+        shared = [(name, value) for name, value in list(names.items()) if id(value) in functions]
+        places += [(functions[id(value)], module, name, value) for name, value in shared]
+    return places
 
 
-def _gated(original: Callable[..., Any], hook: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if region() is None:
-            return original(*args, **kwargs)
-        return hook(original, *args, **kwargs)
+def _original(patch: Patch) -> Any:
+    """What a patch replaces; a class may inherit it, or lack it."""
+    if isinstance(patch.owner, type):
+        return getattr(patch.owner, patch.name, None)
+    return getattr(patch.owner, patch.name)
 
-    return call
+
+def _modules() -> list[tuple[Any, Mapping[str, Any]]]:
+    """The modules of this process with their names."""
+    modules = [m for m in list(sys.modules.values()) if issubclass(type(m), types.ModuleType)]
+    return [(module, _own(module) or {}) for module in modules]
+
+
+def _own(owner: Any) -> Mapping[str, Any]:
+    """The names of a module or a class; a module that loads at the first read does not load."""
+    return object.__getattribute__(owner, "__dict__")

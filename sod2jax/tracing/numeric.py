@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax.tracing.hooks import Hook
+from sod2jax.tracing.hooks import Patch, while_tracing
 
 # Functions of ``math``, and NumPy's functions of one number, that have the same name in JAX.
 _MATH = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 pow sin sinh sqrt tan tanh"
@@ -90,10 +90,10 @@ class Numeric:
         return _call(getattr(module, func.__name__), args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.value, name)
-        if not callable(found):
-            return Numeric(found) if isinstance(found, jax.Array) else found
-        return lambda *args, **kwargs: _call(found, args, kwargs)
+        attribute = getattr(self.value, name)
+        if callable(attribute):
+            return lambda *args, **kwargs: _call(attribute, args, kwargs)
+        return Numeric(attribute) if isinstance(attribute, jax.Array) else attribute
 
     def __getitem__(self, index: Any) -> Numeric:
         return _call(lambda x, i: x[i], (self, index), {})
@@ -270,7 +270,7 @@ def _creation_function(name: str) -> Callable[..., Any]:
 
 # Only calls with a symbolic size among the arguments are affected, and among NumPy's only those
 # from outside JAX and NumPy.
-HOOKS = (
-    *(Hook(math, name, _math_function(name)) for name in _MATH.split()),
-    *(Hook(np, name, _creation_function(name)) for name in _CREATION.split()),
+PATCHES = (
+    *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
+    *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
 )

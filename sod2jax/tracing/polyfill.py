@@ -26,7 +26,7 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.region import bounds
 from sod2jax.tracing import hooks
-from sod2jax.tracing.hooks import Hook
+from sod2jax.tracing.hooks import Patch, while_tracing
 
 Original = Callable[..., Any]
 
@@ -36,9 +36,7 @@ _CAPS = (1 << 12, 1 << 16)
 
 def _most(dim: Any) -> int | None:
     """Upper bound of a size in the region of the trace."""
-    region = hooks.region()
-    assert region is not None
-    return bounds(dims.from_jax(dim), region).high
+    return bounds(dims.from_jax(dim), hooks.active().region).high
 
 
 def _capped(dim: Any) -> int | None:
@@ -296,8 +294,8 @@ _OURS = {
     "shuffle": _shuffle,
     "squeeze": _squeeze,
 }
-HOOKS = (
-    Hook(builtins, "len", _length),
-    Hook(operator, "index", _integer),
-    *(Hook(*_compat.WANT_NUMBERS[key], call) for key, call in _OURS.items()),
+PATCHES = (
+    Patch(builtins, "len", while_tracing(_length)),
+    Patch(operator, "index", while_tracing(_integer)),
+    *(Patch(*_compat.WANT_NUMBERS[key], while_tracing(call)) for key, call in _OURS.items()),
 )

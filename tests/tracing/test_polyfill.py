@@ -16,7 +16,7 @@ from jax.lax import associative_scan
 import sod2jax
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
-from sod2jax.tracing import hooks, numeric, polyfill
+from sod2jax.tracing import guards, hooks, polyfill
 from tests.harnesses import numbers
 
 X = np.arange(1.0, 6.0, dtype=np.float32)
@@ -42,7 +42,7 @@ def small(fun, **kw):
 
 @pytest.mark.parametrize("harness", numbers.HARNESSES, ids=lambda harness: harness.name)
 def test_one_symbolic_trace(harness):
-    """No size is a number: a program that is unified from concrete traces has ``numbers``."""
+    """No size is a number: a program that is unified from concrete traces has ``varying``."""
     rng = np.random.default_rng(0)
     inputs = [arg.values(rng, harness.full) for arg in harness.args]
     assert harness.optimized().trace(*inputs).program.varying is None
@@ -114,8 +114,8 @@ def test_weak_types():
 def test_sixty_four_bits():
     def fun(x):
         n = x.shape[0]
-        found = jnp.searchsorted(x, x), jnp.argsort(x), jnp.nonzero(x, size=n)
-        return found, jnp.indices((n, 2)), x[n // 2], jnp.hanning(n)
+        places = jnp.searchsorted(x, x), jnp.argsort(x), jnp.nonzero(x, size=n)
+        return places, jnp.indices((n, 2)), x[n // 2], jnp.hanning(n)
 
     with jax.enable_x64(True):
         x = X.astype(np.float64)
@@ -154,7 +154,7 @@ def test_hooks_mind_their_thread_and_are_gone_afterwards():
     assert other == [(5, 3.0)]
     assert here[0] == (here[0][1], here[0][0])
     assert str(here[0][0]) == "n"
-    assert hooks.region() is None
+    assert hooks.active() is None
     assert before == (len, operator.index, jax.lax.associative_scan, associative_scan)
     assert builtins.len is before[0]
 
@@ -175,8 +175,7 @@ def test_concrete_calls_are_left_alone() -> None:
         yield jnp.asarray(X)[operator.index(np.int8(2))]
 
     want = list(functions())
-    every = (*numeric.HOOKS, *polyfill.HOOKS)
-    with hooks.placed(every, Region.of(["n"], [Comparison.parse("n <= 9")])):
+    with guards.recording(Region.of(["n"], [Comparison.parse("n <= 9")])):
         got = list(functions())
         assert len("four") == 4
         for function, wrong in ((len, 3), (operator.index, 1.0)):

@@ -1,0 +1,57 @@
+"""Arrays: weak types, typed keys, and transfers that compile nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax._src import core, dtypes
+from jax._src.interpreters import pxla
+from jax._src.lax import lax as lax_internal
+
+
+def register_host_array(cls: type) -> None:
+    """Lets JAX take instances of a class as what their ``__jax_array__()`` gives."""
+    core.pytype_aval_mappings[cls] = lambda x: x.__jax_array__().aval
+    dtypes.register_canonicalize_value_handler(cls, lambda x: x.__jax_array__())
+
+
+def converted(array: Any, dtype: Any, weak_type: bool) -> Any:
+    """The array in a dtype, weak or not."""
+    return lax_internal._convert_element_type(array, dtype, weak_type=weak_type)
+
+
+def with_weak_type(array: Any, aval: Any) -> Any:
+    """The array with the weak type of ``aval``."""
+    if getattr(array, "weak_type", False) == aval.weak_type or jnp.issubdtype(
+        aval.dtype, jax.dtypes.extended
+    ):
+        return array
+    return lax_internal._convert_element_type(array, aval.dtype, weak_type=aval.weak_type)
+
+
+def is_key_array(array: Any) -> bool:
+    """Whether an array holds typed PRNG keys."""
+    return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+
+
+def key_bits(keys: Any) -> jax.Array:
+    """uint32[..., k]: the bits of typed keys; unlike ``jax.random.key_data``, compiles nothing."""
+    return keys._base_array
+
+
+def key_array(bits: jax.Array, like: Any) -> Any:
+    """Typed keys with these bits and the implementation of ``like``; compiles nothing."""
+    return type(like)(like._impl, bits)
+
+
+def host_to_device(array: np.ndarray, like: jax.Array) -> jax.Array:
+    """A NumPy array as a ``jax.Array`` with the dtype and device of ``like``; compiles nothing.
+
+    A contiguous aligned array on the CPU backend is shared, not copied.
+    """
+    sharding = like.sharding
+    aval = like.aval.update(shape=array.shape)
+    return pxla.batched_device_put(aval, sharding, [array], list(sharding.device_set))
