@@ -102,7 +102,7 @@ class Batch:
 
     def row(self, row: int) -> Any:
         """The arguments of one example, at their true shapes."""
-        found = [
+        leaves = [
             column[row]
             if _is_list(column)
             else arrays.corner(column, row if mapped else None, shape)
@@ -110,7 +110,7 @@ class Batch:
                 self.columns, self.mapped, self.shapes(row), strict=True
             )
         ]
-        return jax.tree.unflatten(self.tree, found)
+        return jax.tree.unflatten(self.tree, leaves)
 
     def stacked(self, rows: Sequence[int], width: int, shapes: Sequence[arrays.Shape]) -> list[Any]:
         """The leaves for ``width`` rows, padded to ``shapes``: [width, ...] where mapped."""

@@ -680,3 +680,14 @@ def test_calls_are_checked_against_options():
     assert_close(by_name(W, x=examples(3)), [squares(W, x) for x in examples(3)])
     with pytest.raises(SpecError, match=r"shapes names .'z'."):
         sod2jax.ragged_vmap(squares, (None, 0), {"z": "n"})(W, [normal(3, 4)])
+
+
+def test_functions_print_what_they_are():
+    def pool(x, w):
+        return x.sum() * w
+
+    assert (
+        repr(sod2jax.ragged_vmap(pool, in_axes=(0, None))) == "ragged_vmap(pool, in_axes=(0, None))"
+    )
+    named = sod2jax.ragged_vmap(pool, shapes=("n", None))
+    assert repr(named) == "ragged_vmap(pool, in_axes=0, shapes=('n', None))"
