@@ -10,9 +10,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import sympy
 
-from sod2jax.arguments.signature import Leaf
+from sod2jax.arguments.signature import Leaf, is_linear
 from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
@@ -112,8 +111,7 @@ def _next_solvable(
         unknown = dims.symbols_of(entry.dim) - set(sizes)
         if len(unknown) == 1:
             (symbol,) = unknown
-            polynomial = sympy.sympify(entry.dim).as_poly(dims.symbol(symbol))
-            if polynomial is not None and polynomial.degree() == 1:
+            if is_linear(entry.dim, symbol):
                 return entry, symbol
     return None
 
