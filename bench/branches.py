@@ -3,8 +3,8 @@
     python bench/branches.py
 
 prints microseconds for one branch, the branch with work taken and not taken, beside what
-`sod2jax.passes.select` decides for these branches. Chains of branches are timed, so that what XLA
-fuses across a select shows; the best of many runs counts.
+`sod2jax.passes.branches.select` decides for these branches. Chains of branches are timed, so that
+what XLA fuses across a select shows; the best of many runs counts.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def row(name: str, size: int) -> str:
     run = chained(WORK[name], branch=True)
     eqns = jax.jit(run).trace(np.zeros(CHAIN, bool), x).jaxpr.eqns
     cond = next(eqn for eqn in eqns if eqn.primitive.name == "cond")
-    found = judge(cond, Counter(), Region(()))
+    judgement = judge(cond, Counter(), Region(()))
     times = []
     for taken in (np.ones(CHAIN, bool), np.zeros(CHAIN, bool)):
         for branch in (True, False):
@@ -77,7 +77,7 @@ def row(name: str, size: int) -> str:
             start = microseconds(jax.jit(lambda p, x: x).lower(taken, x).compile(), taken, x)
             times.append((microseconds(compiled, taken, x) - start) / CHAIN)
     taken_cond, taken_select, idle_cond, idle_select = (f"{t:8.2f}" for t in times)
-    decided = "select" if found.selects else "cond"
+    decided = "select" if judgement.selects else "cond"
     return f"{name:8} {size:7} {taken_cond} {taken_select}   {idle_cond} {idle_select}   {decided}"
 
 

@@ -43,25 +43,34 @@ class LeafReport:
     leaks_at: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class CheckReport:
-    """What ``sod2jax.check`` found; true if everything agrees, prints as a table.
+    """How ``sod2jax.check`` ended; true if everything agrees, prints as a table.
 
     Attributes:
       sizes: the sizes tried.
       leaves: one entry per leaf of the result.
-      late_compiles: traces and compiles after every bucket was warm.
+      recompiles: traces and compiles after every bucket was warm.
       exact_fallbacks: calls that ran through an exact-shape executable.
     """
 
     sizes: tuple[str, ...]
     leaves: tuple[LeafReport, ...]
-    late_compiles: int
+    recompiles: int
     exact_fallbacks: int
+
+    @property
+    def verdict(self) -> str:
+        """Whether everything agrees, in words."""
+        equal = "equal to jax.jit" if self else "NOT equal to jax.jit"
+        return f"{equal} at {len(self.sizes)} sizes"
+
+    def __repr__(self) -> str:
+        return f"CheckReport({self.verdict})"
 
     def __bool__(self) -> bool:
         wrong = any(leaf.wrong_at or leaf.leaks_at for leaf in self.leaves)
-        return not wrong and self.late_compiles == 0
+        return not wrong and self.recompiles == 0
 
     def __str__(self) -> str:
         head = ("output", "max error", "relative", "wrong at", "padding seen at")
@@ -79,11 +88,10 @@ class CheckReport:
         lines = [
             "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in (head, *rows)
         ]
-        verdict = "equal to jax.jit" if self else "NOT equal to jax.jit"
         return "\n".join(
             [
-                f"{verdict} at {len(self.sizes)} sizes; {self.late_compiles} traces and compiles "
-                f"after warm-up, {self.exact_fallbacks} exact fallbacks",
+                f"{self.verdict}; {self.recompiles} traces and compiles after warm-up, "
+                f"{self.exact_fallbacks} exact fallbacks",
                 *(line.rstrip() for line in lines),
             ]
         )
@@ -193,7 +201,7 @@ def _compare(
     before, fallbacks = events.total(), optimized.stats().exact_fallbacks
     clean = [optimized.run(a, k, poison=False) for a, k in inputs]
     poisoned = [optimized.run(a, k, poison=True) for a, k in inputs]
-    late = events.total() - before
+    recompiles = events.total() - before
     labels = [", ".join(f"{n}={size}" for n, size in point.items()) for point in points]
     wanted = [optimized.exactly(a, k) for a, k in inputs]
     paths = jax.tree_util.tree_flatten_with_path(wanted[0])[0]
@@ -208,7 +216,7 @@ def _compare(
         for k, (path, _) in enumerate(paths)
     ]
     return CheckReport(
-        tuple(labels), tuple(reports), late, optimized.stats().exact_fallbacks - fallbacks
+        tuple(labels), tuple(reports), recompiles, optimized.stats().exact_fallbacks - fallbacks
     )
 
 

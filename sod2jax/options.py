@@ -38,11 +38,11 @@ class Options:
         constraints: Sequence[str],
         buckets: Mapping[str, Sequence[int]] | None,
         max_executables: int,
-        static_argnums: int | Sequence[int] | None,
-        static_argnames: str | Sequence[str] | None,
         on_unsupported: str,
-        cut: str,
-        poison: bool,
+        static_argnums: int | Sequence[int] | None = None,
+        static_argnames: str | Sequence[str] | None = None,
+        cut: str = "auto",
+        poison: bool = False,
     ) -> Options:
         """Reads the arguments of the decorator.
 

@@ -23,7 +23,7 @@ def test_an_exact_function_passes_at_corners_and_edges():
         attend, X, IDS, shapes=("s, 4", "s"), constraints=("s <= 20",), samples=3
     )
     assert report
-    assert (report.late_compiles, report.exact_fallbacks) == (0, 0)
+    assert (report.recompiles, report.exact_fallbacks) == (0, 0)
     assert {"s=1", "s=20"} <= set(report.sizes)
     assert {leaf.name for leaf in report.leaves} == {"['out']", "['longest']"}
     assert "equal to jax.jit at" in str(report)
@@ -48,6 +48,7 @@ def test_a_difference_makes_it_false(monkeypatch):
     assert not report
     assert report.leaves[0].wrong_at == ("n=3",)
     assert "NOT equal" in str(report)
+    assert repr(report) == f"CheckReport(NOT equal to jax.jit at {len(report.sizes)} sizes)"
 
 
 def test_nothing_to_check_is_an_error():

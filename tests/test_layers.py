@@ -45,9 +45,11 @@ ORDER = {
     "memory": "roles steps fusion liveness arena plan __init__",
     "runtime": "__init__ compile executables transfer plan dispatch parts",
     "planning": "__init__ out_of_range specialise search planner",
-    "ragged": "arrays sizes batch batched derivative rows stacked function __init__",
+    "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
+        function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
-    "bench": "__init__ suite builtin methods measure plot worker cli table runner gates __main__",
+    "bench": """__init__ suite images builtin methods measure plot worker settings runner table cli
+        gates __main__""",
 }
 PLANNED = {"artifact", "schedule", "serve"}
 MAX_LINES = 350

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from sod2jax.bench.images import photograph_suite
+from sod2jax.bench.suite import Suite, SuiteFile
 
-from sod2jax.bench.suite import Suite, SuiteFile, load_package
-
-_ROOT = Path(__file__).resolve().parents[2]
+_MODELS = Path(__file__).resolve().parents[2] / "models"
 # Longest side of an image, in pixels.
 _LARGEST = {"tiny": 48, "small": 64, "cifar": 64, "full": 320, "resnet101": 320}
 
 
-def build(size: str, *, batch: int, requests: int, seed: int, weights: Path | None = None) -> Suite:
-    """`requests` batches, the longer side from half the largest to the largest."""
-    # Loaded here, not above: reading this file for its sizes should not import flax.
-    models = load_package(_ROOT / "models")
-    model = models.load("convnet_aig", size, weights=weights, seed=seed)
-    from models import photographs
-
-    largest = _LARGEST[size]
-    rng = np.random.default_rng(seed)
-    sizes = photographs.request_sizes(rng, requests, largest // 2, largest)
-    return Suite(
-        name="convnet_aig",
-        fun=model.fun,
-        params=model.params,
-        requests=[model.inputs(rng, b=batch, h=h, w=w) for h, w in sizes],
-        shapes=(None, "_, h, w, 3"),
-        constraints=(*model.constraints, f"h <= {largest}", f"w <= {largest}"),
-        maximum={"h": largest, "w": largest},
-        dims=lambda inputs: dict(zip("hw", inputs[0].shape[1:3], strict=True)),
-    )
+def build(size: str, **stream: Any) -> Suite:
+    """The longer side from half the largest to the largest; see `photograph_suite`."""
+    return photograph_suite(_MODELS, "convnet_aig", size, _LARGEST[size], **stream)
 
 
 SUITE = SuiteFile(

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sod2jax.bench.suite import Suite, SuiteFile, load_package
+from sod2jax.bench.images import photograph_suite
+from sod2jax.bench.suite import Suite, SuiteFile
 
-_ROOT = Path(__file__).resolve().parents[2]
+_MODELS = Path(__file__).resolve().parents[2] / "models"
 # Longest side of an image, in pixels.
 _LARGEST = {"tiny": 48, "small": 64, "cifar": 64, "full": 320}
 # Each exit takes as many images as the one before: the middle of the published curves.
@@ -17,27 +18,14 @@ _RATIO = 1.0
 _CALIBRATION_IMAGES = 16
 
 
-def build(size: str, *, batch: int, requests: int, seed: int, weights: Path | None = None) -> Suite:
-    """`requests` batches, the longer side from half the largest to the largest."""
-    # Loaded here, not above: reading this file for its sizes should not import flax.
-    models = load_package(_ROOT / "models")
-    model = models.load("ranet", size, weights=weights, seed=seed)
-    from models import photographs
-
+def build(size: str, **stream: Any) -> Suite:
+    """The longer side from half the largest to the largest; see `photograph_suite`."""
     largest = _LARGEST[size]
-    rng = np.random.default_rng(seed)
-    thresholds = _thresholds(model, rng, 3 * largest // 4)
-    sizes = photographs.request_sizes(rng, requests, largest // 2, largest)
-    return Suite(
-        name="ranet",
-        fun=model.fun,
-        params=model.params,
-        requests=[(*model.inputs(rng, b=batch, h=h, w=w), thresholds) for h, w in sizes],
-        shapes=(None, "_, h, w, 3", None),
-        constraints=(*model.constraints, f"h <= {largest}", f"w <= {largest}"),
-        maximum={"h": largest, "w": largest},
-        dims=lambda inputs: dict(zip("hw", inputs[0].shape[1:3], strict=True)),
-    )
+
+    def thresholds(model: Any, rng: np.random.Generator) -> tuple[np.ndarray]:
+        return (_thresholds(model, rng, 3 * largest // 4),)
+
+    return photograph_suite(_MODELS, "ranet", size, largest, shared=thresholds, **stream)
 
 
 def _thresholds(model: Any, rng: np.random.Generator, side: int) -> np.ndarray:

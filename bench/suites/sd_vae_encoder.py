@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from sod2jax.bench.images import photograph_suite
 from sod2jax.bench.suite import Suite, SuiteFile, load_package
 
-_ROOT = Path(__file__).resolve().parents[2]
+_MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
-def build(size: str, *, batch: int, requests: int, seed: int, weights: Path | None = None) -> Suite:
-    """`requests` batches, the longer side from half the model's largest to the largest."""
-    # Loaded here, not above: reading this file for its sizes should not import flax.
-    models = load_package(_ROOT / "models")
-    model = models.load("sd_vae_encoder", size, weights=weights, seed=seed)
-    from models import photographs, sd_vae_encoder
+def build(size: str, **stream: Any) -> Suite:
+    """The longer side from half the model's largest to the largest; see `photograph_suite`."""
+    load_package(_MODELS)
+    from models import sd_vae_encoder
 
     largest = sd_vae_encoder.SIZES[size].max_side
-    rng = np.random.default_rng(seed)
-    sizes = photographs.request_sizes(rng, requests, largest // 2, largest)
-    return Suite(
-        name="sd_vae_encoder",
-        fun=model.fun,
-        params=model.params,
-        requests=[model.inputs(rng, b=batch, h=h, w=w) for h, w in sizes],
-        shapes=(None, "_, h, w, 3"),
-        constraints=model.constraints,
-        maximum={"h": largest, "w": largest},
-        dims=lambda inputs: dict(zip("hw", inputs[0].shape[1:3], strict=True)),
-    )
+    return photograph_suite(_MODELS, "sd_vae_encoder", size, largest, **stream)
 
 
 SUITE = SuiteFile(

@@ -6,50 +6,32 @@ kept of them then differs from one executable to the next, padded or not.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from sod2jax.bench.images import photograph_suite
+from sod2jax.bench.suite import Suite, SuiteFile
 
-from sod2jax.bench.suite import Suite, SuiteFile, load_package
-
-_ROOT = Path(__file__).resolve().parents[2]
+_MODELS = Path(__file__).resolve().parents[2] / "models"
 _STRIDE = 32
 # Longest side of an image, in strides.
 _LARGEST = {"tiny": 6, "n": 20, "s": 20, "full": 20}
 
 
-def build(size: str, *, batch: int, requests: int, seed: int, weights: Path | None = None) -> Suite:
-    """`requests` batches, the longer side from a third of the largest to the largest."""
-    # Loaded here, not above: reading this file for its sizes should not import flax.
-    models = load_package(_ROOT / "models")
-    model = models.load("yolov6", size, weights=weights, seed=seed)
-    from models import photographs
-
+def build(size: str, **stream: Any) -> Suite:
+    """The longer side from a third of the largest to the largest, rounded up with a border."""
     largest = _LARGEST[size]
-    pixels = largest * _STRIDE
-    rng = np.random.default_rng(seed)
-    # As detectors round a photograph up, with a border.
-    sizes = [
-        (-(-h // _STRIDE), -(-w // _STRIDE))
-        for h, w in photographs.request_sizes(rng, requests, pixels // 3, pixels)
-    ]
+    suite = photograph_suite(
+        _MODELS, "yolov6", size, largest, unit=_STRIDE, range_of_sides=3, **stream
+    )
 
     def yolov6(params: Any, images: Any) -> Any:
         """Boxes in shares of the longest side: the bench compares absolute errors."""
-        boxes, class_scores = model.fun(params, images)
-        return boxes / pixels, class_scores
+        boxes, class_scores = suite.fun(params, images)
+        return boxes / (largest * _STRIDE), class_scores
 
-    return Suite(
-        name="yolov6",
-        fun=yolov6,
-        params=model.params,
-        requests=[model.inputs(rng, b=batch, h=h, w=w) for h, w in sizes],
-        shapes=(None, "_, 32*h, 32*w, 3"),
-        constraints=(*model.constraints, f"h <= {largest}", f"w <= {largest}"),
-        maximum={"h": largest, "w": largest},
-        dims=lambda inputs: {k: inputs[0].shape[i] // _STRIDE for i, k in ((1, "h"), (2, "w"))},
-    )
+    return dataclasses.replace(suite, fun=yolov6)
 
 
 SUITE = SuiteFile(

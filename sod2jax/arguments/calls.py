@@ -1,4 +1,4 @@
-"""From a call's arguments to their signature, and from a signature to named, ordered leaves."""
+"""From a call's arguments to the key of its plan, and to named, ordered leaves."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from sod2jax.options import Options
 
 # Kinds of parameters that a position may name.
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_LONGEST = 80  # characters of a value that an error shows
+_LONGEST = 80  # characters of a value that a text shows
+_MOST_LEAVES = 4  # that a text shows
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Call:
     """One call, split into what is traced and what is not.
 
@@ -43,9 +44,16 @@ class Call:
         """Whether the call happens inside a JAX transformation."""
         return any(isinstance(leaf, Tracer) for leaf in self.leaves)
 
+    def __repr__(self) -> str:
+        leaves = [described(leaf) for leaf in self.leaves[:_MOST_LEAVES]]
+        more = len(self.leaves) - len(leaves)
+        leaves += [f"{more} more"] if more else []
+        static = [f"static {where}={_shortened(value)}" for where, value in self.static]
+        return f"Call({', '.join([*leaves, *static])})"
+
 
 class Caller:
-    """Knows how a function takes its arguments.
+    """Reads the calls of a function: how it takes its arguments, and which are static.
 
     Args:
       fun: the user's function.
@@ -73,8 +81,11 @@ class Caller:
             names[k] for k in nums if k < len(names)
         }
 
+    def __repr__(self) -> str:
+        return f"Caller({self._name}({', '.join(self.signature.parameters)}))"
+
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """Splits the arguments of a call and computes its signature.
+        """Splits the arguments of a call and computes its key.
 
         Raises:
           TypeError: an argument that is not static is no array.
@@ -87,14 +98,14 @@ class Caller:
             kwargs = {name: a for name, a in kwargs.items() if name not in self._names}
         leaves, tree = jax.tree.flatten((args, dict(kwargs)))
         # 1, 1.0 and True are equal, but programs differ by them.
-        known = tuple((where, type(value), value) for where, value in static)
-        fixed = (known, _compat.trace_context())
+        typed = tuple((where, type(value), value) for where, value in static)
+        fixed = (typed, _compat.trace_context())
         try:
-            signatures = tuple(map(_signature, leaves))
+            keys = tuple(map(_key_of, leaves))
         except TypeError:
             self._name_what_is_no_array(args, kwargs, static)
             raise
-        return Call(args, dict(kwargs), tuple(static), leaves, (tree, fixed, signatures))
+        return Call(args, dict(kwargs), tuple(static), leaves, (tree, fixed, keys))
 
     def _name_what_is_no_array(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], static: Sequence[tuple[Any, Any]]
@@ -170,7 +181,7 @@ class Caller:
         return where if isinstance(where, int) else list(self.signature.parameters).index(where)
 
 
-def _signature(leaf: Any) -> Any:
+def _key_of(leaf: Any) -> Any:
     """What a program depends on: shape, dtype and weak type; not the value."""
     if isinstance(leaf, jax.Array):
         return leaf.aval
@@ -189,18 +200,28 @@ def abstract_argument(leaf: Any, name: str) -> Any:
         return abstract(leaf)
     except TypeError as error:
         raise TypeError(
-            f"'{name}' is {_described(leaf)}, which is not a valid JAX type: make the argument "
+            f"'{name}' is {_said_of(leaf)}, which is not a valid JAX type: make the argument "
             "static (static_argnums, static_argnames), or keep what is no array apart from its "
             "arrays, as equinox.partition and flax.nnx.split do"
         ) from error
 
 
-def _described(leaf: Any) -> str:
+def _said_of(leaf: Any) -> str:
     if isinstance(leaf, np.ndarray):
         return f"a NumPy array of dtype {leaf.dtype!r}"
-    text = repr(leaf)
-    short = text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
-    return f"{short} of type {type(leaf).__name__}"
+    return f"{_shortened(leaf)} of type {type(leaf).__name__}"
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def described(array: Any) -> str:
+    """An array's dtype and shape, such as ``float32[3, 4]``; another value in few words."""
+    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+        return _shortened(array)
+    return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
 
 
 def abstract(leaf: Any) -> Any:

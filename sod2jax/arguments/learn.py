@@ -40,7 +40,7 @@ class _Group:
 
 @dataclasses.dataclass
 class _State:
-    """What is known of the calls that have a key in common.
+    """What was seen of the calls that have a key in common.
 
     Attributes:
       groups: for each axis, the group that it is in.
@@ -69,6 +69,9 @@ class Learner:
         self._lock = threading.Lock()
         self._states: dict[Any, _State] = {}
         self._latest: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Learner({len(self._states)} kinds of calls)"
 
     def specs(self, key: Any, leaves: Sequence[Leaf]) -> list[Leaf]:
         """The arrays of a call with symbolic shapes, after learning from the call.
@@ -185,14 +188,14 @@ def _related(
       pinned: symbols that are numbers.
       least: how many sizes must bear out that two symbols are equal.
     """
-    found, roots = dict(pinned), list[str]()
+    relations, roots = dict(pinned), list[str]()
     for name in sorted(seen.keys() - pinned.keys(), key=lambda name: (seen[name][-1], name)):
         fits = [fit for root in roots for fit in _fits(root, seen[root], seen[name], least)]
         if fits:
-            found[name] = max(fits, key=lambda fit: fit[0])[1]
+            relations[name] = max(fits, key=lambda fit: fit[0])[1]
         else:
             roots.append(name)
-    return found
+    return relations
 
 
 def _fits(

@@ -65,7 +65,7 @@ def write_back(result: Any, arguments: Any) -> Any:
     if not isinstance(result, Updated):
         return result
     variables = list(map(_variables, _modules(arguments)))
-    count = collections.Counter(id(variable) for found in variables for variable in found)
+    count = collections.Counter(id(variable) for held in variables for variable in held)
     written = [variables[at][place] for at, place in result.values]
     for variable in written:
         if count[id(variable)] > 1:

@@ -1,4 +1,4 @@
-"""Arguments, specs and the signatures that link a call to a program."""
+"""From arguments and specs to named leaves, and from leaves to the sizes of symbols."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sod2jax.ir.dims import Dim
 _ELLIPSIS = "..."
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Leaf:
     """One array of a call, abstractly.
 
@@ -48,6 +48,9 @@ class Leaf:
     def key(self) -> Any:
         """What a program is specialised on: everything but the sizes of symbols."""
         return (self.shape, self.aval.dtype, self.aval.weak_type)
+
+    def __repr__(self) -> str:
+        return f"Leaf({self.name}: {self.aval.dtype}[{', '.join(map(str, self.shape))}])"
 
 
 def spec_of(arguments: Mapping[str, Any], fun: Callable[..., Any], specs: Any) -> dict[str, Any]:
@@ -183,8 +186,8 @@ def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
         for axis, (dim, size) in enumerate(zip(leaf.shape, leaf.aval.shape, strict=True))
         if dims.is_symbolic(dim)
     ]
-    while (found := _next_solvable(axes, sizes)) is not None:
-        (name, axis, dim, size), symbol = found
+    while (solvable := _next_solvable(axes, sizes)) is not None:
+        (name, axis, dim, size), symbol = solvable
         value = _invert(dim, symbol, size, sizes)
         if value is None or value < 1:
             raise ShapeError(
@@ -217,12 +220,13 @@ def _next_solvable(
     """The shortest axis that is linear in its only unknown symbol, and that symbol."""
     for entry in sorted(axes, key=lambda entry: len(str(entry[2]))):
         unknown = sorted(dims.symbols_of(entry[2]) - set(sizes))
-        if len(unknown) == 1 and _is_linear(entry[2], unknown[0]):
+        if len(unknown) == 1 and is_linear(entry[2], unknown[0]):
             return entry, unknown[0]
     return None
 
 
-def _is_linear(dim: Dim, name: str) -> bool:
+def is_linear(dim: Dim, name: str) -> bool:
+    """Whether a dimension is linear in a symbol."""
     symbol = dims.symbol(name)
     polynomial = sympy.sympify(dim).as_poly(symbol)
     return dim == symbol or (polynomial is not None and polynomial.degree() == 1)

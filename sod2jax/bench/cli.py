@@ -8,11 +8,11 @@ import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from sod2jax.bench.methods import METHODS, PADDED_BY_HAND, REFERENCE
+from sod2jax.bench.settings import Case, Settings
 from sod2jax.bench.suite import SuiteFile
 from sod2jax.bench.worker import load_suite_file
 
@@ -26,31 +26,6 @@ REQUESTS, QUICK_REQUESTS = 60, 12
 # Of each suite, where all of them run.
 ALL_REQUESTS, ALL_QUICK_REQUESTS = 20, 4
 PASSES, QUICK_PASSES = 3, 2
-
-
-@dataclass(frozen=True)
-class Target:
-    """One suite at one size, and the methods to run; `suite` is None for the built-in one."""
-
-    suite: Path | None
-    about: str
-    model: str
-    size: str
-    methods: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A run, with every default filled in; every target runs at every batch size."""
-
-    targets: tuple[Target, ...]
-    batches: tuple[int, ...]
-    requests: int
-    passes: int
-    seed: int
-    weights: Path | None
-    json: Path | None
-    plot: Path | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,25 +50,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sod2jax.bench import runner, table
 
     try:
-        outcome = runner.run(settings)
+        results = runner.run(settings)
     except KeyboardInterrupt:
         return 130
-    table.show(outcome, settings)
+    table.show(results, settings)
     if settings.json:
-        report = {"environment": outcome.environment, "rows": outcome.rows}
+        report = {"environment": results.environment, "rows": results.rows}
         settings.json.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-    if settings.plot and outcome.rows:
+    if settings.plot and results.rows:
         from sod2jax.bench import plot
 
-        plot.save(outcome.rows, settings.plot)
-    wrong = [row for row in outcome.rows if (row["max_error"] or 0.0) > TOLERANCE]
+        plot.save(results.rows, settings.plot)
+    wrong = [row for row in results.rows if (row["max_error"] or 0.0) > TOLERANCE]
     for row in wrong:
         print(
             f"{PROGRAM}: {row['model']}: {row['method']} at batch {row['batch']} differs from "
             f"{REFERENCE} by {row['max_error']:.1e}, more than {TOLERANCE:.0e}",
             file=sys.stderr,
         )
-    return 1 if outcome.failures or wrong else 0
+    return 1 if results.failures or wrong else 0
 
 
 def _make_parser() -> _Parser:
@@ -126,14 +101,14 @@ def _make_parser() -> _Parser:
 def _settings(parser: _Parser, args: argparse.Namespace) -> Settings:
     suites = _find_suites()
     everything = args.model == ALL
-    targets = _all_targets(parser, args, suites) if everything else (_target(parser, args, suites),)
+    cases = _every_case(parser, args, suites) if everything else (_case(parser, args, suites),)
     if args.plot and args.plot.suffix != ".png":
         parser.error(f"--plot: {args.plot} does not end in .png")
     _require_writable(parser, "--json", args.json)
     _require_writable(parser, "--plot", args.plot)
     few, many = (ALL_QUICK_REQUESTS, ALL_REQUESTS) if everything else (QUICK_REQUESTS, REQUESTS)
     return Settings(
-        targets=targets,
+        cases=cases,
         batches=_batches(parser, args.batch or (["1"] if everything else ["1", "4"])),
         requests=args.requests or (few if args.quick else many),
         passes=args.passes or (QUICK_PASSES if args.quick else PASSES),
@@ -144,7 +119,7 @@ def _settings(parser: _Parser, args: argparse.Namespace) -> Settings:
     )
 
 
-def _target(parser: _Parser, args: argparse.Namespace, suites: Mapping[str, Path | None]) -> Target:
+def _case(parser: _Parser, args: argparse.Namespace, suites: Mapping[str, Path | None]) -> Case:
     model = args.model or ("codebert" if "codebert" in suites else next(iter(suites)))
     _require_one_of(parser, "model", model, [*suites, ALL])
     suite = _load(parser, suites[model])
@@ -159,28 +134,28 @@ def _target(parser: _Parser, args: argparse.Namespace, suites: Mapping[str, Path
     if args.methods and able != methods:
         unable = ", ".join(name for name in methods if name not in able)
         parser.error(f"{unable}: {model} cannot be padded by hand without being rewritten")
-    return Target(suites[model], suite.about, model, size, able)
+    return Case(suites[model], suite.about, model, size, able)
 
 
-def _all_targets(
+def _every_case(
     parser: _Parser, args: argparse.Namespace, suites: Mapping[str, Path | None]
-) -> tuple[Target, ...]:
+) -> tuple[Case, ...]:
     """Every suite of the current folder that has one of the methods asked for."""
     for option in ("size", "weights", "plot"):
         if getattr(args, option):
             parser.error(f"--{option}: means one model, not --model {ALL}")
     methods = _methods(parser, args.methods)
-    targets = []
+    cases = []
     for model, path in suites.items():
         if path is None:
             continue
         suite = _load(parser, path)
         size = suite.quick_size if args.quick else suite.default_size
         if able := _able(suite, methods):
-            targets.append(Target(path, suite.about, model, size, able))
-    if not targets:
+            cases.append(Case(path, suite.about, model, size, able))
+    if not cases:
         parser.error(f"--model {ALL}: no suite in {SUITES} that {', '.join(methods)} can run")
-    return tuple(targets)
+    return tuple(cases)
 
 
 def _able(suite: SuiteFile, methods: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,9 +214,9 @@ def _at_least(text: str, least: int, complaint: str) -> int:
     return int(text)
 
 
-def _require_one_of(parser: _Parser, what: str, name: str, known: Collection[str]) -> None:
-    if name not in known:
-        parser.error(f"unknown {what} {name!r}; known: {', '.join(known)}")
+def _require_one_of(parser: _Parser, what: str, name: str, choices: Collection[str]) -> None:
+    if name not in choices:
+        parser.error(f"unknown {what} {name!r}; known: {', '.join(choices)}")
 
 
 def _require_writable(parser: _Parser, option: str, path: Path | None) -> None:

@@ -110,9 +110,9 @@ def measure(
             method.name,
             tuple(1e3 * statistics.median(times) for times in seconds[method.name]),
             method.temp_bytes,
-            error(found, results[0]),
+            error(result, results[0]),
         )
-        for method, found in zip(methods, results, strict=True)
+        for method, result in zip(methods, results, strict=True)
     ]
 
 
@@ -126,10 +126,10 @@ def _load(name: str, size: str, gating: str, seed: int) -> Any:
 def _sizes(shapes: Sequence[Any], image: int) -> dict[str, int]:
     """Symbols' sizes at which axes, such as ``8*h``, are ``image`` long."""
     parts = [part for spec in shapes if isinstance(spec, str) for part in spec.split(",")]
-    found = [dims.parse(p) for p in parts if p.strip() not in ("_", "...", "")]
+    axes = [dims.parse(p) for p in parts if p.strip() not in ("_", "...", "")]
     return {
         name: image // int(dims.evaluate(dim, {name: 1}))
-        for dim in found
+        for dim in axes
         for name in dims.symbols_of(dim)
     }
 
@@ -159,8 +159,8 @@ def _methods(
 
 
 def _temp_bytes(compiled: Any) -> int | None:
-    found = compiled.memory_analysis()
-    return None if found is None else int(found.temp_size_in_bytes)
+    analysis = compiled.memory_analysis()
+    return None if analysis is None else int(analysis.temp_size_in_bytes)
 
 
 def _result(
@@ -171,9 +171,9 @@ def _result(
     return [np.asarray(leaf, np.float64) for leaves in outputs for leaf in leaves]
 
 
-def error(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+def error(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
     """The largest difference of any array, relative to its largest magnitude."""
-    pairs = zip(found, wanted, strict=True)
+    pairs = zip(got, wanted, strict=True)
     errors = [np.abs(a - b).max() / max(np.abs(b).max(), 1e-30) for a, b in pairs]
     return float(max(errors))
 

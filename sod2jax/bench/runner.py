@@ -21,8 +21,8 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sod2jax.bench.cli import Settings, Target
 from sod2jax.bench.methods import REFERENCE
+from sod2jax.bench.settings import Case, Settings
 from sod2jax.bench.worker import TICK, Job
 
 _BUSY_PERCENT = 25
@@ -40,7 +40,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Results:
     """What a run gave: rows of the table, in the JSON's schema, and what went wrong."""
 
     environment: dict[str, Any]
@@ -48,26 +48,26 @@ class Outcome:
     failures: list[Failure]
 
 
-def run(settings: Settings) -> Outcome:
-    """Runs every target at every batch size by all its methods, with progress bars on stderr."""
+def run(settings: Settings) -> Results:
+    """Runs every case at every batch size by all its methods, with progress bars on stderr."""
     console = Console(stderr=True)
     environment = _environment(settings)
     if environment["busy_percent"] > _BUSY_PERCENT:
         busy = environment["busy_percent"]
         console.print(f"[yellow]Other programs use {busy:.0f}% of the CPU: expect noise.[/]")
     rows, failures = [], []
-    for target, batch in itertools.product(settings.targets, settings.batches):
-        for result in _run_methods(settings, target, batch, console):
+    for case, batch in itertools.product(settings.cases, settings.batches):
+        for result in _run_methods(settings, case, batch, console):
             if isinstance(result, Failure):
                 failures.append(result)
                 continue
             rows.append(result["row"])
             environment.update(result["device"])
-    return Outcome(environment, rows, failures)
+    return Results(environment, rows, failures)
 
 
 def _run_methods(
-    settings: Settings, target: Target, batch: int, console: Console
+    settings: Settings, case: Case, batch: int, console: Console
 ) -> list[dict[str, Any] | Failure]:
     columns = (
         TextColumn("{task.description}"),
@@ -77,13 +77,13 @@ def _run_methods(
         TimeElapsedColumn(),
     )
     results: list[dict[str, Any] | Failure] = []
-    compare = REFERENCE in target.methods
+    compare = REFERENCE in case.methods
     with (
         Progress(*columns, console=console) as progress,
         tempfile.TemporaryDirectory(prefix="sod2jax-bench-") as folder,
     ):
-        for method in target.methods:
-            job = _job(settings, target, batch, method, Path(folder), compare)
+        for method in case.methods:
+            job = _job(settings, case, batch, method, Path(folder), compare)
             results.append(_run_one(job, progress))
             if method == REFERENCE and isinstance(results[-1], Failure):
                 compare = False
@@ -91,12 +91,12 @@ def _run_methods(
 
 
 def _job(
-    settings: Settings, target: Target, batch: int, method: str, folder: Path, compare: bool
+    settings: Settings, case: Case, batch: int, method: str, folder: Path, compare: bool
 ) -> Job:
     return Job(
-        suite=None if target.suite is None else str(target.suite),
-        model=target.model,
-        size=target.size,
+        suite=None if case.suite is None else str(case.suite),
+        model=case.model,
+        size=case.size,
         batch=batch,
         method=method,
         requests=settings.requests,

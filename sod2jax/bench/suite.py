@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,15 +34,15 @@ class Suite:
     """
 
     name: str
-    fun: Callable[..., Any]
-    params: Any
-    requests: Sequence[Inputs]
+    fun: Callable[..., Any] = field(repr=False)
+    params: Any = field(repr=False)
+    requests: Sequence[Inputs] = field(repr=False)
     shapes: tuple[str | None, ...]
     constraints: tuple[str, ...]
     maximum: Mapping[str, int]
-    dims: Callable[[Inputs], dict[str, int]]
-    pad: Callable[[Inputs, Mapping[str, int]], Inputs] | None = None
-    trim: Callable[[Any, Mapping[str, int]], Any] | None = None
+    dims: Callable[[Inputs], dict[str, int]] = field(repr=False)
+    pad: Callable[[Inputs, Mapping[str, int]], Inputs] | None = field(default=None, repr=False)
+    trim: Callable[[Any, Mapping[str, int]], Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class SuiteFile:
     default_size: str
     quick_size: str
     takes_weights: bool
-    build: Callable[..., Suite]
+    build: Callable[..., Suite] = field(repr=False)
     pads_by_hand: bool = True
 
 

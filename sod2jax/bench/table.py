@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sod2jax.bench.cli import Settings, Target
 from sod2jax.bench.methods import REFERENCE
-
-if TYPE_CHECKING:
-    from sod2jax.bench.runner import Outcome
+from sod2jax.bench.runner import Results
+from sod2jax.bench.settings import Case, Settings
 
 _COLUMNS = (
     "execu-\ntables",
@@ -31,41 +29,41 @@ _COLUMNS = (
 _WIDE = 1000
 
 
-def show(outcome: Outcome, settings: Settings, console: Console | None = None) -> None:
+def show(results: Results, settings: Settings, console: Console | None = None) -> None:
     """Prints everything to stdout, or to `console`: a table for each batch size of one model.
 
     Several models are one table, whose rows name them.
     """
     console = console or Console()
-    where = outcome.environment
+    where = results.environment
     console.print(
         f"\n{_heading(settings)}\n"
         f"jax {where['jax']}, Python {where['python']}, {where['cpu_count']} CPUs, "
         f"device {where.get('device_kind', 'unknown')}, seed {settings.seed}\n"
     )
-    if len(settings.targets) > 1:
-        _print_table(console, make_joint_table(outcome, settings))
+    if len(settings.cases) > 1:
+        _print_table(console, make_joint_table(results, settings))
     else:
-        _show_batches(console, outcome, settings)
-    for failure in outcome.failures:
+        _show_batches(console, results, settings)
+    for failure in results.failures:
         what = f"{failure.model}: {failure.method} at batch {failure.batch}"
         console.print(f"[red]{what} failed[/]", end=": ")
         console.print(failure.log, markup=False, highlight=False)
 
 
 def _heading(settings: Settings) -> str:
-    first, *others = settings.targets
+    first, *others = settings.cases
     if others:
         return (
-            f"[bold]{len(settings.targets)} models[/]: {settings.requests} requests each, "
+            f"[bold]{len(settings.cases)} models[/]: {settings.requests} requests each, "
             f"median of {settings.passes} warm passes"
         )
     return f"[bold]{first.model} {first.size}[/]: {first.about}"
 
 
-def _show_batches(console: Console, outcome: Outcome, settings: Settings) -> None:
+def _show_batches(console: Console, results: Results, settings: Settings) -> None:
     for batch in settings.batches:
-        rows = [row for row in outcome.rows if row["batch"] == batch]
+        rows = [row for row in results.rows if row["batch"] == batch]
         _print_table(console, make_table(rows, batch, settings))
         for line in compare(rows):
             console.print(line)
@@ -81,19 +79,19 @@ def _print_table(console: Console, table: Table) -> None:
 
 def make_table(rows: Sequence[dict[str, Any]], batch: int, settings: Settings) -> Table:
     """The table of one model at one batch size; a failed method keeps its line."""
-    (target,) = settings.targets
+    (case,) = settings.cases
     table = _table(["method"], _title(rows, batch, settings))
-    _add_rows(table, target, rows, [])
+    _add_rows(table, case, rows, [])
     return table
 
 
-def make_joint_table(outcome: Outcome, settings: Settings) -> Table:
+def make_joint_table(results: Results, settings: Settings) -> Table:
     """The table of several models; a failed method keeps its line."""
     table = _table(["model", "batch", "method"])
-    for target, batch in itertools.product(settings.targets, settings.batches):
-        label = (target.model, batch)
-        rows = [row for row in outcome.rows if (row["model"], row["batch"]) == label]
-        _add_rows(table, target, rows, [f"{target.model} {target.size}", str(batch)])
+    for case, batch in itertools.product(settings.cases, settings.batches):
+        label = (case.model, batch)
+        rows = [row for row in results.rows if (row["model"], row["batch"]) == label]
+        _add_rows(table, case, rows, [f"{case.model} {case.size}", str(batch)])
         table.add_section()
     return table
 
@@ -108,12 +106,12 @@ def _table(labels: Sequence[str], title: str | None = None) -> Table:
 
 
 def _add_rows(
-    table: Table, target: Target, rows: Sequence[dict[str, Any]], labels: Sequence[str]
+    table: Table, case: Case, rows: Sequence[dict[str, Any]], labels: Sequence[str]
 ) -> None:
     cells = {row["method"]: _cells(row) for row in rows}
-    for method in target.methods:
-        found = cells.get(method, ["[red]failed[/]"])
-        table.add_row(*labels, method, *found, style="bold" if method == "sod2jax" else "")
+    for method in case.methods:
+        shown = cells.get(method, ["[red]failed[/]"])
+        table.add_row(*labels, method, *shown, style="bold" if method == "sod2jax" else "")
 
 
 def _title(rows: Sequence[dict[str, Any]], batch: int, settings: Settings) -> str:
@@ -153,15 +151,15 @@ def _error(error: float | None) -> str:
 
 def compare(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What sod2jax's row says beside `jit-exact`'s and `jit-pow2`'s, where both are there."""
-    found = {row["method"]: row for row in rows}
-    own = found.get("sod2jax")
+    by_method = {row["method"]: row for row in rows}
+    own = by_method.get("sod2jax")
     if own is None:
         return []
     return [
         f"sod2jax against {name}: cold {_ratio(other['cold_s'], own['cold_s'])}, "
         f"warm {_ratio(other['warm_s'], own['warm_s'])}"
         for name in (REFERENCE, "jit-pow2")
-        if (other := found.get(name))
+        if (other := by_method.get(name))
     ]
 
 

@@ -65,11 +65,11 @@ def run(job: Job) -> None:
     jax.block_until_ready(suite.params)
     folder = None if job.reference is None else Path(job.reference)
     reference = Reference(folder, write=job.method == REFERENCE)
-    measured = measure(job.method, suite, job.passes, reference, _tick)
+    figures = measure(job.method, suite, job.passes, reference, _tick)
     labels = {"model": job.model, "size": job.size, "batch": job.batch, "method": job.method}
     device = jax.devices()[0]
     result = {
-        "row": {**labels, **measured},
+        "row": {**labels, **figures},
         "device": {"backend": device.platform, "device_kind": device.device_kind},
     }
     Path(job.result).write_text(json.dumps(result))

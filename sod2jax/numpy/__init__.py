@@ -3,9 +3,9 @@
 Inside a function under ``sod2jax.optimize`` the size of the result is a new symbolic dimension: any
 later operation may use it, and outputs come back at their true sizes. It may be 0. ``cut`` of
 ``optimize`` says whether the program goes on in the same executable, padded to the largest size
-that there can be, or in the bucket that holds the size found.
+that there can be, or in the bucket that holds the size.
 
-Outside they are NumPy's own for NumPy arrays, and give JAX arrays of known sizes for JAX arrays.
+Outside they are NumPy's own for NumPy arrays, and give JAX arrays of fixed sizes for JAX arrays.
 Inside ``jax.jit``, ``vmap`` or a loop of JAX no such array can be made: they raise
 ``DataDependentSizeError``.
 

@@ -129,12 +129,12 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
             f"a mask of {mask.shape[0]} elements marks places on an axis with size {n}; it must "
             "have as many elements, or one more"
         )
-    found = _base.flat_places(mask)
-    count = found.shape[0]
+    marked = _base.flat_places(mask)
+    count = marked.shape[0]
     shape = (*arr.shape[:axis], count, *arr.shape[axis + 1 :])
     values = jnp.broadcast_to(jnp.asarray(values, arr.dtype), shape)
     kept = _base.positions(n) + jnp.cumsum(mask, dtype=np.int32)[:n]
-    new = found + _base.positions(count)
+    new = marked + _base.positions(count)
     out = jnp.zeros((*arr.shape[:axis], n + count, *arr.shape[axis + 1 :]), arr.dtype)
     before = (slice(None),) * axis
     for where, part in ((kept, arr), (new, values)):

@@ -74,10 +74,10 @@ def argwhere(a: Any) -> Any:
       DataDependentSizeError: under a trace that is not that of an optimized function.
     """
     a = jnp.asarray(a)
-    found = _base.flat_places(a)
+    flat = _base.flat_places(a)
     if a.ndim == 0:
-        return jnp.zeros((found.shape[0], 0), _base.index_dtype())
-    return jnp.stack(_unravelled(found, a.shape), axis=1).astype(_base.index_dtype())
+        return jnp.zeros((flat.shape[0], 0), _base.index_dtype())
+    return jnp.stack(_unravelled(flat, a.shape), axis=1).astype(_base.index_dtype())
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -268,9 +268,9 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Any:
 
 def _unravelled(flat: Any, shape: tuple[Any, ...]) -> list[Any]:
     """Indices by axis of row-major positions that are inside."""
-    found, rest = [], flat
+    inner, rest = [], flat
     for size in reversed(shape[1:]):
         full = jnp.broadcast_to(jnp.asarray(size, np.int32), rest.shape)
-        found.append(lax.rem(rest, full))
+        inner.append(lax.rem(rest, full))
         rest = lax.div(rest, full)
-    return [rest, *reversed(found)]
+    return [rest, *reversed(inner)]

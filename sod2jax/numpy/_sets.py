@@ -38,13 +38,13 @@ def intersect1d(
     new = starts(keys)
     # The first of the second array's, right behind those of the first one.
     common = others & ~_base.before(others, True) & ~new
-    found = _base.places(common, "common", min_dim(n, keys.shape[0] - n))
-    values = _base.take(keys, found)
+    at = _base.places(common, "common", min_dim(n, keys.shape[0] - n))
+    values = _base.take(keys, at)
     if not return_indices:
         return values
     begin = lax.cummax(jnp.where(new, _base.positions(keys.shape[0]), 0))
-    first = _base.pick(order, _base.take(begin, found))
-    second = _base.take(order, found) - jnp.asarray(n, np.int32)
+    first = _base.pick(order, _base.take(begin, at))
+    second = _base.take(order, at) - jnp.asarray(n, np.int32)
     return values, *(x.astype(_base.index_dtype()) for x in (first, second))
 
 
@@ -88,8 +88,8 @@ def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     new = starts(keys, equal_nan=True)
     if jnp.issubdtype(keys.dtype, np.inexact):
         new |= jnp.isnan(keys) & ~_base.before(firsts, True)
-    found = _base.places(firsts & new, "difference", ar1.shape[0])
-    return _base.take(keys, found).astype(ar1.dtype)
+    at = _base.places(firsts & new, "difference", ar1.shape[0])
+    return _base.take(keys, at).astype(ar1.dtype)
 
 
 @like_numpy
@@ -139,8 +139,8 @@ def isin(
     keys, among = jnp.ravel(element).astype(dtype), jnp.sort(among.astype(dtype))
     at, size = jnp.searchsorted(among, keys), jnp.asarray(among.shape[0], np.int32)
     longer = jnp.pad(among, (0, 1))  # there may be none
-    found = (_base.pick(longer, at) == keys) & (at < size)
-    return jnp.reshape(found != invert, element.shape)
+    is_in = (_base.pick(longer, at) == keys) & (at < size)
+    return jnp.reshape(is_in != invert, element.shape)
 
 
 def _merged(first: Any, second: Any) -> tuple[Any, Any, Any, Any]:

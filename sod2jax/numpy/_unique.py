@@ -56,25 +56,25 @@ def unique(
         numbered = return_index or return_inverse
         aux, order = sort(keys) if numbered else (lax.sort(keys), None)
         first = starts(aux, equal_nan)
-        found = _base.places(first, "unique")
-        values = _base.take(aux, found)
+        begins = _base.places(first, "unique")
+        values = _base.take(aux, begins)
     else:
         rows = jnp.moveaxis(ar, axis, 0)
         keys = jnp.reshape(rows, (rows.shape[0], math.prod(rows.shape[1:])))
         shape, order = (rows.shape[0],), _lexicographic(keys)
         aux = _base.pick(keys, order)
         first = jnp.any(aux != _base.before(aux, 0), axis=1) | _is_zeroth(aux.shape[0])
-        found = _base.places(first, "unique")
-        values = jnp.moveaxis(_base.pick(rows, _base.pick(order, found)), 0, axis)
+        begins = _base.places(first, "unique")
+        values = jnp.moveaxis(_base.pick(rows, _base.pick(order, begins)), 0, axis)
     results = [values]
     if return_index:
-        results.append(_base.take(order, found))
+        results.append(_base.take(order, begins))
     if return_inverse:
         which = jnp.cumsum(first, dtype=np.int32) - 1
         inverse = jnp.zeros_like(which).at[order].set(which, unique_indices=True, mode="drop")
         results.append(jnp.reshape(inverse, shape))
     if return_counts:
-        results.append(_base.after(found, first.shape[0]) - found)
+        results.append(_base.after(begins, first.shape[0]) - begins)
     results[1:] = [x.astype(_base.index_dtype()) for x in results[1:]]
     return tuple(results) if len(results) > 1 else values
 

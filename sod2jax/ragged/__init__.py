@@ -1,8 +1,9 @@
 """``vmap`` over examples of different sizes: one padded batch, exact per row.
 
 ``function`` is the public face: ``batch`` splits arguments into leaves and rows, ``stacked`` reads
-padded ones with their ``sizes``, ``rows`` plans and groups rows, ``batched`` is the program over
-rows, ``derivative`` its pullback, and ``arrays`` pads and trims.
+padded ones with their ``true_sizes``. ``over_rows`` groups rows by their ``plans`` and runs them by
+``programs``; ``batched`` is the program over rows, ``derivative`` its pullback, and ``arrays`` pads
+and trims.
 """
 
 from sod2jax.ragged.batch import Ragged

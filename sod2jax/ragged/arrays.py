@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 def is_traced(*arrays: Any) -> bool:
-    """Whether any array is known to a JAX transformation only."""
+    """Whether any array is a JAX transformation's."""
     return any(isinstance(array, Tracer) for array in arrays)
 
 

@@ -11,11 +11,13 @@ import jax
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax.arguments.calls import abstract_argument
+from sod2jax.arguments.calls import abstract_argument, described
 from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
 from sod2jax.ragged import arrays
+
+_MOST_SIZES = 12  # that a text shows
 
 
 class Ragged(NamedTuple):
@@ -31,8 +33,12 @@ class Ragged(NamedTuple):
     data: Any
     sizes: Any
 
+    def __repr__(self) -> str:
+        data, sizes = jax.tree.map(described, self.data), jax.tree.map(_sizes_text, self.sizes)
+        return f"Ragged({_shown(data)}, sizes={_shown(sizes)})"
 
-@dataclasses.dataclass(frozen=True, eq=False)
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Batch:
     """A call, leaf by leaf of one example's arguments.
 
@@ -53,6 +59,9 @@ class Batch:
     count: int
     sizes: Sequence[Mapping[str, int]] | None = None
     traced: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Batch({self.count} rows of {', '.join(map(repr, self.leaves))})"
 
     @property
     def is_traced(self) -> bool:
@@ -102,7 +111,7 @@ class Batch:
 
     def row(self, row: int) -> Any:
         """The arguments of one example, at their true shapes."""
-        found = [
+        leaves = [
             column[row]
             if _is_list(column)
             else arrays.corner(column, row if mapped else None, shape)
@@ -110,7 +119,7 @@ class Batch:
                 self.columns, self.mapped, self.shapes(row), strict=True
             )
         ]
-        return jax.tree.unflatten(self.tree, found)
+        return jax.tree.unflatten(self.tree, leaves)
 
     def stacked(self, rows: Sequence[int], width: int, shapes: Sequence[arrays.Shape]) -> list[Any]:
         """The leaves for ``width`` rows, padded to ``shapes``: [width, ...] where mapped."""
@@ -128,11 +137,27 @@ class Batch:
         return arrays.fit(arrays.take(column, rows, width), (width, *shape))
 
 
+def _sizes_text(sizes: Any) -> str:
+    if arrays.is_traced(sizes):
+        return described(sizes)
+    return np.array2string(np.asarray(sizes), threshold=_MOST_SIZES, edgeitems=3, separator=", ")
+
+
+def _shown(texts: Any) -> str:
+    """A tree of texts, each without quotes."""
+    return repr(jax.tree.map(_Text, texts))
+
+
+class _Text(str):
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _is_list(column: Any) -> bool:
     return isinstance(column, list)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Argument:
     """One argument of a call.
 
@@ -153,6 +178,10 @@ class Argument:
     mapped: bool
     count: int | None = None
     sizes: tuple[tuple[tuple[int, ...], Any], ...] = ()
+
+    def __repr__(self) -> str:
+        rows = "shared" if self.count is None else f"{self.count} rows"
+        return f"Argument({self.name}: {rows} of {', '.join(map(described, self.avals))})"
 
     @property
     def example(self) -> Any:

@@ -18,28 +18,33 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 from sod2jax.pipeline import Analysis
-from sod2jax.ragged import sizes
+from sod2jax.ragged import true_sizes
 from sod2jax.runtime import transfer
 
 _MOST = 1 << 26  # bytes that the terms of sums over rows may take at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class RowAxes:
     """Which arrays have rows.
 
     Attributes:
       mapped: the inputs that have.
       summed: the outputs that have not: their rows are added.
-      checked: sizes are known at run time only; rows with sizes out of range hold NaN.
+      checked: sizes are traced; rows with sizes out of range hold NaN.
     """
 
     mapped: tuple[bool, ...]
     summed: tuple[bool, ...]
     checked: bool = False
 
+    @classmethod
+    def with_outputs(cls, mapped: tuple[bool, ...], outputs: int, checked: bool = False) -> RowAxes:
+        """Where all outputs have rows."""
+        return cls(mapped, (False,) * outputs, checked)
 
-def batched(analysis: Analysis, bucket: Bucket, layout: Layout) -> Callable[..., list[Any]]:
+
+def batched(analysis: Analysis, bucket: Bucket, axes: RowAxes) -> Callable[..., list[Any]]:
     """The program over rows.
 
     Returns:
@@ -50,9 +55,9 @@ def batched(analysis: Analysis, bucket: Bucket, layout: Layout) -> Callable[...,
     program = analysis.program
     region = program.region.below(bucket)
     run = rewrite.padded_function(program, region, analysis.facts.value_range, lambda masks: None)
-    by_size = len(program.in_shapes) - len(layout.mapped)
-    axes = [*(0 if rows else None for rows in layout.mapped), *[0] * by_size]
-    point = sizes.largest(region) or {}
+    by_size = len(program.in_shapes) - len(axes.mapped)
+    in_axes = [*(0 if rows else None for rows in axes.mapped), *[0] * by_size]
+    point = true_sizes.largest(region) or {}
 
     def one(true: Any, constants: Any, inputs: list[Any]) -> list[Any]:
         at = {name: true[k] for k, name in enumerate(program.symbols)}
@@ -61,26 +66,25 @@ def batched(analysis: Analysis, bucket: Bucket, layout: Layout) -> Callable[...,
 
     def over_rows(true: Any, present: Any, constants: Any, inputs: list[Any]) -> list[Any]:
         valid = None
-        if layout.checked:
+        if axes.checked:
             valid = _inside(region, true)
             safe = np.array([point[name] for name in region.names], np.int32)
             true = _select(valid, true, jnp.broadcast_to(safe, true.shape))
-        mapped = [x if axis == 0 else None for x, axis in zip(inputs, axes, strict=True)]
+        mapped = [x if axis == 0 else None for x, axis in zip(inputs, in_axes, strict=True)]
 
         def some(rows: Any) -> list[Any]:
             true, present, mapped = rows
             merged = [x if m is None else m for x, m in zip(inputs, mapped, strict=True)]
-            outputs = jax.vmap(one, in_axes=(0, None, axes))(true, constants, merged)
+            outputs = jax.vmap(one, in_axes=(0, None, in_axes))(true, constants, merged)
             return [
-                _counted(y, summed, present)
-                for y, summed in zip(outputs, layout.summed, strict=True)
+                _counted(y, summed, present) for y, summed in zip(outputs, axes.summed, strict=True)
             ]
 
-        outputs = _in_parts(some, (true, present, mapped), layout.summed)
+        outputs = _in_parts(some, (true, present, mapped), axes.summed)
         if valid is not None:
             outputs = [
                 _select(jnp.all(valid) if summed else valid, y, _filled(y, None))
-                for y, summed in zip(outputs, layout.summed, strict=True)
+                for y, summed in zip(outputs, axes.summed, strict=True)
             ]
         return [
             _compat.with_weak_type(y, atom.aval)

@@ -24,11 +24,11 @@ from sod2jax.options import Options
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays
 from sod2jax.ragged.batch import Batch
-from sod2jax.ragged.batched import Layout
+from sod2jax.ragged.batched import RowAxes
 
 
 def pullback(
-    fun: Callable[..., Any], found: Specialisation, tree: Any
+    fun: Callable[..., Any], specialisation: Specialisation, tree: Any
 ) -> tuple[Callable[..., Any], Options]:
     """The pullback of one example, with its specs.
 
@@ -36,7 +36,8 @@ def pullback(
     inexact inputs. It computes the function again: a trace has symbolic sizes of its own, so that
     it cannot take residuals from another.
     """
-    program, count = found.analysis.program, len(found.regime.leaves)
+    program, regime = specialisation.analysis.program, specialisation.regime
+    count = len(regime.leaves)
     inexact = _inexact(program.jaxpr.invars[:count])
 
     def pull(inputs: tuple[Any, ...], cotangents: tuple[Any, ...]) -> Any:
@@ -51,7 +52,7 @@ def pullback(
 
     outputs = [program.out_shapes[k] for k in _inexact(program.jaxpr.outvars)]
     specs = (tuple(map(_spec, program.in_shapes[:count])), tuple(map(_spec, outputs)))
-    return pull, Options(shapes=specs, constraints=found.regime.constraints)
+    return pull, Options(shapes=specs, constraints=regime.constraints)
 
 
 def _spec(shape: Sequence[Dim]) -> str:
@@ -68,17 +69,17 @@ class Differentiable:
 
     Attributes:
       program: the program of one example.
-      layout: which arrays have rows.
+      axes: which arrays have rows.
       plain: runs it on (true sizes, rows that count, inputs).
-      pull: runs its pullback, on (its arguments, its layout, true sizes, rows that count).
-      known: (true sizes, rows that count), where they are known while tracing.
+      pull: runs its pullback, on (its arguments, their axes, true sizes, rows that count).
+      concrete: (true sizes, rows that count), where they are not traced.
     """
 
     program: Program
-    layout: Layout
+    axes: RowAxes
     plain: Callable[[Any, Any, list[Any]], list[Any]]
-    pull: Callable[[Batch, Layout, Any, Any], list[Any]]
-    known: tuple[np.ndarray, np.ndarray | None] | None
+    pull: Callable[[Batch, RowAxes, Any, Any], list[Any]]
+    concrete: tuple[np.ndarray, np.ndarray | None] | None
 
     def __call__(self, true: Any, present: Any, inputs: list[Any]) -> list[Any]:
         """Runs the program inside a transformation."""
@@ -92,18 +93,18 @@ class Differentiable:
 
     def _backward(self, args: tuple[Any, Any, list[Any]], cotangents: list[Any]) -> Any:
         true, present, inputs = args
-        count = len(self.layout.mapped)
+        count = len(self.axes.mapped)
         inexact = _inexact(self.program.jaxpr.invars[:count])
         outputs = _inexact(self.program.jaxpr.outvars)
         grads: list[Any] = [None] * len(inputs)
         if not inexact or not outputs:
             return None, None, grads
-        if self.known is not None:
-            true, present = self.known
+        if self.concrete is not None:
+            true, present = self.concrete
         batch = self._arguments(inputs[:count], cotangents, outputs, len(true))
-        summed = tuple(not self.layout.mapped[k] for k in inexact)
-        layout = Layout(batch.mapped, summed, self.layout.checked)
-        for k, grad in zip(inexact, self.pull(batch, layout, true, present), strict=True):
+        summed = tuple(not self.axes.mapped[k] for k in inexact)
+        axes = RowAxes(batch.mapped, summed, self.axes.checked)
+        for k, grad in zip(inexact, self.pull(batch, axes, true, present), strict=True):
             fitted = arrays.fit(grad, np.shape(inputs[k]))
             grads[k] = _compat.with_weak_type(jnp.asarray(fitted), jax.typeof(inputs[k]))
         return None, None, grads
@@ -112,16 +113,16 @@ class Differentiable:
         self, inputs: list[Any], cotangents: list[Any], outputs: Sequence[int], count: int
     ) -> Batch:
         """The arguments of the pullback."""
-        program, layout = self.program, self.layout
+        program, axes = self.program, self.axes
         chosen = tuple(cotangents[k] for k in outputs)
         columns = (*inputs, *chosen)
         shapes = (*program.in_shapes[: len(inputs)], *(program.out_shapes[k] for k in outputs))
         names = (*program.in_names[: len(inputs)], *(f"cotangent {k}" for k in outputs))
-        mapped = (*layout.mapped, *(not layout.summed[k] for k in outputs))
-        known = None
-        if self.known is not None:
-            rows = self.known[0].tolist()
-            known = [dict(zip(program.symbols, row, strict=True)) for row in rows]
+        mapped = (*axes.mapped, *(not axes.summed[k] for k in outputs))
+        sizes = None
+        if self.concrete is not None:
+            rows = self.concrete[0].tolist()
+            sizes = [dict(zip(program.symbols, row, strict=True)) for row in rows]
         return Batch(
             tree=jax.tree.structure((tuple(inputs), chosen)),
             leaves=tuple(
@@ -131,7 +132,7 @@ class Differentiable:
             mapped=mapped,
             columns=columns,
             count=count,
-            sizes=known,
+            sizes=sizes,
         )
 
 
@@ -140,13 +141,11 @@ def _example(column: Any, mapped: bool) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape[mapped:], aval.dtype, weak_type=aval.weak_type)
 
 
-def restacked(
-    results: Sequence[list[Any]], layout: Layout, present: np.ndarray | None
-) -> list[Any]:
+def restacked(results: Sequence[list[Any]], axes: RowAxes, present: np.ndarray | None) -> list[Any]:
     """Outputs of single rows as those of a program over rows would be."""
     kept = np.array([k for k in range(len(results)) if present is None or present[k]])
     out = []
-    for column, summed in zip(zip(*results, strict=True), layout.summed, strict=True):
+    for column, summed in zip(zip(*results, strict=True), axes.summed, strict=True):
         shape = tuple(np.max([np.shape(y) for y in column], axis=0, initial=0).tolist())
         rows = jnp.asarray(arrays.stack(column, column[0].dtype, shape, len(column)))
         chosen = jnp.take(rows, kept, axis=0)

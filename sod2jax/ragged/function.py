@@ -18,7 +18,7 @@ from sod2jax.ir import dims
 from sod2jax.optimize import callers_level, debugs
 from sod2jax.options import Options, Specs
 from sod2jax.ragged.batch import Argument, Batch, read_argument
-from sod2jax.ragged.rows import Rows
+from sod2jax.ragged.over_rows import OverRows
 from sod2jax.ragged.stacked import run_stacked
 
 
@@ -39,8 +39,13 @@ class RaggedFunction:
         self._fun, self._in_axes, self._options, self._ladder = fun, in_axes, options, ladder
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._learner = Learner()
-        self._rows: dict[Any, Rows] = {}
+        self._over: dict[Any, OverRows] = {}
         self._reasons: list[str] = []
+
+    def __repr__(self) -> str:
+        shapes = self._options.shapes
+        specs = "" if shapes is None else f", shapes={shapes!r}"
+        return f"ragged_vmap({self._name}, in_axes={self._in_axes!r}{specs})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function over all rows; each result equals that of ``jax.jit(fun)`` on its row.
@@ -70,10 +75,10 @@ class RaggedFunction:
                 f"{self._name} needs shapes=... to read padded arguments: they say which "
                 "dimensions the sizes are for"
             )
-        rows, leaves = self._leaves(arguments)
+        over, leaves = self._leaves(arguments)
         batch = self._batch(arguments, count, leaves)
-        region = rows.base(batch.tree, _avals(arguments)).region
-        return run_stacked(rows, self._name, arguments, batch, region)
+        region = over.plans.base(batch.tree, _avals(arguments)).region
+        return run_stacked(over, self._name, arguments, batch, region)
 
     # Arguments
 
@@ -126,16 +131,18 @@ class RaggedFunction:
             )
         return dict(zip(names, shapes, strict=True))
 
-    def _rows_for(self, specs: Sequence[Any], key: Any) -> Rows:
-        if key not in self._rows:
+    def _over_rows(self, specs: Sequence[Any], key: Any) -> OverRows:
+        if key not in self._over:
             options = Options(
                 shapes=tuple(specs),
                 constraints=self._options.constraints,
                 buckets=self._options.buckets,
                 max_executables=self._options.max_executables,
             )
-            self._rows[key] = Rows(self._fun, self._name, options, self._fall_back, self._ladder)
-        return self._rows[key]
+            self._over[key] = OverRows(
+                self._fun, self._name, options, self._fall_back, self._ladder
+            )
+        return self._over[key]
 
     def _batch(self, arguments: Sequence[Argument], count: int, leaves: Sequence[Leaf]) -> Batch:
         return Batch(
@@ -168,21 +175,21 @@ class RaggedFunction:
                     f"'{argument.name}' is padded, but other arguments are lists of examples: pass "
                     "all of them one way"
                 )
-        rows, leaves = self._leaves(arguments)
+        over, leaves = self._leaves(arguments)
         batch = self._batch(arguments, count, leaves)
-        results = rows.over_rows(batch, exact=debugs())
+        results = over.results(batch, exact=debugs())
         return [jax.tree.unflatten(tree, leaves) for tree, leaves in results]
 
-    def _leaves(self, arguments: Sequence[Argument]) -> tuple[Rows, Sequence[Leaf]]:
+    def _leaves(self, arguments: Sequence[Argument]) -> tuple[OverRows, Sequence[Leaf]]:
         """The function with its specs, and the leaves of one example as the specs have them."""
         specs = self._specs([argument.name for argument in arguments])
         if specs is None:
-            rows = self._learned(arguments)
+            over = self._learned(arguments)
         else:
-            rows = self._rows_for([specs.get(argument.name) for argument in arguments], None)
-        return rows, rows.base(_tree(arguments), _avals(arguments)).leaves
+            over = self._over_rows([specs.get(argument.name) for argument in arguments], None)
+        return over, over.plans.base(_tree(arguments), _avals(arguments)).leaves
 
-    def _learned(self, arguments: Sequence[Argument]) -> Rows:
+    def _learned(self, arguments: Sequence[Argument]) -> OverRows:
         """The function with the specs that this call and those before it suggest."""
         plain = [Leaf("", aval, aval.shape) for aval in _avals(arguments)]
         count = _count(arguments)
@@ -202,7 +209,7 @@ class RaggedFunction:
             jax.tree.unflatten(a.tree, [next(texts) for _ in a.avals]) if a.mapped else None
             for a in arguments
         ]
-        return self._rows_for(specs, tuple(leaf.key for leaf in learned))
+        return self._over_rows(specs, tuple(leaf.key for leaf in learned))
 
 
 def _tree(arguments: Sequence[Argument]) -> Any:
@@ -278,11 +285,7 @@ def ragged_vmap(
         constraints=constraints,
         buckets=buckets,
         max_executables=max_executables,
-        static_argnums=None,
-        static_argnames=None,
         on_unsupported=on_unsupported,
-        cut="auto",
-        poison=False,
     )
     axes = in_axes if isinstance(in_axes, tuple | list) else (in_axes,)
     if any(axis is not None and (type(axis) is not int or axis != 0) for axis in axes):

@@ -19,14 +19,16 @@ from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
 from sod2jax.optimize import debugs
 from sod2jax.planning.specialise import Specialisation
-from sod2jax.ragged import arrays, sizes
+from sod2jax.ragged import arrays, true_sizes
 from sod2jax.ragged.batch import Argument, Batch, Ragged
-from sod2jax.ragged.batched import Layout
-from sod2jax.ragged.rows import Rows
+from sod2jax.ragged.batched import RowAxes
+from sod2jax.ragged.over_rows import OverRows
+from sod2jax.ragged.programs import RowSet
+from sod2jax.ragged.true_sizes import GivenSizes
 
 
 def run_stacked(
-    rows: Rows, name: str, arguments: Sequence[Argument], batch: Batch, region: Region
+    over: OverRows, name: str, arguments: Sequence[Argument], batch: Batch, region: Region
 ) -> Any:
     """Runs a call with padded arguments; ``region`` is the range of the symbols.
 
@@ -38,21 +40,21 @@ def run_stacked(
       TraceError, UnsupportedPrimitiveError: sizes are traced, and no one program serves them.
     """
     by_symbol, agree = _sizes(name, arguments, batch)
-    most = sizes.most(batch.leaves, region)
+    most = true_sizes.most(batch.leaves, region)
     if arrays.is_traced(agree, *by_symbol.values()):
-        return _run_traced(rows, batch, by_symbol, agree, most)
+        return _run_traced(over, batch, by_symbol, agree, most)
     at = [{n: int(v[row]) for n, v in by_symbol.items()} for row in range(batch.count)]
-    return _run_known(rows, name, dataclasses.replace(batch, sizes=at), most)
+    return _run_concrete(over, name, dataclasses.replace(batch, sizes=at), most)
 
 
 def _sizes(name: str, arguments: Sequence[Argument], batch: Batch) -> tuple[dict[str, Any], Any]:
     """int32[B] for each symbol, and whether the sizes of each row agree: bool[B]."""
-    known: list[sizes.Known] = []
+    given: list[GivenSizes] = []
     start = 0
     for argument in arguments:
-        for places, given in argument.sizes:
+        for places, own in argument.sizes:
             leaves = [batch.leaves[start + place] for place in places]
-            known += sizes.named_sizes(argument.name, leaves, given, batch.count)
+            given += true_sizes.named_sizes(argument.name, leaves, own, batch.count)
         start += len(argument.columns)
     for leaf in batch.leaves:
         if any(type(size) is not int for size in leaf.aval.shape):
@@ -65,47 +67,48 @@ def _sizes(name: str, arguments: Sequence[Argument], batch: Batch) -> tuple[dict
         for leaf, rows in zip(batch.leaves, batch.mapped, strict=True)
         if leaf.is_symbolic
     ]
-    known += [
-        sizes.Known(d, np.full(batch.count, size, np.int32), f"the shape of '{leaf.name}'")
+    given += [
+        GivenSizes(d, np.full(batch.count, size, np.int32), f"the shape of '{leaf.name}'")
         for leaf, rows in varying
         for d, size in zip(leaf.shape, leaf.aval.shape, strict=True)
         if dims.is_symbolic(d) and not rows
     ]
-    by_symbol = sizes.solve(known, [leaf for leaf, _ in varying])
+    by_symbol = true_sizes.solve(given, [leaf for leaf, _ in varying])
     padded = [leaf for leaf, rows in varying if rows]
-    agree, problem = sizes.consistent(by_symbol, known, padded, batch.count)
+    agree, problem = true_sizes.consistent(by_symbol, given, padded, batch.count)
     if problem is not None:
         raise ShapeError(problem)
     return by_symbol, agree
 
 
 def _run_traced(
-    rows: Rows, batch: Batch, by_symbol: Mapping[str, Any], agree: Any, most: Mapping[str, int]
+    over: OverRows, batch: Batch, by_symbol: Mapping[str, Any], agree: Any, most: Mapping[str, int]
 ) -> Any:
     """The results where a transformation traces the sizes: one program must serve all rows."""
     batch = dataclasses.replace(batch, traced=by_symbol)
-    program = (found := rows.covering(batch, most)).analysis.program
+    specialisation = over.plans.covering(batch, most)
+    program = specialisation.analysis.program
     true = jnp.stack([jnp.where(agree, by_symbol[name], 0) for name in program.symbols], axis=1)
-    outputs = _at(rows, batch, found, most, true, checked=True)
+    outputs = _at(over, batch, specialisation, most, true, checked=True)
     return _assembled(
         program, outputs, lambda k, axis: dims.evaluate(program.out_shapes[k][axis], by_symbol)
     )
 
 
-def _run_known(rows: Rows, name: str, batch: Batch, most: Mapping[str, int]) -> Any:
-    """The results where the sizes are known, in the form that the program for ``most`` gives."""
-    found = rows.reference(batch, most)
-    program = found.analysis.program
+def _run_concrete(over: OverRows, name: str, batch: Batch, most: Mapping[str, int]) -> Any:
+    """The results where no size is traced, in the form that the program for ``most`` gives."""
+    reference = over.plans.reference(batch, most)
+    program = reference.analysis.program
     shapes = _padded_out(program, most)
-    if rows.only(batch) is found and shapes is not None and not debugs():
+    if over.plans.only(batch) is reference and shapes is not None and not debugs():
         try:
-            outputs = _one_program(rows, batch, found, most, shapes)
+            outputs = _one_program(over, batch, reference, most, shapes)
         except UnsupportedPrimitiveError:
             pass  # row by row
         else:
-            true = [plan.call.out_shapes for plan in rows.plans(batch) if plan]
+            true = [plan.call.out_shapes for plan in over.plans.of(batch) if plan]
             return _assembled(program, outputs, lambda k, axis: _column(true, k, axis))
-    results = rows.over_rows(batch, exact=debugs())
+    results = over.results(batch, exact=debugs())
     _check_alike(name, program, results)
     columns = [[leaves[k] for _, leaves in results] for k in range(len(program.out_shapes))]
     outputs = [
@@ -125,32 +128,32 @@ def _padded_out(program: Program, most: Mapping[str, int]) -> list[arrays.Shape]
 
 
 def _one_program(
-    rows: Rows,
+    over: OverRows,
     batch: Batch,
-    found: Specialisation,
+    specialisation: Specialisation,
     most: Mapping[str, int],
     shapes: Sequence[arrays.Shape],
 ) -> list[Any]:
     if not batch.is_traced:
-        return rows.padded(batch, found, shapes)
-    true = np.stack([plan.call.sizes for plan in rows.plans(batch) if plan])
-    return _at(rows, batch, found, most, true, checked=False)
+        return over.padded(batch, specialisation, shapes)
+    true = np.stack([plan.call.sizes for plan in over.plans.of(batch) if plan])
+    return _at(over, batch, specialisation, most, true, checked=False)
 
 
 def _at(
-    rows: Rows,
+    over: OverRows,
     batch: Batch,
-    found: Specialisation,
+    specialisation: Specialisation,
     most: Mapping[str, int],
     true: Any,
     *,
     checked: bool,
 ) -> list[Any]:
     """The outputs of all rows, with the padded sizes of the arguments for a bucket."""
-    layout = Layout(batch.mapped, (False,) * len(found.analysis.program.out_shapes), checked)
-    return rows.stacked(
-        batch, found, Bucket.of(most), layout, range(batch.count), batch.count, true, None
-    )
+    outputs = len(specialisation.analysis.program.out_shapes)
+    axes = RowAxes.with_outputs(batch.mapped, outputs, checked)
+    every = RowSet(range(batch.count), batch.count, true, None)
+    return over.programs.run(batch, specialisation, Bucket.of(most), axes, every)
 
 
 def _check_alike(name: str, program: Program, results: Sequence[tuple[Any, list[Any]]]) -> None:

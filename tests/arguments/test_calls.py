@@ -152,3 +152,15 @@ def test_methods_partials_and_builtins():
     assert through(Model().__call__, 3, scale=4) == 12
     assert through(functools.partial(everything, 1, flag=2), 3) == everything(1, 3, flag=2)
     assert through(max, 3, 4) == 4
+
+
+def test_calls_print_their_arrays_and_static_values():
+    def step(x, mode, scale=1.0):
+        return x
+
+    made = caller(step, static_argnums=(1,))
+    assert repr(made) == "Caller(step(x, mode, scale))"
+    call = made.read((np.ones((3, 4), np.float32), "fast"), {"scale": 2.0})
+    assert repr(call) == "Call(float32[3, 4], 2.0, static 1='fast')"
+    many = caller(everything).read((np.zeros((2, 0)),) * 6, {})
+    assert repr(many) == f"Call({'float64[2, 0], ' * 4}2 more)"

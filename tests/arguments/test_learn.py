@@ -27,8 +27,8 @@ def leaf(*shape: int, dtype=np.float32) -> Leaf:
 def learned(calls: list[tuple[tuple[int, ...], ...]]) -> list[tuple]:
     learner = Learner()
     for shapes in calls:
-        found = learner.specs(KEY, [leaf(*shape) for shape in shapes])
-    return [entry.shape for entry in found]
+        learned = learner.specs(KEY, [leaf(*shape) for shape in shapes])
+    return [entry.shape for entry in learned]
 
 
 def test_nothing_is_symbolic_until_it_varies():
@@ -64,8 +64,8 @@ def guessed(calls):
     """The relations to try after some calls, each written as {symbol: dimension}."""
     learner = Learner()
     for shapes in calls:
-        found = learner.specs(KEY, [leaf(*shape) for shape in shapes])
-    return [{k: str(v) for k, v in guess.items()} for guess in learner.guesses(KEY, found)]
+        learned = learner.specs(KEY, [leaf(*shape) for shape in shapes])
+    return [{k: str(v) for k, v in guess.items()} for guess in learner.guesses(KEY, learned)]
 
 
 def test_separate_symbols_are_tried_before_relations():
@@ -105,10 +105,10 @@ def test_a_call_that_broadcasts_is_guessed_from_that_call_alone():
 def test_proved_relations_come_first_and_failures_end_the_guesses():
     learner = Learner()
     for a, b in [(3, 2), (5, 4)]:
-        found = learner.specs(KEY, [leaf(a), leaf(b)])
+        learned = learner.specs(KEY, [leaf(a), leaf(b)])
     relation = {"n0": parse("n1 + 1")}
-    learner.succeeded(KEY, found, relation)
-    assert next(learner.guesses(KEY, found)) == relation
+    learner.succeeded(KEY, learned, relation)
+    assert next(learner.guesses(KEY, learned)) == relation
     other = learner.specs(KEY, [leaf(9), leaf(9)])
     assert next(learner.guesses(KEY, other)) == {}
     for _ in range(8):
@@ -121,8 +121,8 @@ def test_another_dtype_or_mode_knows_what_varies_but_not_the_sizes():
     for n in (3, 5):
         learner.specs(KEY, [leaf(n, 8)])
     for key, dtype, size in [(KEY, np.int32, 8), (("tree", "eval"), np.float32, 16)]:
-        (found,) = learner.specs(key, [leaf(7, size, dtype=dtype)])
-        assert found.shape == (parse("n0"), size)
+        (learned,) = learner.specs(key, [leaf(7, size, dtype=dtype)])
+        assert learned.shape == (parse("n0"), size)
     (other,) = learner.specs(("other tree", "mode"), [leaf(7, 8)])
     assert other.shape == (7, 8)
 
@@ -133,13 +133,13 @@ def test_specs_fit_every_call(calls):
     seen = []
     for a, b, c, d in calls:
         exact = [leaf(a, b), leaf(c), leaf(d)]
-        found = learner.specs(KEY, exact)
-        for guess in learner.guesses(KEY, found):
-            regime = regimes.base(found, ()).substitute(guess)
+        learned = learner.specs(KEY, exact)
+        for guess in learner.guesses(KEY, learned):
+            regime = regimes.base(learned, ()).substitute(guess)
             sizes = regime.sizes
             for entry, shape in zip(regime.leaves, exact, strict=True):
                 assert tuple(evaluate(dim, sizes) for dim in entry.shape) == shape.shape
-        seen.append(tuple(entry.key for entry in found))
+        seen.append(tuple(entry.key for entry in learned))
     # each program is asked for by a run of calls: no guess comes back once it was disproved
     assert len([k for k, _ in itertools.groupby(seen)]) == len(set(seen)) <= 2 * 4
 

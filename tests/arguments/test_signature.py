@@ -223,3 +223,9 @@ def test_arrays_may_be_abstract():
     (leaf,) = leaves_of({"x": jax.ShapeDtypeStruct((2, 3), np.int32)}, {"x": "b, s"})
     assert leaf.shape == symbols("b", "s")
     assert (leaf.aval.shape, leaf.aval.dtype) == ((2, 3), np.int32)
+
+
+def test_leaves_print_their_specs():
+    arguments = {"x": {"mask": np.ones((2, 7), np.float32)}}
+    (leaf,) = leaves_of(arguments, {"x": {"mask": "_, s"}})
+    assert repr(leaf) == "Leaf(x['mask']: float32[2, s])"

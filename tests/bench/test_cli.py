@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sod2jax.bench import cli, runner, worker
+from sod2jax.bench.settings import Case, Settings
 
 TINY = ["--size", "tiny", "--requests", "3", "--passes", "2", "--batch", "1"]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,8 +52,8 @@ def test_run_prints_a_table_and_saves_json_and_plot(
 
     report = json.loads((tmp_path / "out.json").read_text())
     assert list(report) == ["environment", "rows"]
-    known = {"python", "jax", "jaxlib", "numpy", "sod2jax", "platform", "cpu_count", "date"}
-    assert known | {"device_kind"} <= set(report["environment"])
+    listed = {"python", "jax", "jaxlib", "numpy", "sod2jax", "platform", "cpu_count", "date"}
+    assert listed | {"device_kind"} <= set(report["environment"])
     assert [row["method"] for row in report["rows"]] == ["jit-exact", "jit-pow2"]
     for row in report["rows"]:
         assert list(row) == ROW_KEYS
@@ -229,14 +230,14 @@ def test_all_suites_are_those_of_this_repository(monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(root)
     parser = cli._make_parser()
     settings = cli._settings(parser, parser.parse_args(["--model", "all", "--quick"]))
-    found = {target.model: target for target in settings.targets}
-    assert sorted(found) == sorted(path.stem for path in (root / "bench" / "suites").glob("*.py"))
-    assert found["codebert"].methods == ("jit-exact", "jit-pad-max", "jit-pow2", "sod2jax")
-    assert found["conformer"].methods == ("jit-exact", "sod2jax")
-    assert found["codebert"].size == found["conformer"].size == "tiny"
+    cases = {case.model: case for case in settings.cases}
+    assert sorted(cases) == sorted(path.stem for path in (root / "bench" / "suites").glob("*.py"))
+    assert cases["codebert"].methods == ("jit-exact", "jit-pad-max", "jit-pow2", "sod2jax")
+    assert cases["conformer"].methods == ("jit-exact", "sod2jax")
+    assert cases["codebert"].size == cases["conformer"].size == "tiny"
     assert (settings.batches, settings.requests) == ((1,), cli.ALL_QUICK_REQUESTS)
     default = cli._settings(parser, parser.parse_args(["--model", "all"]))
-    sizes = {target.model: target.size for target in default.targets}
+    sizes = {case.model: case.size for case in default.cases}
     assert sizes["codebert"] == "small" and default.requests == cli.ALL_REQUESTS
 
 
@@ -251,9 +252,9 @@ def test_broken_suite_exits_2(
 
 
 def test_job_survives_json(tmp_path: Path) -> None:
-    target = cli.Target(None, "", "encoder", "tiny", ("jit-pow2",))
-    settings = cli.Settings(
-        targets=(target,),
+    case = Case(None, "", "encoder", "tiny", ("jit-pow2",))
+    settings = Settings(
+        cases=(case,),
         batches=(1,),
         requests=3,
         passes=1,
@@ -262,6 +263,6 @@ def test_job_survives_json(tmp_path: Path) -> None:
         json=None,
         plot=None,
     )
-    job = runner._job(settings, target, 1, "jit-pow2", tmp_path, compare=False)
+    job = runner._job(settings, case, 1, "jit-pow2", tmp_path, compare=False)
     assert job.reference is None
     assert worker.Job(**json.loads(json.dumps(vars(job)))) == job

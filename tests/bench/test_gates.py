@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_patterns_have_the_share_that_they_say() -> None:
-    found = list(gates.patterns(gates.RATES, 8, 6, seed=0))
-    assert [int(pattern.sum()) for pattern in found] == [0, 12, 24, 36, 48]
-    assert {pattern.shape for pattern in found} == {(8, 6)}
-    assert 0 < found[2].sum(1).min() < 6  # shuffled over the examples
+    masks = list(gates.patterns(gates.RATES, 8, 6, seed=0))
+    assert [int(pattern.sum()) for pattern in masks] == [0, 12, 24, 36, 48]
+    assert {pattern.shape for pattern in masks} == {(8, 6)}
+    assert 0 < masks[2].sum(1).min() < 6  # shuffled over the examples
 
 
-def test_every_gated_model_is_found() -> None:
+def test_every_gated_model_is_masks() -> None:
     load_package(ROOT / "models")
     assert {"blockdrop", "convnet_aig", "skipnet"} <= set(gates.gated_models())
     assert "codebert" not in gates.gated_models()

@@ -111,3 +111,10 @@ def test_conformer_suite_has_recordings_of_many_lengths(batch: int) -> None:
     assert len(lengths) > 5
     assert all(100 <= length <= suite.maximum["t"] == 400 for length in lengths)
     assert {features.shape for (features,) in suite.requests} == {(batch, t, 80) for t in lengths}
+
+
+def test_a_suite_prints_without_its_weights_and_requests() -> None:
+    suite = builtin.build("tiny", batch=1, requests=3, seed=0)
+    assert repr(suite) == (
+        "Suite(name='encoder', shapes=(None, '_, s'), constraints=('s <= 64',), maximum={'s': 64})"
+    )

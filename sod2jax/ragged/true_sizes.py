@@ -10,9 +10,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import sympy
 
-from sod2jax.arguments.signature import Leaf
+from sod2jax.arguments.signature import Leaf, is_linear
 from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
@@ -21,13 +20,13 @@ from sod2jax.ragged import arrays
 
 
 @dataclasses.dataclass(frozen=True)
-class Known:
+class GivenSizes:
     """Sizes of one dimension.
 
     Attributes:
       dim: the dimension.
       values: int32[B].
-      source: where they come from, as the user knows it.
+      source: where they come from, in the user's words.
     """
 
     dim: Dim
@@ -35,7 +34,7 @@ class Known:
     source: str
 
 
-def named_sizes(name: str, leaves: Sequence[Leaf], sizes: Any, count: int) -> list[Known]:
+def named_sizes(name: str, leaves: Sequence[Leaf], sizes: Any, count: int) -> list[GivenSizes]:
     """Reads the sizes that came with a padded argument.
 
     Args:
@@ -48,10 +47,10 @@ def named_sizes(name: str, leaves: Sequence[Leaf], sizes: Any, count: int) -> li
       SpecError: the dictionary does not name the dimensions of the specs.
       ShapeError: not one integer for each row.
     """
-    found = {d for leaf in leaves for d in leaf.shape if dims.is_symbolic(d)}
-    symbols = sorted({s for d in found for s in dims.symbols_of(d)})
+    varying = {d for leaf in leaves for d in leaf.shape if dims.is_symbolic(d)}
+    symbols = sorted({s for d in varying for s in dims.symbols_of(d)})
     if not isinstance(sizes, Mapping):
-        if len(found) != 1 and len(symbols) != 1:
+        if len(varying) != 1 and len(symbols) != 1:
             wanted = "{" + ", ".join(f"'{s}': ..." for s in symbols) + "}"
             raise SpecError(
                 f"the sizes of '{name}' must be a dictionary {wanted}: its specs have the symbols "
@@ -59,7 +58,7 @@ def named_sizes(name: str, leaves: Sequence[Leaf], sizes: Any, count: int) -> li
                 if symbols
                 else f"'{name}' came with sizes, but its specs have no symbol: pass the array alone"
             )
-        sizes = {str(next(iter(found)) if len(found) == 1 else symbols[0]): sizes}
+        sizes = {str(next(iter(varying)) if len(varying) == 1 else symbols[0]): sizes}
     out = []
     for text, values in sizes.items():
         dim = dims.parse(text)
@@ -68,7 +67,7 @@ def named_sizes(name: str, leaves: Sequence[Leaf], sizes: Any, count: int) -> li
                 f"the sizes of '{name}' name '{text}', but the symbols of its specs are {symbols}"
             )
         source = f"the sizes of '{name}'"
-        out.append(Known(dim, _vector(values, count, f"{source} for '{text}'"), source))
+        out.append(GivenSizes(dim, _vector(values, count, f"{source} for '{text}'"), source))
     return out
 
 
@@ -82,15 +81,15 @@ def _vector(values: Any, count: int, what: str) -> Any:
     return values.astype(np.int32)
 
 
-def solve(known: Sequence[Known], leaves: Sequence[Leaf]) -> dict[str, Any]:
+def solve(given: Sequence[GivenSizes], leaves: Sequence[Leaf]) -> dict[str, Any]:
     """int32[B] for each symbol.
 
     Raises:
       SpecError: the sizes of some symbol are missing.
     """
     sizes: dict[str, Any] = {}
-    while (found := _next(known, sizes)) is not None:
-        entry, symbol = found
+    while (solvable := _next_solvable(given, sizes)) is not None:
+        entry, symbol = solvable
         zero = dims.evaluate(entry.dim, {**sizes, symbol: 0})
         slope = dims.evaluate(entry.dim, {**sizes, symbol: 1}) - zero
         sizes[symbol] = (entry.values - zero) // slope
@@ -104,13 +103,15 @@ def solve(known: Sequence[Known], leaves: Sequence[Leaf]) -> dict[str, Any]:
     return sizes
 
 
-def _next(known: Sequence[Known], sizes: Mapping[str, Any]) -> tuple[Known, str] | None:
-    for entry in sorted(known, key=lambda entry: len(str(entry.dim))):
+def _next_solvable(
+    given: Sequence[GivenSizes], sizes: Mapping[str, Any]
+) -> tuple[GivenSizes, str] | None:
+    """The shortest dimension that is linear in its only unknown symbol, and that symbol."""
+    for entry in sorted(given, key=lambda entry: len(str(entry.dim))):
         unknown = dims.symbols_of(entry.dim) - set(sizes)
         if len(unknown) == 1:
             (symbol,) = unknown
-            polynomial = sympy.sympify(entry.dim).as_poly(dims.symbol(symbol))
-            if polynomial is not None and polynomial.degree() == 1:
+            if is_linear(entry.dim, symbol):
                 return entry, symbol
     return None
 
@@ -163,7 +164,7 @@ def largest(region: Region) -> dict[str, int] | None:
 
 
 def consistent(
-    sizes: Mapping[str, Any], known: Sequence[Known], leaves: Sequence[Leaf], count: int
+    sizes: Mapping[str, Any], given: Sequence[GivenSizes], leaves: Sequence[Leaf], count: int
 ) -> tuple[Any, str | None]:
     """Whether the sizes of a row agree with each other and fit into the padded arrays.
 
@@ -171,7 +172,7 @@ def consistent(
       (bool[B], what the first bad row breaks; None if all is well or sizes are traced).
     """
     checks: list[tuple[Any, Callable[[int], str]]] = []
-    for entry in known:
+    for entry in given:
         holds = dims.evaluate(entry.dim, sizes) == entry.values
         checks.append((holds, functools.partial(_disagree, entry)))
     for name, values in sizes.items():
@@ -192,11 +193,11 @@ def _negative(name: str, sizes: Mapping[str, Any], row: int) -> str:
     return f"the size of '{name}' is {sizes[name][row]} in row {row}"
 
 
-def _disagree(known: Known, row: int) -> str:
-    value = int(known.values[row])
-    if dims.symbols_of(known.dim) == {str(known.dim)}:
-        return f"{known.source} make '{known.dim}' {value} in row {row}, but others disagree"
-    return f"{known.source} make '{known.dim}' {value} in row {row}, which no size gives"
+def _disagree(entry: GivenSizes, row: int) -> str:
+    value = int(entry.values[row])
+    if dims.symbols_of(entry.dim) == {str(entry.dim)}:
+        return f"{entry.source} make '{entry.dim}' {value} in row {row}, but others disagree"
+    return f"{entry.source} make '{entry.dim}' {value} in row {row}, which no size gives"
 
 
 def _too_large(leaf: Leaf, axis: int, dim: Dim, sizes: Mapping[str, Any], row: int) -> str:

@@ -1,0 +1,195 @@
+"""A function of one example, over the rows of a batch: in groups, or one by one.
+
+Rows that one program serves run together; the others run with their exact shapes.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import InvariantError, UnsupportedPrimitiveError
+from sod2jax.options import Options
+from sod2jax.planning.specialise import Specialisation
+from sod2jax.ragged import arrays
+from sod2jax.ragged.batch import Batch
+from sod2jax.ragged.batched import RowAxes
+from sod2jax.ragged.derivative import pullback, restacked
+from sod2jax.ragged.plans import RowPlans
+from sod2jax.ragged.programs import RowPrograms, RowSet
+from sod2jax.runtime.dispatch import WholePlan
+
+Member = tuple[int, WholePlan]  # a row of a group, and its plan
+
+
+class OverRows:
+    """Runs a function of one example over rows.
+
+    Args:
+      fun: the function.
+      name: what to call it.
+      options: shapes and constraints of one example.
+      fall_back: is told why rows run with exact shapes; may raise instead.
+      ladder: the numbers of rows to pad to; None for powers of two.
+
+    Attributes:
+      plans: which program serves a row.
+      programs: runs one program over rows.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        name: str,
+        options: Options,
+        fall_back: Callable[[str], None],
+        ladder: tuple[int, ...] | None = None,
+    ):
+        self._fun, self._name = fun, name
+        self._fall_back, self._ladder = fall_back, ladder
+        self._exact = jax.jit(fun)
+        self.plans = RowPlans(fun, name, options)
+        self.programs = RowPrograms(self.plans, self._pull)
+        self._pullbacks: dict[Specialisation, OverRows] = {}
+
+    def results(self, batch: Batch, exact: bool = False) -> list[tuple[Any, list[Any]]]:
+        """(tree, leaves) of the result of every row, at its true shape; sizes must be concrete.
+
+        Args:
+          batch: the inputs.
+          exact: runs every row with its exact shape.
+
+        Raises:
+          ShapeError: the shape of a row breaks a spec or a constraint.
+        """
+        if exact:
+            return list(self._run_exactly(batch, range(batch.count)).values())
+        groups: dict[Specialisation, list[Member]] = collections.defaultdict(list)
+        alone: list[int] = []
+        for row, plan in enumerate(self.plans.of(batch)):
+            if plan is None:
+                alone.append(row)
+            else:
+                groups[plan.specialisation].append((row, plan.call))
+        results: dict[int, tuple[Any, list[Any]]] = {}
+        for specialisation, members in groups.items():
+            for chunk in self._chunks(members):
+                results |= self._run_group(batch, specialisation, chunk)
+        if alone and self.plans.refusals:
+            self._fall_back("; ".join(dict.fromkeys(self.plans.refusals)))
+        results |= self._run_exactly(batch, alone)
+        return [results[row] for row in range(batch.count)]
+
+    def padded(
+        self, batch: Batch, specialisation: Specialisation, shapes: Sequence[arrays.Shape]
+    ) -> list[Any]:
+        """The outputs of all rows, which one program serves, [B, ...] as padded as ``shapes``.
+
+        Raises:
+          UnsupportedPrimitiveError: a primitive has no exact padded form.
+        """
+        members = [(row, plan.call) for row, plan in enumerate(self.plans.of(batch)) if plan]
+        chunks = [self._run_chunk(batch, specialisation, part) for part in self._chunks(members)]
+        return [
+            arrays.joined(pieces, batch.count, shape)
+            for pieces, shape in zip(zip(*chunks, strict=True), shapes, strict=True)
+        ]
+
+    def every_row(
+        self, batch: Batch, bucket: Bucket, axes: RowAxes, true: Any, present: Any
+    ) -> list[Any]:
+        """The outputs over all rows of padded arguments, padded or summed; see ``RowPrograms``.
+
+        Raises:
+          TraceError: the sizes are traced, and decide which program is the right one.
+          UnsupportedPrimitiveError: they are traced, and a primitive has no exact padded form.
+        """
+        if batch.sizes is None:
+            specialisation = self.plans.covering(batch, bucket)
+        else:
+            specialisation = self.plans.only(batch)
+        if specialisation is not None and _symbols(specialisation) == set(bucket):
+            every = RowSet(range(batch.count), batch.count, true, present)
+            try:
+                return self.programs.run(batch, specialisation, bucket, axes, every)
+            except UnsupportedPrimitiveError:
+                if batch.sizes is None:
+                    raise
+        return restacked([leaves for _, leaves in self.results(batch)], axes, present)
+
+    def _run_exactly(self, batch: Batch, rows: Sequence[int]) -> dict[int, tuple[Any, list[Any]]]:
+        return {row: _flat(self._exact(*batch.row(row))) for row in rows}
+
+    def _run_group(
+        self, batch: Batch, specialisation: Specialisation, members: Sequence[Member]
+    ) -> dict[int, tuple[Any, list[Any]]]:
+        rows = [row for row, _ in members]
+        try:
+            outputs = self._run_chunk(batch, specialisation, members)
+        except UnsupportedPrimitiveError as error:
+            self._fall_back(str(error))
+            return self._run_exactly(batch, rows)
+        columns = [
+            arrays.unstack(y, [plan.out_shapes[k] for _, plan in members])
+            for k, y in enumerate(outputs)
+        ]
+        tree = specialisation.analysis.program.out_tree
+        return {row: (tree, [column[at] for column in columns]) for at, row in enumerate(rows)}
+
+    def _run_chunk(
+        self, batch: Batch, specialisation: Specialisation, members: Sequence[Member]
+    ) -> list[Any]:
+        """The padded outputs of some rows, from the bucket that holds them."""
+        program, ladders = specialisation.analysis.program, specialisation.analysis.ladders
+        true = np.stack([plan.sizes for _, plan in members])
+        most = dict(zip(program.symbols, map(int, true.max(0)), strict=True))
+        bucket = ladders.bucket(most)
+        if bucket is None:
+            raise InvariantError(f"no bucket of {ladders} holds {most}")
+        rows = [row for row, _ in members]
+        width = self._width(len(rows))
+        # Under a transformation every number of rows must lead to one and the same program.
+        present = np.arange(width) < len(rows) if batch.is_traced else None
+        axes = RowAxes.with_outputs(batch.mapped, len(program.out_shapes))
+        chosen = RowSet(rows, width, true, present)
+        return self.programs.run(batch, specialisation, bucket, axes, chosen)
+
+    def _chunks(self, members: Sequence[Member]) -> list[Sequence[Member]]:
+        most = len(members) if self._ladder is None else self._ladder[-1]
+        return [members[start : start + most] for start in range(0, len(members), most)]
+
+    def _width(self, count: int) -> int:
+        if self._ladder is None:
+            return 1 << (count - 1).bit_length()
+        return next(width for width in self._ladder if width >= count)
+
+    def _pull(
+        self,
+        specialisation: Specialisation,
+        bucket: Bucket,
+        tree: Any,
+        batch: Batch,
+        axes: RowAxes,
+        true: Any,
+        present: Any,
+    ) -> list[Any]:
+        """Runs the pullback of a program, on ``batch``."""
+        if specialisation not in self._pullbacks:
+            pull, options = pullback(self._fun, specialisation, tree)
+            name = f"the gradient of {self._name}"
+            self._pullbacks[specialisation] = OverRows(pull, name, options, self._fall_back)
+        return self._pullbacks[specialisation].every_row(batch, bucket, axes, true, present)
+
+
+def _symbols(specialisation: Specialisation) -> set[str]:
+    return set(specialisation.analysis.program.symbols)
+
+
+def _flat(result: Any) -> tuple[Any, list[Any]]:
+    leaves, tree = jax.tree.flatten(result)
+    return tree, leaves

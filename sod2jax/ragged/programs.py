@@ -1,0 +1,114 @@
+"""Padded programs of one example, compiled over rows, and differentiable inside transformations."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sod2jax import rewrite
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.planning.specialise import Specialisation
+from sod2jax.ragged import arrays
+from sod2jax.ragged.batch import Batch
+from sod2jax.ragged.batched import RowAxes, batched
+from sod2jax.ragged.derivative import Differentiable
+from sod2jax.ragged.plans import RowPlans
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowSet:
+    """Rows that run together.
+
+    Attributes:
+      rows: which of the batch.
+      width: the number of rows to pad to; the outputs of the rows added mean nothing.
+      true: int32[len(rows), k], the true sizes in the order of the program's symbols.
+      present: bool[width], the rows that count in derivatives and sums; None for all.
+    """
+
+    rows: Sequence[int]
+    width: int
+    true: Any
+    present: Any
+
+
+class RowPrograms:
+    """Runs programs over rows, each compiled once for a bucket.
+
+    Args:
+      plans: of the rows.
+      pull: runs the pullback of a program, on (the program, the bucket, structure of its arguments,
+        arguments of the pullback, their axes, true sizes, rows that count).
+    """
+
+    def __init__(self, plans: RowPlans, pull: Callable[..., list[Any]]):
+        self._plans, self._pull = plans, pull
+        self._compiled: dict[Any, Callable[..., list[Any]]] = {}
+        self._unsupported: dict[Specialisation, UnsupportedPrimitiveError] = {}
+
+    def run(
+        self,
+        batch: Batch,
+        specialisation: Specialisation,
+        bucket: Bucket,
+        axes: RowAxes,
+        chosen: RowSet,
+    ) -> list[Any]:
+        """The padded outputs [width, ...] of rows that one program serves; pad lanes hold zeros.
+
+        Args:
+          batch: the inputs.
+          specialisation: the program.
+          bucket: the sizes to pad to.
+          axes: which arrays have rows.
+          chosen: the rows to run.
+
+        Raises:
+          UnsupportedPrimitiveError: a primitive has no exact padded form.
+        """
+        if specialisation in self._unsupported:
+            raise self._unsupported[specialisation]
+        program, rows, width = specialisation.analysis.program, chosen.rows, chosen.width
+        shapes = rewrite.padded_shapes(program, program.region.below(bucket))
+        inputs = batch.stacked(rows, width, shapes[: len(batch.columns)])
+        inputs += self._by_size(batch, rows, width, shapes[len(inputs) :])
+        true, present = arrays.take(chosen.true, range(len(rows)), width), chosen.present
+        constants = list(program.constants)
+
+        def plain(true: Any, present: Any, inputs: list[Any]) -> list[Any]:
+            compiled = self._compile(specialisation, bucket, axes)
+            return compiled(true, present, constants, inputs)
+
+        concrete = None if axes.checked else (true, present)
+        pull = functools.partial(self._pull, specialisation, bucket, batch.tree)
+        run = Differentiable(program, axes, plain, pull, concrete) if batch.is_traced else plain
+        try:
+            return run(true, present, inputs)
+        except UnsupportedPrimitiveError as error:
+            self._unsupported[specialisation] = error
+            raise
+
+    def _compile(self, specialisation: Specialisation, bucket: Bucket, axes: RowAxes) -> Any:
+        key = (specialisation, bucket, axes)
+        if key not in self._compiled:
+            self._compiled[key] = jax.jit(batched(specialisation.analysis, bucket, axes))
+        return self._compiled[key]
+
+    def _by_size(
+        self, batch: Batch, rows: Sequence[int], width: int, shapes: Sequence[arrays.Shape]
+    ) -> list[Any]:
+        """The inputs of a program beyond the call's own: constants that vary with the sizes."""
+        if not shapes:
+            return []
+        plans = self._plans.of(batch)
+        constants = [plan.call.constants for plan in map(plans.__getitem__, rows) if plan]
+        return [
+            arrays.stack(column, np.asarray(column[0]).dtype, shape, width)
+            for column, shape in zip(zip(*constants, strict=True), shapes, strict=True)
+        ]
