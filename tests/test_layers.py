@@ -16,7 +16,7 @@ PACKAGE = ROOT / "sod2jax"
 # where it gathers its package, and has nothing to import where it stands first. That of sod2jax
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
-    "": """errors _compat ir options arguments tracing classify rdp cost buckets rows passes
+    "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
     "_compat": "arrays dims jaxprs primitives traces wants __init__",

@@ -9,13 +9,7 @@ from typing import Any
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region, bounds
-
-# For `Cost.seconds`: what one core of a current CPU gets out of code that XLA vectorises, on arrays
-# that its caches hold. They serve to decide between ways to run small work (`passes.select` shows
-# the measurements that they fit), not to foretell how long a program takes.
-FLOPS_PER_SECOND = 1e10
-BYTES_PER_SECOND = 1e10
-TRANSCENDENTALS_PER_SECOND = 1e9
+from sod2jax.target import Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +59,8 @@ class Cost:
             return None
         return Cost(*(end for end in ends if end is not None), assumed=self.assumed)
 
-    @property
-    def seconds(self) -> float:
-        """A rough time for a cost in numbers: all arithmetic, then all traffic, on one core.
+    def seconds(self, target: Target) -> float:
+        """A rough time for a cost in numbers: all arithmetic, then all traffic.
 
         Raises:
           TypeError: the cost depends on a dimension; take it ``at`` some sizes first.
@@ -75,9 +68,9 @@ class Cost:
         if any(map(dims.is_symbolic, self._work)):
             raise TypeError(f"{self} depends on sizes: use .at(sizes) or .largest(region) first")
         return (
-            int(self.flops) / FLOPS_PER_SECOND
-            + int(self.transcendentals) / TRANSCENDENTALS_PER_SECOND
-            + int(self.bytes) / BYTES_PER_SECOND
+            int(self.flops) / target.flops_per_second
+            + int(self.transcendentals) / target.transcendentals_per_second
+            + int(self.bytes) / target.bytes_per_second
         )
 
     def __str__(self) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 from sod2jax._compat import Jaxpr
 from sod2jax.errors import InvariantError
-from sod2jax.memory.arena import ALIGNMENTS, Allocation, lower_bound, overlaps, plan_offsets
+from sod2jax.memory.arena import Allocation, lower_bound, overlaps, plan_offsets
 from sod2jax.memory.liveness import Buffer, live_bytes, live_ranges
+from sod2jax.target import Target
 
 __all__ = ["MemoryPlan", "XlaMemory", "plan_memory"]
 
@@ -59,8 +60,7 @@ class MemoryPlan:
 
     Attributes:
       bucket: padded size by symbol.
-      backend: JAX platform name.
-      alignment: bytes; offsets and sizes in the arena are multiples of it.
+      target: what the program is compiled for; it gives the arena its alignment.
       allocations: temporaries in the arena, by first step and offset.
       hosted: temporaries that need no room of their own.
       arena_bytes: size of the arena.
@@ -72,8 +72,7 @@ class MemoryPlan:
     """
 
     bucket: Mapping[str, int]
-    backend: str
-    alignment: int
+    target: Target
     allocations: tuple[Allocation, ...]
     hosted: tuple[Hosted, ...]
     arena_bytes: int
@@ -87,9 +86,9 @@ class MemoryPlan:
         """Totals beside XLA's, then the largest allocations."""
         bucket = ", ".join(f"{symbol}={size}" for symbol, size in self.bucket.items())
         slack = self.arena_bytes / self.lower_bound if self.lower_bound else 1.0
-        title = f"memory plan for ({bucket}) on {self.backend}, {self.alignment}-byte alignment"
         lines = [
-            title,
+            f"memory plan for ({bucket}) on {self.target.platform}, "
+            f"{self.target.alignment}-byte alignment",
             *self._totals(),
             f"  the arena is {slack:.3f} times the lower bound of {self.lower_bound:,} B",
             *_table(self.allocations),
@@ -116,7 +115,7 @@ def plan_memory(
     closed_jaxpr: Jaxpr,
     *,
     bucket: Mapping[str, int],
-    backend: str,
+    target: Target,
     compiled_stats: Any = None,
 ) -> MemoryPlan:
     """Plans the memory of one bucket's program.
@@ -124,29 +123,27 @@ def plan_memory(
     Args:
       closed_jaxpr: the program with concrete shapes.
       bucket: padded size by symbol, for the plan's title.
-      backend: JAX platform name, which decides the alignment.
+      target: what the program is compiled for, which decides the alignment.
       compiled_stats: result of ``compiled.memory_analysis()``, shown beside the plan.
 
     Raises:
       InvariantError: two allocations overlap, a bug of the planner.
     """
-    alignment = ALIGNMENTS.get(backend, ALIGNMENTS["gpu"])
     buffers = live_ranges(closed_jaxpr)
     outputs = [b for b in buffers if b.kind == "output"]
     temps, hosted = _host([b for b in buffers if b.kind == "temp"], outputs)
-    allocations, arena_bytes = plan_offsets(temps, alignment)
+    allocations, arena_bytes = plan_offsets(temps, target.alignment)
     if conflicts := overlaps(allocations):
         raise InvariantError(f"allocations of a memory plan overlap: {conflicts[0]}")
     argument_bytes = sum(b.size for b in buffers if b.kind == "argument")
     output_bytes = sum(b.size for b in outputs)
     return MemoryPlan(
         bucket=dict(bucket),
-        backend=backend,
-        alignment=alignment,
+        target=target,
         allocations=allocations,
         hosted=hosted,
         arena_bytes=arena_bytes,
-        lower_bound=lower_bound(temps, alignment),
+        lower_bound=lower_bound(temps, target.alignment),
         argument_bytes=argument_bytes,
         output_bytes=output_bytes,
         peak_bytes=argument_bytes + output_bytes + arena_bytes,
@@ -190,11 +187,11 @@ def _next_move(
     return None
 
 
-def _total(name: str, planned: int, measured: int | None) -> str:
+def _total(name: str, planned: int, by_xla: int | None) -> str:
     beside = f"{'-':>16} {'-':>11}"
-    if measured is not None:
-        ratio = f"{planned / measured:.2f}" if measured else "-"
-        beside = f"{measured:>16,} {ratio:>11}"
+    if by_xla is not None:
+        ratio = f"{planned / by_xla:.2f}" if by_xla else "-"
+        beside = f"{by_xla:>16,} {ratio:>11}"
     return f"  {name:<10} {planned:>16,} {beside}"
 
 

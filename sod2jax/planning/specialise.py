@@ -66,7 +66,7 @@ def specialise(
 
     def executables(part: Part) -> Executables:
         def build(bucket: Bucket) -> Executable:
-            executable = pipeline.compile_part(part, bucket)
+            executable = pipeline.compile_part(part, bucket, analysis.target)
             built(executable)
             return executable
 

@@ -20,6 +20,7 @@ from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.region import Region
 from sod2jax.passes.branches.conds import is_cond
+from sod2jax.target import Target
 from tests.harnesses.base import QUICK, Arg
 
 SIZES = ({"b": 1, "s": 1}, {"b": 3, "s": 17}, {"b": 4, "s": 64})
@@ -216,9 +217,9 @@ def test_costs_add_up() -> None:
     assert (a + b).at({"s": 3}) == Cost(11, 13)
     assert a.times(dims.parse("b")).at({"b": 2, "s": 3}) == Cost(12, 20)
     assert a.most(b).at({"s": 2}) == Cost(5, 10)
-    assert Cost(10**10, 10**10).seconds == 2.0
+    assert Cost(10**10, 10**10, 10**9).seconds(Target("cpu")) == 3.0
     with pytest.raises(TypeError, match="depends on sizes"):
-        _ = a.seconds
+        _ = a.seconds(Target("cpu"))
 
 
 def test_the_largest_cost_over_a_region() -> None:
