@@ -42,8 +42,8 @@ class XlaMemory:
     def total_bytes(self) -> int | None:
         """Arguments, outputs and temporaries, less what is aliased; None where XLA does not say."""
         parts = (self.argument_bytes, self.output_bytes, self.temp_bytes)
-        known = [part for part in parts if part is not None]
-        return sum(known) - (self.alias_bytes or 0) if len(known) == len(parts) else None
+        given = [part for part in parts if part is not None]
+        return sum(given) - (self.alias_bytes or 0) if len(given) == len(parts) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Hosted:
     output: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemoryPlan:
     """Where the temporaries of one executable go, and what it needs in all.
 
@@ -84,10 +84,9 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         """Totals beside XLA's, then the largest allocations."""
-        bucket = ", ".join(f"{symbol}={size}" for symbol, size in self.bucket.items())
         slack = self.arena_bytes / self.lower_bound if self.lower_bound else 1.0
         lines = [
-            f"memory plan for ({bucket}) on {self.target.platform}, "
+            f"memory plan for ({self._sizes}) on {self.target.platform}, "
             f"{self.target.alignment}-byte alignment",
             *self._totals(),
             f"  the arena is {slack:.3f} times the lower bound of {self.lower_bound:,} B",
@@ -97,6 +96,16 @@ class MemoryPlan:
             names = ", ".join(f"{h.buffer.name} in {h.output}" for h in self.hosted)
             lines.append(f"  in output buffers before they are written: {names}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return (
+            f"MemoryPlan([{self._sizes}] on {self.target.platform}: arena {self.arena_bytes:,} B, "
+            f"peak {self.peak_bytes:,} B)"
+        )
+
+    @property
+    def _sizes(self) -> str:
+        return ", ".join(f"{symbol}={size}" for symbol, size in self.bucket.items())
 
     def _totals(self) -> list[str]:
         xla = self.xla or XlaMemory.from_analysis(None)

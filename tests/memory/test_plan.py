@@ -146,6 +146,14 @@ def test_printed_plan_without_xla_or_temporaries():
     assert "no temporaries" in str(plan)
 
 
+def test_repr_is_one_line():
+    jaxpr = jax.make_jaxpr(lambda x, w: x @ w @ w)(X, SQUARE)
+    plan = plan_memory(jaxpr, bucket={"s": 64}, target=CPU)
+    assert repr(plan) == (
+        f"MemoryPlan([s=64] on cpu: arena {plan.arena_bytes:,} B, peak {plan.peak_bytes:,} B)"
+    )
+
+
 def test_missing_figures_of_xla_are_none():
     analysis = SimpleNamespace(temp_size_in_bytes=7, argument_size_in_bytes=3)
     xla = XlaMemory.from_analysis(analysis)
