@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from sod2jax import classify, passes, rdp
-from sod2jax.buckets import bucket
-from sod2jax.buckets.bucket import Bucket, Ladders
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.buckets.choose import choose
+from sod2jax.buckets.ladders import Ladders
 from sod2jax.classify import Summary
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
@@ -59,7 +60,7 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     classes = classify.summarize(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
     edges = passes.deciding_sizes(program, facts)
-    ladders = bucket.choose(region, options.buckets, most, edges)
+    ladders = choose(region, options.buckets, most, edges)
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
     return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts, target)

@@ -31,7 +31,7 @@ ORDER = {
     "rdp/rules": """elementwise numpy_calls contract gated_rows layout assemble control index random
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
-    "buckets": "__init__ bucket",
+    "buckets": "__init__ bucket ladders choose",
     "rows": "__init__ needs narrow",
     "passes": "remark branches gates cut __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early

@@ -15,8 +15,8 @@ import numpy as np
 
 from sod2jax import _compat, cost, rdp
 from sod2jax._compat import Atom, JaxprEqn, Var
-from sod2jax.buckets import bucket
-from sod2jax.buckets.bucket import Ladders
+from sod2jax.buckets.choose import extended
+from sod2jax.buckets.ladders import Ladders
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import mentions, used_in, variables
@@ -68,7 +68,7 @@ def cut(
       facts: what is known of it.
       ladders: the sizes of the symbols known before.
       names: data-dependent symbols.
-      max_executables: as for ``bucket.extended``.
+      max_executables: as for ``buckets.choose.extended``.
       target: what is compiled for.
     """
     levels = _levels(program, frozenset(names))
@@ -78,7 +78,7 @@ def cut(
     parts = []
     for number in range(count):
         piece, inputs, outputs = _piece(program, levels, number)
-        ladders = bucket.extended(ladders, piece.region.restricted(piece.symbols), max_executables)
+        ladders = extended(ladders, piece.region.restricted(piece.symbols), max_executables)
         parts.append(Part(piece, inputs, outputs, rdp.analyse_program(piece), ladders))
     return tuple(parts)
 
@@ -174,7 +174,7 @@ def places(
       program: what computes them.
       ladders: the sizes of the symbols known before.
       mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
-      max_executables: as for ``bucket.extended``.
+      max_executables: as for ``buckets.choose.extended``.
       target: what is compiled for.
     """
     if not program.data_dependent:
@@ -219,7 +219,7 @@ def _saving(program: Program, ladders: Ladders, max_executables: int, target: Ta
     region = program.region.below(before)
     most = {n: region.range(n)[1] or 1 for n in program.data_dependent}
     spread = Region(tuple((n, 1, max(1, hi)) for n, hi in sorted(most.items())))
-    rungs = dict(bucket.extended(ladders, spread, max_executables).sizes)
+    rungs = dict(extended(ladders, spread, max_executables).sizes)
     spent = []
     for share in (0.125, 0.375, 0.625, 0.875):
         padded = {n: _rung(rungs[n] or (most[n],), share * most[n]) for n in most}
