@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +12,10 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region, bounds
 from sod2jax.target import Target
 
+_SHOWN = 60  # characters of a polynomial that are printed
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Cost:
     """Work of a program or of a part of one.
 
@@ -74,9 +77,14 @@ class Cost:
         )
 
     def __str__(self) -> str:
-        known = f"{_number(self.flops)} flops, {_number(self.bytes)} bytes"
+        work = f"{_number(self.flops)} flops, {_number(self.bytes)} bytes"
         loops = f", with one iteration of each loop at {', '.join(self.assumed)}"
-        return known + (loops if self.assumed else "")
+        return work + (loops if self.assumed else "")
+
+    def __repr__(self) -> str:
+        flops, traffic, hard = (textwrap.shorten(_number(w), _SHOWN) for w in self._work)
+        loops = f", {len(self.assumed)} loops once" if self.assumed else ""
+        return f"Cost({flops} flops, {traffic} bytes, {hard} transcendentals{loops})"
 
 
 def _number(dim: Dim) -> str:
