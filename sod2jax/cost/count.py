@@ -40,7 +40,7 @@ class Counter:
             self._known[id(jaxpr)] = (jaxpr, cost)
         return self._known[id(jaxpr)][1]
 
-    def dearest(self, jaxprs: Iterable[Jaxpr]) -> Cost:
+    def _dearest(self, jaxprs: Iterable[Jaxpr]) -> Cost:
         """The largest cost of several jaxprs, of each kind of work."""
         return functools.reduce(Cost.most, map(self.jaxpr, jaxprs))
 
@@ -69,7 +69,7 @@ class Counter:
         """The cost of an equation that runs jaxprs; None for others."""
         name, params = eqn.primitive.name, eqn.params
         if name == "cond":
-            return self.dearest(params["branches"])
+            return self._dearest(params["branches"])
         if name == "gated_rows":
             return self._rows(eqn)
         if name == "scan":
@@ -88,7 +88,7 @@ class Counter:
         rows, block = dims.from_jax(eqn.invars[0].aval.shape[0]), eqn.params["block"]
         last: Any = rows + block - 1
         blocks: Any = last // block if isinstance(last, int) else dims.floordiv(last, block)
-        return self.dearest(eqn.params["bodies"]).times(blocks)
+        return self._dearest(eqn.params["bodies"]).times(blocks)
 
     def _while(self, eqn: JaxprEqn) -> Cost:
         once = self.jaxpr(eqn.params["cond_jaxpr"]) + self.jaxpr(eqn.params["body_jaxpr"])

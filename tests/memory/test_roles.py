@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from sod2jax.memory.roles import CALLS, EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
+from sod2jax.ir.vocabulary import CALLS
+from sod2jax.memory.roles import EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
 
 X = jax.ShapeDtypeStruct((64, 64), jnp.float32)
 

@@ -232,7 +232,7 @@ def test_a_kernel_is_left_as_it_is() -> None:
 
     args = Arg((8,), bool), Arg((8, 64, 64)), Arg((64, 64))
     before = program(fun, *args)
-    after, (remark,) = compact_gates(before, rdp.analyse_program(before))
+    after, (remark,) = compact_gates(before, rdp.analyse_program(before), Target("cpu"))
     assert "compacted a select by rows of '8'" in remark.what
     kernels = [
         next(eqn for eqn in made.jaxpr.eqns if eqn.primitive.name == "pallas_call")
