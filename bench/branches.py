@@ -21,6 +21,7 @@ from jax import lax
 from sod2jax.cost import Counter
 from sod2jax.ir.region import Region
 from sod2jax.passes.branches.select import judge
+from sod2jax.target import Target
 
 CHAIN = 8
 SECONDS = 0.3  # for one number
@@ -69,7 +70,7 @@ def row(name: str, size: int) -> str:
     run = chained(WORK[name], branch=True)
     eqns = jax.jit(run).trace(np.zeros(CHAIN, bool), x).jaxpr.eqns
     cond = next(eqn for eqn in eqns if eqn.primitive.name == "cond")
-    judgement = judge(cond, Counter(), Region(()))
+    judgement = judge(cond, Counter(), Region(()), Target.default())
     times = []
     for taken in (np.ones(CHAIN, bool), np.zeros(CHAIN, bool)):
         for branch in (True, False):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from sod2jax import classify, passes, rdp
-from sod2jax.buckets import bucket
-from sod2jax.buckets.bucket import Bucket, Ladders
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.buckets.choose import choose
+from sod2jax.buckets.ladders import Ladders
 from sod2jax.classify import Summary
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
@@ -14,6 +15,7 @@ from sod2jax.passes import cut
 from sod2jax.passes.cut import Part
 from sod2jax.passes.remark import Remark
 from sod2jax.runtime.compile import Executable, compile_bucket
+from sod2jax.target import Target
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -27,6 +29,7 @@ class Analysis:
       remarks: what the passes did to it.
       ladders: the sizes that buckets are made of.
       parts: the program cut where it computes sizes; itself in one part if it is not cut.
+      target: what it was transformed for, and is compiled for.
     """
 
     program: Program
@@ -35,6 +38,7 @@ class Analysis:
     remarks: tuple[Remark, ...]
     ladders: Ladders
     parts: tuple[Part, ...]
+    target: Target
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
@@ -43,7 +47,7 @@ class Analysis:
         return f"Analysis({self.program!r}, {len(self.parts)} parts)"
 
 
-def analyse(program: Program, options: Options) -> Analysis:
+def analyse(program: Program, options: Options, target: Target) -> Analysis:
     """From a traced program to its parts: classifies, propagates, transforms, chooses, cuts.
 
     The buckets are chosen for the region, and where sizes decide conds also for those.
@@ -54,21 +58,21 @@ def analyse(program: Program, options: Options) -> Analysis:
     """
     region, most = program.region.restricted(program.symbols), options.max_executables
     classes = classify.summarize(program.jaxpr, program.data_dependent)
-    program, facts, remarks = passes.transform(program, rdp.analyse_program(program))
+    program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
     edges = passes.deciding_sizes(program, facts)
-    ladders = bucket.choose(region, options.buckets, most, edges)
-    names, reasons = cut.places(program, ladders, options.cut, most)
+    ladders = choose(region, options.buckets, most, edges)
+    names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
-    return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts)
+    return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts, target)
 
 
-def compile_part(part: Part, chosen: Bucket) -> Executable:
+def compile_part(part: Part, chosen: Bucket, target: Target) -> Executable:
     """Decides what the bucket's sizes decide, rewrites, lowers and compiles.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
     """
     region = chosen.part_of(part.program.region)
-    program, facts, remarks = passes.in_region(part.program, part.facts, region)
-    built = compile_bucket(program, chosen, facts.value_range, part.program.constants)
+    program, facts, remarks = passes.in_region(part.program, part.facts, region, target)
+    built = compile_bucket(program, chosen, facts.value_range, part.program.constants, target)
     return dataclasses.replace(built, remarks=remarks)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "sod2jax"
 # where it gathers its package, and has nothing to import where it stands first. That of sod2jax
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
-    "": """errors _compat ir options arguments tracing classify rdp cost buckets rows passes
+    "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
     "_compat": "arrays dims jaxprs primitives traces wants __init__",
@@ -31,7 +31,7 @@ ORDER = {
     "rdp/rules": """elementwise numpy_calls contract gated_rows layout assemble control index random
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
-    "buckets": "__init__ bucket",
+    "buckets": "__init__ bucket ladders choose",
     "rows": "__init__ needs narrow",
     "passes": "remark branches gates cut __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early

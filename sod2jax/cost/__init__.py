@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from sod2jax.cost.cost import Cost as Cost
 from sod2jax.cost.count import Counter as Counter
-from sod2jax.cost.count import branch_costs as branch_costs
-from sod2jax.cost.count import program_cost as program_cost
 from sod2jax.cost.formulas import size_of as size_of
 
-__all__ = ["Cost", "Counter", "branch_costs", "program_cost", "size_of"]
+__all__ = ["Cost", "Counter", "size_of"]

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region, bounds
+from sod2jax.target import Target
 
-# For `Cost.seconds`: what one core of a current CPU gets out of code that XLA vectorises, on arrays
-# that its caches hold. They serve to decide between ways to run small work (`passes.select` shows
-# the measurements that they fit), not to foretell how long a program takes.
-FLOPS_PER_SECOND = 1e10
-BYTES_PER_SECOND = 1e10
-TRANSCENDENTALS_PER_SECOND = 1e9
+_SHOWN = 60  # characters of a polynomial that are printed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Cost:
     """Work of a program or of a part of one.
 
@@ -65,9 +62,8 @@ class Cost:
             return None
         return Cost(*(end for end in ends if end is not None), assumed=self.assumed)
 
-    @property
-    def seconds(self) -> float:
-        """A rough time for a cost in numbers: all arithmetic, then all traffic, on one core.
+    def seconds(self, target: Target) -> float:
+        """A rough time for a cost in numbers: all arithmetic, then all traffic.
 
         Raises:
           TypeError: the cost depends on a dimension; take it ``at`` some sizes first.
@@ -75,15 +71,20 @@ class Cost:
         if any(map(dims.is_symbolic, self._work)):
             raise TypeError(f"{self} depends on sizes: use .at(sizes) or .largest(region) first")
         return (
-            int(self.flops) / FLOPS_PER_SECOND
-            + int(self.transcendentals) / TRANSCENDENTALS_PER_SECOND
-            + int(self.bytes) / BYTES_PER_SECOND
+            int(self.flops) / target.flops_per_second
+            + int(self.transcendentals) / target.transcendentals_per_second
+            + int(self.bytes) / target.bytes_per_second
         )
 
     def __str__(self) -> str:
-        known = f"{_number(self.flops)} flops, {_number(self.bytes)} bytes"
+        work = f"{_number(self.flops)} flops, {_number(self.bytes)} bytes"
         loops = f", with one iteration of each loop at {', '.join(self.assumed)}"
-        return known + (loops if self.assumed else "")
+        return work + (loops if self.assumed else "")
+
+    def __repr__(self) -> str:
+        flops, traffic, hard = (textwrap.shorten(_number(w), _SHOWN) for w in self._work)
+        loops = f", {len(self.assumed)} loops once" if self.assumed else ""
+        return f"Cost({flops} flops, {traffic} bytes, {hard} transcendentals{loops})"
 
 
 def _number(dim: Dim) -> str:

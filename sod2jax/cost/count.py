@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,21 +20,6 @@ from sod2jax.ir.vocabulary import CALLS, GENERAL_REDUCTIONS, LINEAR_SOLVES, SCAT
 
 # Their jaxprs combine scalars, which is a part of the operation.
 REDUCERS = GENERAL_REDUCTIONS | SCATTERS | {"reduce_window", "select_and_scatter"}
-
-
-def program_cost(jaxpr: Jaxpr, value_range: ValueRange = lambda atom: None) -> Cost:
-    """The cost of a jaxpr, open or closed, with symbolic or concrete dimensions.
-
-    Args:
-      jaxpr: what to count.
-      value_range: what the analysis knows of integers, for the trip counts of ``while`` loops.
-    """
-    return Counter(value_range).jaxpr(jaxpr)
-
-
-def branch_costs(eqn: JaxprEqn, value_range: ValueRange = lambda atom: None) -> tuple[Cost, ...]:
-    """The cost of each branch of a ``cond``."""
-    return tuple(map(Counter(value_range).jaxpr, eqn.params["branches"]))
 
 
 class Counter:
@@ -53,6 +39,10 @@ class Counter:
             cost = self.equations(jaxpr.eqns, (*jaxpr.invars, *jaxpr.constvars), jaxpr.outvars)
             self._known[id(jaxpr)] = (jaxpr, cost)
         return self._known[id(jaxpr)][1]
+
+    def _dearest(self, jaxprs: Iterable[Jaxpr]) -> Cost:
+        """The largest cost of several jaxprs, of each kind of work."""
+        return functools.reduce(Cost.most, map(self.jaxpr, jaxprs))
 
     def equations(
         self, eqns: Sequence[JaxprEqn], inputs: Iterable[Any], outputs: Iterable[Any]
@@ -79,10 +69,7 @@ class Counter:
         """The cost of an equation that runs jaxprs; None for others."""
         name, params = eqn.primitive.name, eqn.params
         if name == "cond":
-            first, *rest = map(self.jaxpr, params["branches"])
-            for cost in rest:
-                first = first.most(cost)
-            return first
+            return self._dearest(params["branches"])
         if name == "gated_rows":
             return self._rows(eqn)
         if name == "scan":
@@ -98,13 +85,10 @@ class Counter:
 
     def _rows(self, eqn: JaxprEqn) -> Cost:
         """Every row may ask for the most expensive body."""
-        first, *rest = map(self.jaxpr, eqn.params["bodies"])
-        for cost in rest:
-            first = first.most(cost)
         rows, block = dims.from_jax(eqn.invars[0].aval.shape[0]), eqn.params["block"]
         last: Any = rows + block - 1
         blocks: Any = last // block if isinstance(last, int) else dims.floordiv(last, block)
-        return first.times(blocks)
+        return self._dearest(eqn.params["bodies"]).times(blocks)
 
     def _while(self, eqn: JaxprEqn) -> Cost:
         once = self.jaxpr(eqn.params["cond_jaxpr"]) + self.jaxpr(eqn.params["body_jaxpr"])

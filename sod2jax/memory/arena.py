@@ -7,16 +7,12 @@ tried, both with best fit: outwards from the step where most bytes are live, the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from sod2jax.memory.liveness import Buffer, live_bytes
 
-__all__ = ["ALIGNMENTS", "Allocation", "aligned", "lower_bound", "overlaps", "plan_offsets"]
-
-# Bytes: a cache line or AVX-512 register on a CPU; what XLA and the CUDA allocators use on GPUs.
-ALIGNMENTS: Mapping[str, int] = MappingProxyType({"cpu": 64, "gpu": 256, "cuda": 256, "rocm": 256})
+__all__ = ["Allocation", "aligned", "lower_bound", "overlaps", "plan_offsets"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sod2jax.memory.roles import Role
-from sod2jax.memory.steps import Program, Step
+from sod2jax.memory.steps import FlatProgram, Step
 
 __all__ = ["Fusion", "Usage", "fuse", "is_broadcast"]
 
@@ -63,7 +63,7 @@ class Fusion:
     live: tuple[int, ...]
 
 
-def fuse(program: Program) -> Fusion:
+def fuse(program: FlatProgram) -> Fusion:
     """Decides, from the last step to the first, what is written to memory."""
     usage = [Usage() for _ in program.values]
     for output in program.outputs:
@@ -88,7 +88,7 @@ def fuse(program: Program) -> Fusion:
     return Fusion(tuple(usage), frozenset(materialised), tuple(reversed(live)))
 
 
-def is_broadcast(program: Program, step: Step, operand: int) -> bool:
+def is_broadcast(program: FlatProgram, step: Step, operand: int) -> bool:
     """Whether a pointwise step stretches axes of size 1 of an operand."""
     if step.role is not Role.POINTWISE:
         return False

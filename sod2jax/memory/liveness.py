@@ -25,7 +25,7 @@ from typing import Literal
 from sod2jax._compat import Jaxpr
 from sod2jax.memory.fusion import Fusion, fuse, is_broadcast
 from sod2jax.memory.roles import Role
-from sod2jax.memory.steps import Program, Step, flatten
+from sod2jax.memory.steps import FlatProgram, Step, flatten
 
 __all__ = ["Buffer", "live_bytes", "live_ranges"]
 
@@ -67,7 +67,7 @@ def live_bytes(buffers: Iterable[Buffer]) -> list[int]:
     return list(accumulate(change))[:-1]
 
 
-def _buffers(program: Program) -> tuple[Buffer, ...]:
+def _buffers(program: FlatProgram) -> tuple[Buffer, ...]:
     fusion = fuse(program)
     end = max(len(program.steps) - 1, 0)
     arguments = (
@@ -88,7 +88,7 @@ def _workspace(step: Step) -> int:
     return max((_body_peak(body) for body in step.bodies), default=0)
 
 
-def _body_peak(body: Program) -> int:
+def _body_peak(body: FlatProgram) -> int:
     kinds = ("temp", "output") if body.is_loop else ("temp",)
     peak = max(live_bytes(b for b in _buffers(body) if b.kind in kinds), default=0)
     return max(peak - sum(body.values[carry].size for carry in body.carried), 0)
@@ -120,7 +120,7 @@ class _Sources:
 class _Storage:
     """Assigns materialised values to buffers: values that may share one after another do."""
 
-    def __init__(self, program: Program, fusion: Fusion, end: int):
+    def __init__(self, program: FlatProgram, fusion: Fusion, end: int):
         self.program, self.end = program, end
         self.roots = {value: value for value in (*program.arguments, *fusion.materialised)}
         for index in fusion.live:
@@ -141,12 +141,12 @@ class _Storage:
         buffers = {}
         for value, holder in self.holder.items():
             last = max(self.last[value], self.first[value])
-            known = buffers.get(holder)
-            if known is None:
+            buffer = buffers.get(holder)
+            if buffer is None:
                 size = self.program.values[holder].size
                 buffers[holder] = Buffer(self.names[value], size, self.first[value], last, "temp")
             else:
-                buffers[holder] = replace(known, last=max(known.last, last))
+                buffers[holder] = replace(buffer, last=max(buffer.last, last))
         copies = []
         taken: set[int] = set()
         for position, root in enumerate(self.results):
@@ -189,16 +189,16 @@ class _Storage:
         """What one result of a step is computed from, as far as it may be overwritten."""
         if step.role is Role.ALIAS:
             return sources[step.operands[position]].reindexed()
-        found = _Sources()
         if step.role is Role.OPAQUE:
             pairs = [operand for operand, r in step.in_place if r == step.results[position]]
             return _Sources(same=frozenset(self.roots[operand] for operand in pairs))
         same = {operand for operand, _ in step.in_place}
         if step.role is Role.POINTWISE:
             same = {o for o in step.operands if not is_broadcast(self.program, step, o)}
+        reads = _Sources()
         for operand in step.operands:
-            found |= sources[operand] if operand in same else sources[operand].reindexed()
-        return found
+            reads |= sources[operand] if operand in same else sources[operand].reindexed()
+        return reads
 
     def _overwrite(self, result: int, candidates: frozenset[int], index: int) -> None:
         """Puts a result in the buffer of a dead operand, if one has its size."""

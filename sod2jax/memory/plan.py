@@ -8,8 +8,9 @@ from typing import Any
 
 from sod2jax._compat import Jaxpr
 from sod2jax.errors import InvariantError
-from sod2jax.memory.arena import ALIGNMENTS, Allocation, lower_bound, overlaps, plan_offsets
+from sod2jax.memory.arena import Allocation, lower_bound, overlaps, plan_offsets
 from sod2jax.memory.liveness import Buffer, live_bytes, live_ranges
+from sod2jax.target import Target
 
 __all__ = ["MemoryPlan", "XlaMemory", "plan_memory"]
 
@@ -41,8 +42,8 @@ class XlaMemory:
     def total_bytes(self) -> int | None:
         """Arguments, outputs and temporaries, less what is aliased; None where XLA does not say."""
         parts = (self.argument_bytes, self.output_bytes, self.temp_bytes)
-        known = [part for part in parts if part is not None]
-        return sum(known) - (self.alias_bytes or 0) if len(known) == len(parts) else None
+        given = [part for part in parts if part is not None]
+        return sum(given) - (self.alias_bytes or 0) if len(given) == len(parts) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,13 @@ class Hosted:
     output: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemoryPlan:
     """Where the temporaries of one executable go, and what it needs in all.
 
     Attributes:
       bucket: padded size by symbol.
-      backend: JAX platform name.
-      alignment: bytes; offsets and sizes in the arena are multiples of it.
+      target: what the program is compiled for; it gives the arena its alignment.
       allocations: temporaries in the arena, by first step and offset.
       hosted: temporaries that need no room of their own.
       arena_bytes: size of the arena.
@@ -72,8 +72,7 @@ class MemoryPlan:
     """
 
     bucket: Mapping[str, int]
-    backend: str
-    alignment: int
+    target: Target
     allocations: tuple[Allocation, ...]
     hosted: tuple[Hosted, ...]
     arena_bytes: int
@@ -85,11 +84,10 @@ class MemoryPlan:
 
     def __str__(self) -> str:
         """Totals beside XLA's, then the largest allocations."""
-        bucket = ", ".join(f"{symbol}={size}" for symbol, size in self.bucket.items())
         slack = self.arena_bytes / self.lower_bound if self.lower_bound else 1.0
-        title = f"memory plan for ({bucket}) on {self.backend}, {self.alignment}-byte alignment"
         lines = [
-            title,
+            f"memory plan for ({self._sizes}) on {self.target.platform}, "
+            f"{self.target.alignment}-byte alignment",
             *self._totals(),
             f"  the arena is {slack:.3f} times the lower bound of {self.lower_bound:,} B",
             *_table(self.allocations),
@@ -98,6 +96,16 @@ class MemoryPlan:
             names = ", ".join(f"{h.buffer.name} in {h.output}" for h in self.hosted)
             lines.append(f"  in output buffers before they are written: {names}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return (
+            f"MemoryPlan([{self._sizes}] on {self.target.platform}: arena {self.arena_bytes:,} B, "
+            f"peak {self.peak_bytes:,} B)"
+        )
+
+    @property
+    def _sizes(self) -> str:
+        return ", ".join(f"{symbol}={size}" for symbol, size in self.bucket.items())
 
     def _totals(self) -> list[str]:
         xla = self.xla or XlaMemory.from_analysis(None)
@@ -116,7 +124,7 @@ def plan_memory(
     closed_jaxpr: Jaxpr,
     *,
     bucket: Mapping[str, int],
-    backend: str,
+    target: Target,
     compiled_stats: Any = None,
 ) -> MemoryPlan:
     """Plans the memory of one bucket's program.
@@ -124,29 +132,27 @@ def plan_memory(
     Args:
       closed_jaxpr: the program with concrete shapes.
       bucket: padded size by symbol, for the plan's title.
-      backend: JAX platform name, which decides the alignment.
+      target: what the program is compiled for, which decides the alignment.
       compiled_stats: result of ``compiled.memory_analysis()``, shown beside the plan.
 
     Raises:
       InvariantError: two allocations overlap, a bug of the planner.
     """
-    alignment = ALIGNMENTS.get(backend, ALIGNMENTS["gpu"])
     buffers = live_ranges(closed_jaxpr)
     outputs = [b for b in buffers if b.kind == "output"]
     temps, hosted = _host([b for b in buffers if b.kind == "temp"], outputs)
-    allocations, arena_bytes = plan_offsets(temps, alignment)
+    allocations, arena_bytes = plan_offsets(temps, target.alignment)
     if conflicts := overlaps(allocations):
         raise InvariantError(f"allocations of a memory plan overlap: {conflicts[0]}")
     argument_bytes = sum(b.size for b in buffers if b.kind == "argument")
     output_bytes = sum(b.size for b in outputs)
     return MemoryPlan(
         bucket=dict(bucket),
-        backend=backend,
-        alignment=alignment,
+        target=target,
         allocations=allocations,
         hosted=hosted,
         arena_bytes=arena_bytes,
-        lower_bound=lower_bound(temps, alignment),
+        lower_bound=lower_bound(temps, target.alignment),
         argument_bytes=argument_bytes,
         output_bytes=output_bytes,
         peak_bytes=argument_bytes + output_bytes + arena_bytes,
@@ -190,11 +196,11 @@ def _next_move(
     return None
 
 
-def _total(name: str, planned: int, measured: int | None) -> str:
+def _total(name: str, planned: int, by_xla: int | None) -> str:
     beside = f"{'-':>16} {'-':>11}"
-    if measured is not None:
-        ratio = f"{planned / measured:.2f}" if measured else "-"
-        beside = f"{measured:>16,} {ratio:>11}"
+    if by_xla is not None:
+        ratio = f"{planned / by_xla:.2f}" if by_xla else "-"
+        beside = f"{by_xla:>16,} {ratio:>11}"
     return f"  {name:<10} {planned:>16,} {beside}"
 
 

@@ -16,7 +16,7 @@ from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.ir.vocabulary import CALLS
 from sod2jax.memory.roles import EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
 
-__all__ = ["Program", "Step", "Value", "flatten"]
+__all__ = ["FlatProgram", "Step", "Value", "flatten"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Step:
     repeats: bool = False
     effectful: bool = False
     in_place: tuple[tuple[int, int], ...] = ()
-    bodies: tuple[Program, ...] = ()
+    bodies: tuple[FlatProgram, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class FlatProgram:
     """A flat program; a value is its position in ``values``.
 
     Attributes:
@@ -71,7 +71,7 @@ class Program:
     is_loop: bool = False
 
 
-def flatten(jaxpr: Jaxpr) -> Program:
+def flatten(jaxpr: Jaxpr) -> FlatProgram:
     """The steps of an open or closed jaxpr with concrete shapes."""
     builder = _Builder()
     builder.arguments = [builder.value(var.aval) for var in jaxpr.invars]
@@ -79,7 +79,7 @@ def flatten(jaxpr: Jaxpr) -> Program:
     return builder.program(outputs)
 
 
-def _flatten_loop(jaxpr: Jaxpr, consts: int, carries: int) -> Program:
+def _flatten_loop(jaxpr: Jaxpr, consts: int, carries: int) -> FlatProgram:
     """The body of a loop over invars (consts, carries, slices), outvars (carries, slices).
 
     The stacked arrays live outside: slices are read from and written to them within the loop.
@@ -114,8 +114,8 @@ class _Builder:
         self.arguments: list[int] = []
         self.transposes: dict[int, tuple[int, tuple[int, ...]]] = {}
 
-    def program(self, outputs: Iterable[int], **loop: Any) -> Program:
-        return Program(
+    def program(self, outputs: Iterable[int], **loop: Any) -> FlatProgram:
+        return FlatProgram(
             tuple(self.steps), tuple(self.values), tuple(self.arguments), tuple(outputs), **loop
         )
 
@@ -280,7 +280,7 @@ def _is_bitcast(eqn: JaxprEqn, before: Value, after: Value) -> bool:
 
 def _sharing(
     eqn: JaxprEqn, operands: list[int | None], results: list[int]
-) -> tuple[tuple[tuple[int, int], ...], tuple[Program, ...]]:
+) -> tuple[tuple[tuple[int, int], ...], tuple[FlatProgram, ...]]:
     """(operand, result) pairs that an equation can compute in place, and the bodies it runs."""
     name, params = eqn.primitive.name, eqn.params
     if name == "scan":

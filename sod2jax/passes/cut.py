@@ -15,8 +15,8 @@ import numpy as np
 
 from sod2jax import _compat, cost, rdp
 from sod2jax._compat import Atom, JaxprEqn, Var
-from sod2jax.buckets import bucket
-from sod2jax.buckets.bucket import Ladders
+from sod2jax.buckets.choose import extended
+from sod2jax.buckets.ladders import Ladders
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import mentions, used_in, variables
@@ -24,11 +24,10 @@ from sod2jax.ir.primitives import made_by, value_as_dim_p
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.passes.remark import Remark
+from sod2jax.target import Target
 
 SECONDS = 2e-4
 """What a cut costs a call on a CPU: a second dispatch, and the wait for the size."""
-
-_TYPICAL = 512  # stands for a size that has no upper bound
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +68,8 @@ def cut(
       facts: what is known of it.
       ladders: the sizes of the symbols known before.
       names: data-dependent symbols.
-      max_executables: as for ``bucket.extended``.
+      max_executables: as for ``buckets.choose.extended``.
+      target: what is compiled for.
     """
     levels = _levels(program, frozenset(names))
     count = max(levels.eqns, default=0) + 1
@@ -78,7 +78,7 @@ def cut(
     parts = []
     for number in range(count):
         piece, inputs, outputs = _piece(program, levels, number)
-        ladders = bucket.extended(ladders, piece.region.restricted(piece.symbols), max_executables)
+        ladders = extended(ladders, piece.region.restricted(piece.symbols), max_executables)
         parts.append(Part(piece, inputs, outputs, rdp.analyse_program(piece), ladders))
     return tuple(parts)
 
@@ -166,7 +166,7 @@ def _is_wide(var: Var) -> bool:
 
 
 def places(
-    program: Program, ladders: Ladders, mode: str, max_executables: int
+    program: Program, ladders: Ladders, mode: str, max_executables: int, target: Target
 ) -> tuple[frozenset[str], tuple[Remark, ...]]:
     """The data-dependent symbols to cut a program at, and why.
 
@@ -174,7 +174,8 @@ def places(
       program: what computes them.
       ladders: the sizes of the symbols known before.
       mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
-      max_executables: as for ``bucket.extended``.
+      max_executables: as for ``buckets.choose.extended``.
+      target: what is compiled for.
     """
     if not program.data_dependent:
         return frozenset(), ()
@@ -185,7 +186,7 @@ def places(
         )
     if mode == "never" or unbounded == program.data_dependent:
         return unbounded, _remarks(program, unbounded, 'as cut="never" asks')
-    saved = _saving(program, ladders, max_executables)
+    saved = _saving(program, ladders, max_executables, target)
     numbers = f"a cut costs {SECONDS:.0e} s and saves about {saved:.0e} s of padding"
     cuts = program.data_dependent if saved > SECONDS else unbounded
     return cuts, _remarks(program, cuts, numbers)
@@ -203,7 +204,7 @@ def _remarks(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remar
     return tuple(remarks)
 
 
-def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
+def _saving(program: Program, ladders: Ladders, max_executables: int, target: Target) -> float:
     """Seconds that a call saves, with all cuts, at the largest sizes that are known before.
 
     Data-dependent sizes count as evenly spread up to their bounds.
@@ -213,16 +214,17 @@ def _saving(program: Program, ladders: Ladders, max_executables: int) -> float:
     made = {var for eqn in later for var in eqn.outvars}
     inputs = used_in(later, ()).keys() - made
     work = cost.Counter().equations(later, inputs, program.jaxpr.outvars)
-    before = {n: program.region.range(n)[1] or _TYPICAL for n in program.symbols}
+    usual = target.usual_sizes(program.region)
+    before = {n: usual[n] for n in program.symbols}
     region = program.region.below(before)
     most = {n: region.range(n)[1] or 1 for n in program.data_dependent}
     spread = Region(tuple((n, 1, max(1, hi)) for n, hi in sorted(most.items())))
-    rungs = dict(bucket.extended(ladders, spread, max_executables).sizes)
+    rungs = dict(extended(ladders, spread, max_executables).sizes)
     spent = []
     for share in (0.125, 0.375, 0.625, 0.875):
         padded = {n: _rung(rungs[n] or (most[n],), share * most[n]) for n in most}
-        spent.append(work.at({**before, **padded}).seconds)
-    return work.at({**before, **most}).seconds - sum(spent) / len(spent)
+        spent.append(work.at({**before, **padded}).seconds(target))
+    return work.at({**before, **most}).seconds(target) - sum(spent) / len(spent)
 
 
 def _rung(ladder: tuple[int, ...], size: float) -> int:

@@ -229,7 +229,7 @@ class Planner:
         constants = self._constants(program, sizes)
         if constants is None:
             return None
-        bucket = specialisation.executables.bucket_of(sizes)
+        bucket = specialisation.executables.part.ladders.bucket(sizes)
         shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
         if program.computed_dims:
             plan = plan_parts(program, specialisation.parts, bucket, sizes, order, shapes)

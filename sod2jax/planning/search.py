@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from sod2jax.options import Options
 from sod2jax.planning.specialise import Specialisation, specialise
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
+from sod2jax.target import Target
 from sod2jax.tracing.generalise import generalise
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
@@ -73,6 +75,11 @@ class Search:
     def __init__(self, name: str, options: Options, counters: Counters):
         self._name, self._options, self._counters = name, options, counters
         self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
+
+    @functools.cached_property
+    def _target(self) -> Target:
+        """Looked up when there is something to analyse, not before: it starts JAX's backend."""
+        return Target.default()
 
     @property
     def count(self) -> int:
@@ -160,7 +167,7 @@ class Search:
             program = traced()
             if isinstance(program, Undecided):
                 return program
-            analysis = pipeline.analyse(program, self._options)
+            analysis = pipeline.analyse(program, self._options, self._target)
         except (TraceError, UnsupportedPrimitiveError) as error:
             return Failed(error)
         finally:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sod2jax import pipeline
-from sod2jax.buckets.bucket import Bucket, Ladders
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.buckets.ladders import Ladders
 from sod2jax.ir.region import Region
 from sod2jax.passes.cut import Part
 from sod2jax.pipeline import Analysis
@@ -66,7 +67,7 @@ def specialise(
 
     def executables(part: Part) -> Executables:
         def build(bucket: Bucket) -> Executable:
-            executable = pipeline.compile_part(part, bucket)
+            executable = pipeline.compile_part(part, bucket, analysis.target)
             built(executable)
             return executable
 

@@ -54,7 +54,9 @@ def batched(analysis: Analysis, bucket: Bucket, axes: RowAxes) -> Callable[..., 
     """
     program = analysis.program
     region = program.region.below(bucket)
-    run = rewrite.padded_function(program, region, analysis.facts.value_range, lambda masks: None)
+    run = rewrite.padded_function(
+        program, region, analysis.facts.value_range, analysis.target, lambda masks: None
+    )
     by_size = len(program.in_shapes) - len(axes.mapped)
     in_axes = [*(0 if rows else None for rows in axes.mapped), *[0] * by_size]
     point = true_sizes.largest(region) or {}

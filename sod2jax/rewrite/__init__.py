@@ -8,25 +8,26 @@ from typing import Any
 from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Region
+from sod2jax.ir.region import Region, upper
 from sod2jax.rewrite import rules as rules
 from sod2jax.rewrite.context import Context, MaskRecord
 from sod2jax.rewrite.engine import interpret
 from sod2jax.rewrite.padded import Padded
+from sod2jax.target import Target
 
 __all__ = ["MaskRecord", "padded_function", "padded_shapes"]
 
 
 def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ...]:
     """Padded shape of each flat input for an executable that serves ``region``."""
-    ctx = Context({}, region, interpret, lambda atom: None)
-    return tuple(ctx.sizes(shape) for shape in program.in_shapes)
+    return tuple(tuple(upper(d, region) for d in shape) for shape in program.in_shapes)
 
 
 def padded_function(
     program: Program,
     region: Region,
     value_range: Callable[[Any], tuple[dims.Dim, dims.Dim] | None],
+    target: Target,
     record: Callable[[Sequence[MaskRecord]], None],
 ) -> Callable[..., list[Any]]:
     """The program on padded arrays.
@@ -35,6 +36,7 @@ def padded_function(
       program: what to run.
       region: the sizes to serve; it fixes the padded shapes.
       value_range: what the analysis knows of an operand's integers.
+      target: what it is compiled for.
       record: is given the masks, once, when the function is traced.
 
     Returns:
@@ -45,7 +47,7 @@ def padded_function(
     def run(sizes: Any, constants: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         true = {name: sizes[k] for k, name in enumerate(program.symbols)}
         shared = zip(map(id, _compat.all_constants(program.jaxpr)), constants, strict=True)
-        ctx = Context(true, region, interpret, value_range, dict(shared))
+        ctx = Context(true, region, interpret, value_range, target, dict(shared))
         args = [Padded.prefix(x, shape) for x, shape in zip(inputs, program.in_shapes, strict=True)]
         results = ctx.run(program.jaxpr, args)
         outputs = [ctx.compact(result).array for result in results]

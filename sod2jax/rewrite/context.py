@@ -22,6 +22,7 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region, upper
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.padded import Extent, Padded
+from sod2jax.target import Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Context:
       region: the sizes that the executable must serve; it fixes every padded size.
       interpret: runs a jaxpr on padded values (the engine).
       value_range: (smallest, largest) true element of an operand, where the analysis knows it.
+      target: what the program is compiled for.
       shared: arguments that stand for constants, by the constants' ids.
     """
 
@@ -70,10 +72,12 @@ class Context:
         region: Region,
         interpret: Callable[[Context, Any, Sequence[Any], Sequence[Padded]], list[Padded]],
         value_range: Callable[[Any], tuple[Dim, Dim] | None],
+        target: Target,
         shared: Mapping[int, Any] | None = None,
     ):
         self.region = region
         self.value_range = value_range
+        self.target = target
         self.records: list[MaskRecord] = []
         self.eqns: tuple[Any, ...] = ()
         self._sizes = dict(sizes)

@@ -17,6 +17,7 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program, positions
 from sod2jax.passes.remark import Remark
 from sod2jax.rewrite import MaskRecord
+from sod2jax.target import Target
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -30,6 +31,7 @@ class Executable:
       jaxpr: the static program that was compiled.
       masks: every mask it holds, and those that were not needed.
       seconds: time spent on tracing, lowering and compiling.
+      target: what it was compiled for.
       remarks: what its sizes decided before it was compiled.
     """
 
@@ -39,6 +41,7 @@ class Executable:
     jaxpr: Jaxpr
     masks: tuple[MaskRecord, ...]
     seconds: float
+    target: Target
     remarks: tuple[Remark, ...] = ()
 
     def __repr__(self) -> str:
@@ -49,7 +52,7 @@ class Executable:
         return memory.plan_memory(
             self.jaxpr,
             bucket=self.bucket,
-            backend=jax.default_backend(),
+            target=self.target,
             compiled_stats=self.call.memory_analysis(),
         )
 
@@ -59,6 +62,7 @@ def compile_bucket(
     bucket: Bucket,
     value_range: Callable[[Any], tuple[Dim, Dim] | None],
     constants: Sequence[Any],
+    target: Target,
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
 
@@ -71,7 +75,7 @@ def compile_bucket(
     region = bucket.part_of(program.region)
     shapes = rewrite.padded_shapes(program, region)
     masks: list[MaskRecord] = []
-    padded = rewrite.padded_function(program, region, value_range, masks.extend)
+    padded = rewrite.padded_function(program, region, value_range, target, masks.extend)
     kept = positions(program.constants, constants)
 
     def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
@@ -85,9 +89,8 @@ def compile_bucket(
     run.__name__ = run.__qualname__ = program.name
     traced = jax.jit(run).trace(sizes, _specs(constants), specs)
     compiled = traced.lower().compile()
-    return Executable(
-        bucket, compiled, shapes, traced.jaxpr, tuple(masks), time.perf_counter() - start
-    )
+    seconds = time.perf_counter() - start
+    return Executable(bucket, compiled, shapes, traced.jaxpr, tuple(masks), seconds, target)
 
 
 def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from sod2jax.buckets.bucket import Bucket
-from sod2jax.errors import InvariantError
 from sod2jax.passes.cut import Part
 from sod2jax.runtime.compile import Executable
 
@@ -61,18 +60,7 @@ class Executables:
           InvariantError: no bucket of the part holds them.
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
-        return self.get(self.bucket_of(sizes))
-
-    def bucket_of(self, sizes: Mapping[str, int]) -> Bucket:
-        """The smallest bucket for true sizes.
-
-        Raises:
-          InvariantError: none holds them.
-        """
-        bucket = self.part.ladders.bucket(sizes)
-        if bucket is None:
-            raise InvariantError(f"no bucket of {self.part.ladders} holds {dict(sizes)}")
-        return bucket
+        return self.get(self.part.ladders.bucket(sizes))
 
     def _chosen(self, bucket: Bucket) -> Bucket:
         """The bucket to run in: once the limit is reached, no more small ones are added."""

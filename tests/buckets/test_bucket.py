@@ -1,138 +1,9 @@
-"""Buckets: few sizes, spaced so that the expected padding is as small as their number allows."""
+"""A bucket: sizes by symbol, and which true sizes it serves."""
 
 from __future__ import annotations
 
-import itertools
-import math
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from sod2jax.buckets import bucket
-from sod2jax.buckets.bucket import Bucket, Ladders
-from sod2jax.errors import SpecError
-from sod2jax.ir.comparisons import Comparison
+from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir.region import Region
-
-
-def region_of(*constraints, names):
-    return Region.of(names, map(Comparison.parse, constraints))
-
-
-def one_symbol(low, high, most):
-    return bucket.choose(region_of(f"s >= {low}", f"s <= {high}", names=["s"]), {}, most)
-
-
-def mean_ratio(ladder, low, high):
-    padded = [min(edge for edge in ladder if edge >= n) / n for n in range(low, high + 1)]
-    return sum(padded) / len(padded)
-
-
-@given(st.integers(1, 6), st.integers(0, 9), st.integers(1, 4))
-def test_ladder_is_optimal(low, length, most):
-    high = low + length
-    ((_, ladder),) = one_symbol(low, high, most).sizes
-    inner = range(low, high)
-    best = min(
-        mean_ratio((*chosen, high), low, high)
-        for count in range(min(most, length + 1))
-        for chosen in itertools.combinations(inner, count)
-    )
-    assert mean_ratio(ladder, low, high) == pytest.approx(best)
-
-
-@given(st.integers(1, 300), st.integers(0, 3000), st.integers(1, 12))
-def test_ladder_ends_at_the_largest_size(low, length, most):
-    ((_, ladder),) = one_symbol(low, low + length, most).sizes
-    assert ladder[-1] == low + length
-    assert list(ladder) == sorted(set(ladder))
-    assert ladder[0] >= low
-    assert 1 <= len(ladder) <= most
-
-
-def test_edges_of_wide_ranges_are_aligned():
-    ((_, ladder),) = one_symbol(1, 509, 8).sizes
-    assert all(edge % 8 == 0 for edge in ladder[:-1])
-    assert ladder[-1] == 509
-
-
-def test_more_sizes_waste_less():
-    ladders = [one_symbol(1, 200, most).sizes[0][1] for most in (1, 2, 4, 8, 16)]
-    ratios = [mean_ratio(ladder, 1, 200) for ladder in ladders]
-    assert ratios == sorted(ratios, reverse=True)
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=3), st.integers(1, 12))
-def test_never_more_buckets_than_allowed(highs, most):
-    names = "abc"[: len(highs)]
-    bounds = [f"{n} <= {high}" for n, high in zip(names, highs, strict=True)]
-    ladders = bucket.choose(region_of(*bounds, names=names), {}, most)
-    assert 1 <= len(ladders.buckets) <= most
-    assert dict(ladders.buckets[-1]) == dict(zip(names, highs, strict=True))
-
-
-@given(st.sets(st.integers(1, 60), min_size=1), st.integers(1, 60))
-def test_smallest_bucket_that_holds_a_size(edges, size):
-    ladder = tuple(sorted(edges))
-    found = Ladders((("s", ladder),)).bucket({"s": size})
-    fitting = [edge for edge in ladder if edge >= size]
-    assert found == (Bucket.of({"s": fitting[0]}) if fitting else None)
-
-
-def test_without_a_bound_sizes_grow_by_powers_of_two():
-    ladders = bucket.choose(region_of(names=["s"]), {}, 4)
-    sizes = [1, 16, 17, 33, 1000, 2**20, 2**20 + 1]
-    found = [ladders.bucket({"s": n})["s"] for n in sizes]
-    assert found == [16, 16, 32, 64, 1024, 2**20, 2**21]
-    assert ladders.buckets == ()
-
-
-def test_symbols_with_and_without_a_bound():
-    ladders = bucket.choose(region_of("b <= 4", names=["b", "s"]), {}, 2)
-    assert ladders.bucket({"b": 4, "s": 20}) == Bucket.of({"b": 4, "s": 32})
-    assert ladders.bucket({"b": 5, "s": 20}) is None
-
-
-def test_given_sizes_are_kept_and_share_the_limit():
-    region = region_of("b <= 4", "s <= 64", names=["b", "s"])
-    ladders = dict(bucket.choose(region, {"s": (16, 64)}, 6).sizes)
-    assert ladders["s"] == (16, 64)
-    assert len(ladders["b"]) <= 3
-    assert ladders["b"][-1] == 4
-
-
-def test_work_is_shared_where_it_saves_most():
-    ladders = dict(bucket.choose(region_of("b <= 2", "s <= 512", names=["b", "s"]), {}, 8).sizes)
-    assert len(ladders["s"]) > len(ladders["b"])
-    assert math.prod(map(len, ladders.values())) <= 8
-
-
-def test_no_symbols_make_one_bucket():
-    ladders = bucket.choose(region_of(names=[]), {}, 8)
-    assert ladders.buckets == (Bucket.of({}),)
-    assert ladders.bucket({}) == Bucket.of({})
-    assert str(Bucket.of({})) == "exact"
-
-
-@pytest.mark.parametrize(
-    ("sizes", "kept"),
-    [
-        ((8, 16), (8, 16)),
-        ((8, 128), (8, 64)),
-        ((2, 64), (64,)),
-        ((128, 256), (64,)),
-        ((1, 2), (64,)),
-    ],
-)
-def test_given_sizes_are_cut_to_the_region_of(sizes, kept):
-    region = region_of("s >= 4", "s <= 64", names=["s"])
-    assert dict(bucket.choose(region, {"s": sizes}, 2).sizes) == {"s": kept}
-
-
-def test_too_many_given_sizes_are_refused():
-    with pytest.raises(SpecError, match="buckets asks for 3 executables; max_executables is 2"):
-        bucket.choose(region_of("s <= 64", names=["s"]), {"s": (8, 16, 64)}, 2)
 
 
 def test_a_bucket_is_a_mapping():
@@ -142,13 +13,19 @@ def test_a_bucket_is_a_mapping():
     assert len({chosen, Bucket.of({"b": 2, "s": 8})}) == 1
     assert chosen.holds({"b": 2, "s": 3})
     assert not chosen.holds({"b": 3, "s": 3})
+
+
+def test_a_bucket_is_printed_as_its_sizes():
+    chosen = Bucket.of({"s": 8, "b": 2})
     assert str(chosen) == "b=2, s=8"
     assert repr(chosen) == "Bucket(b=2, s=8)"
+    assert str(Bucket.of({})) == "exact"
 
 
-def test_a_huge_range_costs_no_more_than_a_small_one():
-    ladders = bucket.choose(Region.of(["n"], [Comparison.parse("n <= 1000000000")]), {}, 8)
-    ((_, ladder),) = ladders.sizes
-    assert ladder is not None
-    assert len(ladder) == 8
-    assert ladder[-1] == 1_000_000_000
+def test_a_bucket_covers_what_begins_and_ends_inside():
+    small, large = Bucket((("s", 8),), (("s", 5),)), Bucket((("s", 16),), (("s", 9),))
+    everything = Bucket.of({"s": 16})
+    assert not large.covers(small) and everything.covers(small) and everything.covers(large)
+    assert not large.covers(everything)
+    assert small.holds({"s": 5}) and not small.holds({"s": 4}) and not small.holds({"s": 9})
+    assert small.part_of(Region.of(("s",), [])).range("s") == (5, 8)

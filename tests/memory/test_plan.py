@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import pytest
 
 from sod2jax.memory import XlaMemory, overlaps, plan_memory
+from sod2jax.target import Target
+
+CPU = Target("cpu")
 
 BATCH, LENGTH, WIDTH, HEADS = 4, 64, 128, 4
 
@@ -88,7 +91,7 @@ def planned(request):
     fun, args = PROGRAMS[request.param]
     traced = jax.jit(fun).trace(*args)
     stats = traced.lower().compile().memory_analysis()
-    return plan_memory(traced.jaxpr, bucket={"s": LENGTH}, backend="cpu", compiled_stats=stats)
+    return plan_memory(traced.jaxpr, bucket={"s": LENGTH}, target=CPU, compiled_stats=stats)
 
 
 def test_temporaries_are_close_to_xla(planned):
@@ -106,21 +109,21 @@ def test_plan_is_consistent(planned):
     assert overlaps(plan.allocations) == []
     assert plan.lower_bound <= plan.arena_bytes <= 1.1 * plan.lower_bound
     assert plan.peak_bytes == plan.argument_bytes + plan.output_bytes + plan.arena_bytes
-    assert all(a.offset % plan.alignment == 0 for a in plan.allocations)
+    assert all(a.offset % plan.target.alignment == 0 for a in plan.allocations)
 
 
-@pytest.mark.parametrize(("backend", "alignment"), [("cpu", 64), ("gpu", 256), ("cuda", 256)])
-def test_alignment_of_the_backend(backend, alignment):
+@pytest.mark.parametrize(("platform", "alignment"), [("cpu", 64), ("gpu", 256), ("tpu", 256)])
+def test_alignment_of_the_platform(platform, alignment):
     jaxpr = jax.make_jaxpr(lambda x, w: jnp.tanh(x @ w).sum(0) + w[0])(array(3, 5), array(5, 5))
-    plan = plan_memory(jaxpr, bucket={}, backend=backend)
-    assert plan.alignment == alignment
+    plan = plan_memory(jaxpr, bucket={}, target=Target(platform))
+    assert plan.target.alignment == alignment
     assert plan.allocations
     assert all(a.size % alignment == 0 for a in plan.allocations)
 
 
 def test_a_dead_temporary_lives_in_the_output_before_it_is_written():
     jaxpr = jax.make_jaxpr(lambda x, w: x @ w @ w @ w)(SQUARE, SQUARE)
-    plan = plan_memory(jaxpr, bucket={}, backend="cpu")
+    plan = plan_memory(jaxpr, bucket={}, target=CPU)
     assert [(h.buffer.name, h.output) for h in plan.hosted] == [("dot_general.0", "out0")]
     assert [a.name for a in plan.allocations] == ["dot_general.1"]
 
@@ -129,7 +132,7 @@ def test_printed_plan_shows_allocations_totals_and_xla():
     traced = jax.jit(mlp).trace(X, *MLP)
     stats = traced.lower().compile().memory_analysis()
     sizes = {"b": BATCH, "s": LENGTH}
-    text = str(plan_memory(traced.jaxpr, bucket=sizes, backend="cpu", compiled_stats=stats))
+    text = str(plan_memory(traced.jaxpr, bucket=sizes, target=CPU, compiled_stats=stats))
     assert text.startswith("memory plan for (b=4, s=64) on cpu, 64-byte alignment")
     assert f"{stats.temp_size_in_bytes:,}" in text
     assert "dot_general." in text
@@ -138,9 +141,17 @@ def test_printed_plan_shows_allocations_totals_and_xla():
 
 
 def test_printed_plan_without_xla_or_temporaries():
-    plan = plan_memory(jax.make_jaxpr(lambda x: x * 2)(X), bucket={"s": 64}, backend="cpu")
+    plan = plan_memory(jax.make_jaxpr(lambda x: x * 2)(X), bucket={"s": 64}, target=CPU)
     assert plan.xla is None
     assert "no temporaries" in str(plan)
+
+
+def test_repr_is_one_line():
+    jaxpr = jax.make_jaxpr(lambda x, w: x @ w @ w)(X, SQUARE)
+    plan = plan_memory(jaxpr, bucket={"s": 64}, target=CPU)
+    assert repr(plan) == (
+        f"MemoryPlan([s=64] on cpu: arena {plan.arena_bytes:,} B, peak {plan.peak_bytes:,} B)"
+    )
 
 
 def test_missing_figures_of_xla_are_none():

@@ -9,7 +9,7 @@ import pytest
 
 import sod2jax
 from sod2jax import rdp
-from sod2jax.buckets.bucket import choose
+from sod2jax.buckets.choose import choose
 from sod2jax.passes import cut
 from tests.runtime.test_parts import positive, vector
 

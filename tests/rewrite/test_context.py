@@ -20,6 +20,7 @@ from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import interpret
 from sod2jax.rewrite.padded import Fill, Padded, constant_fill
+from sod2jax.target import Target
 
 A, B = parse("a"), parse("b")
 FULL = {"a": 4, "b": 3}
@@ -28,7 +29,7 @@ EQUATION = jax.make_jaxpr(lambda x: x.sum())(1.0 + np.zeros(3)).eqns[0]
 
 
 def context(sizes):
-    ctx = Context(sizes, AREA, interpret, lambda atom: None)
+    ctx = Context(sizes, AREA, interpret, lambda atom: None, Target("cpu"))
     ctx.eqns = (EQUATION,)
     return ctx
 

@@ -18,24 +18,29 @@ from sod2jax.passes.branches.conds import has_cond, is_around_cond, is_cond
 from sod2jax.passes.branches.deciding_sizes import DecidingSizes
 from sod2jax.passes.branches.early import early_predicates
 from sod2jax.passes.remark import Remark
+from sod2jax.target import Target
 
 
-def collapse(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
+def collapse(
+    program: Program, facts: rdp.Facts, target: Target
+) -> tuple[Program, tuple[Remark, ...]]:
     """The pass. Conds that buckets decide by their sizes are left to them."""
-    return _run(program, facts, left_to_buckets=DecidingSizes(program, facts))
+    return _run(program, facts, target, left_to_buckets=DecidingSizes(program, facts))
 
 
-def collapse_in_bucket(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
+def collapse_in_bucket(
+    program: Program, facts: rdp.Facts, target: Target
+) -> tuple[Program, tuple[Remark, ...]]:
     """The pass for one bucket, where what sizes can decide is decided."""
-    return _run(program, facts, left_to_buckets=None)
+    return _run(program, facts, target, left_to_buckets=None)
 
 
 def _run(
-    program: Program, facts: rdp.Facts, left_to_buckets: DecidingSizes | None
+    program: Program, facts: rdp.Facts, target: Target, left_to_buckets: DecidingSizes | None
 ) -> tuple[Program, tuple[Remark, ...]]:
     if not has_cond(program.jaxpr):
         return program, ()
-    work = _Collapse(facts, left_to_buckets)
+    work = _Collapse(facts, target, left_to_buckets)
     jaxpr = work.jaxpr(program.jaxpr)
     remarks = (*work.remarks, *early_predicates(jaxpr))
     return program.with_jaxpr(jaxpr) if jaxpr is not program.jaxpr else program, remarks
@@ -44,10 +49,11 @@ def _run(
 class _Collapse:
     """Collapses the jaxprs of one program; each once, however often it is called."""
 
-    def __init__(self, facts: rdp.Facts, left_to_buckets: DecidingSizes | None):
+    def __init__(self, facts: rdp.Facts, target: Target, left_to_buckets: DecidingSizes | None):
         self.remarks: list[Remark] = []
         self._copier = Copier()
         self._left_to_buckets, self._region = left_to_buckets, facts.region
+        self._target = target
         self._counter = Counter(lambda atom: facts.value_range(self._copier.original(atom)))
         self._done: dict[int, tuple[Jaxpr, Jaxpr]] = {}
 
@@ -62,7 +68,9 @@ class _Collapse:
         outputs = opened.outvars
         eqns, remarks = merge.merged(opened.eqns, outputs, self._copier)
         self.remarks += remarks
-        eqns, remarks = sink.sunk(eqns, outputs, self._copier, self._counter, self._region)
+        eqns, remarks = sink.sunk(
+            eqns, outputs, self._copier, self._counter, self._region, self._target
+        )
         self.remarks += remarks
         eqns = [with_bodies(eqn, self.jaxpr) for eqn in eqns]
         judged = {eqn.outvars[0]: self._judged(eqn) for eqn in eqns if is_cond(eqn) and eqn.outvars}
@@ -77,7 +85,7 @@ class _Collapse:
         index = self._copier.original(eqn.invars[0])
         sizes = self._left_to_buckets
         if sizes is None or index not in sizes.indices:
-            return select.judge(eqn, self._counter, self._region)
+            return select.judge(eqn, self._counter, self._region, self._target)
         edges = [f"{name}={size}" for name, ends in sizes.edges.items() for size in ends]
         where = f", which changes after {', '.join(edges)}" if edges else ""
         reason = f"sizes alone decide its index{where}: buckets have one branch where they can"

@@ -19,10 +19,14 @@ from sod2jax.ir.region import bounds
 from sod2jax.ir.surgery import Copier, replaced_in_turn, with_bodies
 from sod2jax.passes.branches.conds import has_cond, is_cond
 from sod2jax.passes.remark import Remark
+from sod2jax.target import Target
 
 
-def decide(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
+def decide(
+    program: Program, facts: rdp.Facts, target: Target
+) -> tuple[Program, tuple[Remark, ...]]:
     """The pass: leaves out the branches that no size of the program's region takes."""
+    del target
     if not has_cond(program.jaxpr):
         return program, ()
     work = _Decide(facts)

@@ -47,6 +47,7 @@ from sod2jax.passes.branches.conds import is_cond, is_plain
 from sod2jax.passes.branches.sink import describe
 from sod2jax.passes.branches.value_numbering import Numbering
 from sod2jax.passes.remark import Remark
+from sod2jax.target import Target
 
 OVERHEAD = 5e-7
 """Seconds that a cond costs beside its branches and its results' traffic."""
@@ -86,7 +87,7 @@ class Judgement:
     reason: str
 
 
-def judge(eqn: JaxprEqn, counter: Counter, region: Region) -> Judgement:
+def judge(eqn: JaxprEqn, counter: Counter, region: Region, target: Target) -> Judgement:
     """Decides by counted work, for the largest sizes of a region."""
     if not is_plain(eqn):
         return Judgement(False, "a branch has effects, or constants of its own")
@@ -101,8 +102,8 @@ def judge(eqn: JaxprEqn, counter: Counter, region: Region) -> Judgement:
     shown = " and ".join(describe(cost, region) for cost in costs)
     if traffic is None or None in most:
         return Judgement(False, f"its branches ({shown}) have no bound over {region}")
-    seconds = [cost.seconds for cost in most if cost is not None]
-    wasted, saved = sum(seconds) - min(seconds), OVERHEAD + traffic.seconds
+    seconds = [cost.seconds(target) for cost in most if cost is not None]
+    wasted, saved = sum(seconds) - min(seconds), OVERHEAD + traffic.seconds(target)
     comparison = "at most" if wasted <= saved else "over"
     reason = (
         f"running its branches for nothing ({shown}) costs {wasted * 1e6:,.2f} us, {comparison} "

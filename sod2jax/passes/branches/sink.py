@@ -17,8 +17,7 @@ from sod2jax.ir.region import Region
 from sod2jax.ir.surgery import Copier
 from sod2jax.passes.branches.conds import cond_of, is_plain, positions
 from sod2jax.passes.remark import Remark, counted
-
-_USUAL = 128  # size of a symbol without an upper bound, for comparisons
+from sod2jax.target import Target
 
 Use = tuple[int, int | None]  # position of the reader; the branch that reads, None for all of it
 
@@ -29,6 +28,7 @@ def sunk(
     copier: Copier,
     counter: Counter,
     region: Region,
+    target: Target,
 ) -> tuple[list[JaxprEqn], list[Remark]]:
     """Equations with what each cond's branches alone use moved into them; whole chains move.
 
@@ -43,7 +43,7 @@ def sunk(
         moves = _moves(eqns, at, outputs)
         for branch in sorted(set(moves.values())):
             work = [eqns[k] for k in sorted(moves) if moves[k] == branch]
-            held, remark = _weighed(eqns, at, branch, work, outputs, counter, region)
+            held, remark = _weighed(eqns, at, branch, work, outputs, counter, region, target)
             remarks.append(remark)
             if held:
                 moves = {k: b for k, b in moves.items() if b != branch}
@@ -111,6 +111,7 @@ def _weighed(
     outputs: Sequence[Atom],
     counter: Counter,
     region: Region,
+    target: Target,
 ) -> tuple[bool, Remark]:
     """Whether work must stay outside a branch, and the numbers that decided."""
     made = {var for eqn in work for var in eqn.outvars}
@@ -120,7 +121,7 @@ def _weighed(
     alive = used_in(eqns[at:], outputs)
     computed = {var for eqn in eqns[:at] for var in eqn.outvars}
     kept = [var for var in inputs if var in computed and var not in alive]
-    sizes = typical_sizes(region)
+    sizes = target.usual_sizes(region)
     longer, shorter = (sum(int(dims.evaluate(size_of(v), sizes)) for v in s) for s in (kept, given))
     flops, extra = int(cost.at(sizes).flops), longer - shorter
     source, number = _compat.source_line(eqns[at]), counted(len(work))
@@ -135,8 +136,3 @@ def describe(cost: Cost, region: Region) -> str:
     """A cost in numbers where it is bounded, else in dimensions."""
     most = cost.largest(region)
     return f"{cost}" if most is None else f"{'up to ' if most != cost else ''}{most}"
-
-
-def typical_sizes(region: Region) -> dict[str, int]:
-    """The largest sizes of a region, and something usual where there is no largest."""
-    return {n: max(low, _USUAL) if high is None else high for n, low, high in region.ranges}

@@ -12,24 +12,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import jax
 from jax import lax
 
 from sod2jax import _compat, rdp
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
-from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of, equations
 from sod2jax.ir.primitives import gated_rows_p
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Region, bounds
+from sod2jax.ir.region import Region, upper
 from sod2jax.ir.surgery import ordered, pruned, with_bodies
 from sod2jax.passes.gates.flat import flat
 from sod2jax.passes.gates.predicates import Gate, gate_of, rows_of
 from sod2jax.passes.gates.slices import NOT_REACHED, READ_WHOLE, Group, Slice, Uses, slice_of
-from sod2jax.passes.gates.work import UNBOUNDED, Work, is_heavy, work_of
+from sod2jax.passes.gates.work import Work, is_heavy, work_of
 from sod2jax.passes.remark import Remark
 from sod2jax.rows.narrow import aval_of, equation_of_block
 from sod2jax.rows.needs import Mixed, Need, Row, operand_needs
+from sod2jax.target import Target
 
 # A block's work must be worth the loop around it, some microseconds.
 _LEAST_FLOPS = 1e5
@@ -40,11 +39,14 @@ _MOST_ROWS = 8  # of a block, where one row does too little with its weights
 _BLOCK_OF_GPU = 8  # fills more of a device than one row does
 
 
-def compact_gates(program: Program, facts: rdp.Facts) -> tuple[Program, tuple[Remark, ...]]:
+def compact_gates(
+    program: Program, facts: rdp.Facts, target: Target
+) -> tuple[Program, tuple[Remark, ...]]:
     """The pass: runs gated parts for the rows that need them."""
     del facts
     remarks: list[Remark] = []
-    scope = _Scope(program.region, program.jaxpr, remarks, None)
+    usual = program.region.below(target.usual_sizes(program.region))
+    scope = _Scope(usual, target, program.jaxpr, remarks, None)
     jaxpr = scope.compacted(program.jaxpr)
     return program if jaxpr is program.jaxpr else program.with_jaxpr(jaxpr), tuple(remarks)
 
@@ -54,13 +56,15 @@ class _Scope:
     """What is the same in all jaxprs of a program.
 
     Attributes:
-      region: the sizes of the program.
+      usual: the sizes of the program, all bounded: work is counted at the largest.
+      target: what is compiled for.
       like: a closed jaxpr, for debugging names.
       remarks: gets what was decided.
       block: how many rows the body around has; None outside of bodies.
     """
 
-    region: Region
+    usual: Region
+    target: Target
     like: Jaxpr
     remarks: list[Remark]
     block: int | None
@@ -103,8 +107,8 @@ class _Scope:
         if not any(is_heavy(eqn) for own in owned.values() for eqn in own):
             return None
         slices = {k: slice_of(group, k, eqns, uses) for k in owned}
-        work = {k: work_of(part.eqns, self.region) for k, part in slices.items()}
-        count = _size(group.rows, self.region)
+        work = {k: work_of(part.eqns, self.usual) for k, part in slices.items()}
+        count = upper(group.rows, self.usual)
         blocks = {k: self._block(done, count) for k, done in work.items()}
         heavy = [k for k, block in blocks.items() if block is not None]
         source = _compat.source_line(*group.selects)
@@ -137,7 +141,7 @@ class _Scope:
         if self.block is not None:
             block = min(self.block, rows)
             return block if each * block >= _LEAST_FLOPS else None
-        on_gpu = jax.default_backend() != "cpu"
+        on_gpu = self.target.platform != "cpu"
         block = max(1, min(_BLOCK_OF_GPU, rows // 4)) if on_gpu else 1
         while 2 * block <= min(rows // 2, _MOST_ROWS) and not _reuses(block, each, work):
             block *= 2
@@ -218,9 +222,9 @@ class _Scope:
     ) -> None:
         """Tells why a group was left, if there was something to gain."""
         for case, part in slices.items():
-            lost = work_of((eqn for eqn, _ in part.refused), self.region)
+            lost = work_of((eqn for eqn, _ in part.refused), self.usual)
             if work[case].flops >= lost.flops > 0 or (work[case].flops and not lost.flops):
-                each = work[case].flops / _size(group.rows, self.region)
+                each = work[case].flops / upper(group.rows, self.usual)
                 reason = (
                     f"case {case} takes {each:.2g} flops a row with {work[case].weights:.2g} "
                     "weights, too little for a loop over rows"
@@ -250,11 +254,6 @@ def _blocking(part: Slice) -> tuple[JaxprEqn, str]:
 
 def _has_select(jaxpr: Jaxpr) -> bool:
     return any(eqn.primitive.name == "select_n" for eqn in equations(jaxpr))
-
-
-def _size(dim: dims.Dim, region: Region) -> int:
-    high = bounds(dim, region).high
-    return UNBOUNDED if high is None else high
 
 
 def _flattened(vector: Var, axis: int, like: JaxprEqn) -> tuple[Var, JaxprEqn]:

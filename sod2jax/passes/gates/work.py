@@ -9,11 +9,9 @@ from collections.abc import Iterable
 from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn
 from sod2jax.ir import dims
-from sod2jax.ir.dims import Dim
-from sod2jax.ir.region import Region, bounds
+from sod2jax.ir.region import Region, upper
 
 _HEAVY = frozenset({"conv_general_dilated", "dot_general"})
-UNBOUNDED = 64  # size at which work is counted along a symbol without an upper bound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +38,17 @@ def is_heavy(eqn: JaxprEqn) -> bool:
 
 
 def work_of(eqns: Iterable[JaxprEqn], region: Region) -> Work:
-    """The contractions of equations; a loop's body counts once for each known step."""
+    """The contractions of equations at the largest sizes of a region, which must be bounded.
+
+    A loop's body counts once for each known step.
+    """
     total = Work()
     for eqn in eqns:
         if eqn.primitive.name in _HEAVY:
             total += _contraction(eqn, region)
             continue
         steps = eqn.params["length"] if eqn.primitive.name == "scan" else 1
-        times = _size(dims.from_jax(steps), region)
+        times = upper(dims.from_jax(steps), region)
         for _, body in _compat.sub_jaxprs(eqn):
             inside = work_of(body.eqns, region)
             total += Work(inside.flops * times, inside.weights * times)
@@ -64,16 +65,9 @@ def _contraction(eqn: JaxprEqn, region: Region) -> Work:
         groups = math.prod(shape[axis] for axis in batch)
     else:
         each = right / max(1, shape[eqn.params["dimension_numbers"].rhs_spec[0]])
-        groups = _size(dims.from_jax(eqn.params["feature_group_count"]), region)
+        groups = upper(dims.from_jax(eqn.params["feature_group_count"]), region)
     return Work(2.0 * out * each, min(left, right) / max(1, groups))
 
 
 def _sizes(atom: Atom, region: Region) -> list[int]:
-    return [_size(dims.from_jax(d), region) for d in atom.aval.shape]
-
-
-def _size(dim: Dim, region: Region) -> int:
-    if isinstance(dim, int):
-        return dim
-    ends = bounds(dim, region)
-    return ends.high if ends.high is not None else max(UNBOUNDED, ends.low or 0)
+    return [upper(dims.from_jax(d), region) for d in atom.aval.shape]

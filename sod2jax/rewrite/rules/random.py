@@ -163,7 +163,7 @@ def _first(data: Any) -> Any:
 
 
 def _require_stable_generator(ctx: Context) -> None:
-    if jax.default_backend() not in ("cpu", "gpu"):
+    if ctx.target.platform not in ("cpu", "gpu"):
         raise ctx.refuse(
             "this backend's own generator may depend on the shape; use threefry2x32 keys"
         )

@@ -12,9 +12,6 @@ import pytest
 from jax import lax
 
 import sod2jax
-from sod2jax.buckets.bucket import Bucket, choose
-from sod2jax.ir.comparisons import Comparison
-from sod2jax.ir.region import Region
 from tests.harnesses.base import Harness, assert_same, check, run_both
 from tests.passes.branches.programs import S, analysed, conds, counts, heavier, heavy, reasons
 
@@ -202,25 +199,3 @@ def test_the_limit_of_executables_never_runs_a_size_in_a_bucket_without_its_bran
     assert_same(
         [function(x)], [jax.jit(sorted_when_long)(x)], 1e-5, f"{size} in {plan.plan.bucket}"
     )
-
-
-def test_a_bucket_covers_what_begins_and_ends_inside() -> None:
-    small, large = Bucket((("s", 8),), (("s", 5),)), Bucket((("s", 16),), (("s", 9),))
-    everything = Bucket.of({"s": 16})
-    assert not large.covers(small) and everything.covers(small) and everything.covers(large)
-    assert not large.covers(everything)
-    assert small.holds({"s": 5}) and not small.holds({"s": 4}) and not small.holds({"s": 9})
-    assert small.part_of(Region.of(("s",), [])).range("s") == (5, 8)
-
-
-def test_ladders_with_edges() -> None:
-    region = Region.of(("s",), [Comparison.parse("s <= 512")])
-    ladders = choose(region, {}, 8, {"s": (3, 100)})
-    ((_, sizes),) = ladders.sizes
-    assert len(sizes) == 8 and {3, 100, 512} <= set(sizes)
-    assert [b.lowest[0][1] for b in ladders.buckets] == [1, *(size + 1 for size in sizes[:-1])]
-    assert dict(choose(region, {}, 2, {"s": (3, 100)}).sizes) == dict(choose(region, {}, 2).sizes)
-    given = choose(region, {"s": (64, 512)}, 8, {"s": (3,)})
-    assert given.sizes == (("s", (64, 512)),) and given.separate == {"s"}
-    free = choose(region, {}, 8)
-    assert all(not b.lowest for b in free.buckets)

@@ -16,6 +16,7 @@ from sod2jax import passes, rdp
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.passes.branches import select
+from sod2jax.target import Target
 
 SIZE = 5
 UNARY = (jnp.sin, jnp.tanh, lambda x: x - x.max(), lambda x: x * 0.5, jnp.sort, jnp.cumsum)
@@ -83,7 +84,8 @@ def transformed(fun: Callable[..., Any], *args: Any) -> tuple[Any, Any, Any]:
     tree, region = jax.tree.structure(traced.out_info), Region(())
     names = tuple(map(str, range(len(traced.jaxpr.invars))))
     program = Program("random", traced.jaxpr, tuple(traced.jaxpr.consts), names, tree, region)
-    after, _, changes = passes.transform(program, rdp.analyse(program.jaxpr, region))
+    facts = rdp.analyse(program.jaxpr, region)
+    after, _, changes = passes.transform(program, facts, Target("cpu"))
     return program.jaxpr, after.jaxpr, changes
 
 
@@ -101,8 +103,8 @@ def top_level(jaxpr: Any) -> int:
     return sum(eqn.primitive.name == "cond" for eqn in jaxpr.eqns)
 
 
-def keep_branches(eqn: Any, counter: Any, region: Any) -> select.Judgement:
-    del eqn, counter, region
+def keep_branches(eqn: Any, counter: Any, region: Any, target: Any) -> select.Judgement:
+    del eqn, counter, region, target
     return select.Judgement(False, "kept for this test")
 
 

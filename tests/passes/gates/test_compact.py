@@ -17,6 +17,7 @@ from sod2jax import _compat, rdp
 from sod2jax.ir.program import Program
 from sod2jax.passes import Remark
 from sod2jax.passes.gates.compact import compact_gates
+from sod2jax.target import Target
 from tests.harnesses import gates
 from tests.harnesses.base import Arg, Harness, assert_same, run_both
 from tests.harnesses.gates import GATE, IMAGES, KERNEL, MATRIX, TOKENS, along, block, conv
@@ -38,7 +39,7 @@ REGIONS = {
 
 def compacted(fun: Any, *args: Arg, **bounds: int) -> tuple[Program, tuple[Remark, ...]]:
     before = program(fun, *args, **bounds)
-    return compact_gates(before, rdp.analyse(before.jaxpr, before.region))
+    return compact_gates(before, rdp.analyse(before.jaxpr, before.region), Target("cpu"))
 
 
 def heavy(jaxpr: Any, outside: str = "") -> int:
@@ -125,7 +126,7 @@ def test_inside_other_bodies() -> None:
 def test_constants_keep_their_order() -> None:
     table = jnp.arange(64.0)
     before = program(masked(lambda y: y @ MATRIX + table[None, None]), GATE, TOKENS, **SEQUENCES)
-    after, _ = compact_gates(before, rdp.analyse(before.jaxpr, before.region))
+    after, _ = compact_gates(before, rdp.analyse(before.jaxpr, before.region), Target("cpu"))
     assert [id(c) for c in after.constants] == [id(c) for c in _compat.all_constants(after.jaxpr)]
 
 
@@ -134,7 +135,7 @@ def test_constants_keep_their_order() -> None:
 
 def test_a_program_without_gates_is_left_as_it_is() -> None:
     before = program(lambda x: jax.nn.relu(x @ MATRIX), TOKENS, **SEQUENCES)
-    after, changes = compact_gates(before, rdp.analyse(before.jaxpr, before.region))
+    after, changes = compact_gates(before, rdp.analyse(before.jaxpr, before.region), Target("cpu"))
     assert after is before
     assert changes == ()
 
@@ -146,7 +147,7 @@ def test_elementwise_work_is_left_without_a_word() -> None:
         TOKENS,
         **SEQUENCES,
     )
-    after, changes = compact_gates(before, rdp.analyse(before.jaxpr, before.region))
+    after, changes = compact_gates(before, rdp.analyse(before.jaxpr, before.region), Target("cpu"))
     assert after is before
     assert changes == ()
 
@@ -231,7 +232,7 @@ def test_a_kernel_is_left_as_it_is() -> None:
 
     args = Arg((8,), bool), Arg((8, 64, 64)), Arg((64, 64))
     before = program(fun, *args)
-    after, (remark,) = compact_gates(before, rdp.analyse_program(before))
+    after, (remark,) = compact_gates(before, rdp.analyse_program(before), Target("cpu"))
     assert "compacted a select by rows of '8'" in remark.what
     kernels = [
         next(eqn for eqn in made.jaxpr.eqns if eqn.primitive.name == "pallas_call")
@@ -303,7 +304,7 @@ def test_the_loop_runs_once_for_each_true_active_row(on: tuple[int, ...]) -> Non
 @pytest.mark.parametrize("name", ["exits_by_branches", "branches", "pooled", "two_bodies"])
 def test_several_rows_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: the last block has fewer rows than room."""
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(Target, "default", lambda: Target("gpu"))
     harness = dataclasses.replace(TABLE[f"gates_{name}"], bucket={"b": 9, "h": 9, "w": 8})
     optimized = harness.optimized()
     for rows in (9, 4):

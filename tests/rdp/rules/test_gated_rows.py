@@ -10,6 +10,7 @@ import numpy as np
 from sod2jax import rdp
 from sod2jax.passes.gates.compact import compact_gates
 from sod2jax.rdp.values import Range
+from sod2jax.target import Target
 from tests.harnesses import Arg
 from tests.harnesses.gates import GATE, IMAGES, MATRIX, TOKENS, along, attention, block
 from tests.passes.programs import program
@@ -19,7 +20,7 @@ MASKED = {"b": 8, "h": 9, "w": 8}
 
 def analysed(fun: Any, *args: Arg, **bounds: int) -> tuple[rdp.Facts, Any]:
     before = program(fun, *args, **bounds)
-    after, _ = compact_gates(before, rdp.analyse(before.jaxpr, before.region))
+    after, _ = compact_gates(before, rdp.analyse(before.jaxpr, before.region), Target("cpu"))
     (eqn,) = [eqn for eqn in after.jaxpr.eqns if eqn.primitive.name == "gated_rows"]
     return rdp.analyse(after.jaxpr, after.region), eqn
 

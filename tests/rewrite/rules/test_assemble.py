@@ -19,6 +19,7 @@ from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.rewrite import padded_function, padded_shapes
+from sod2jax.target import Target
 from sod2jax.tracing.trace import trace
 
 BUCKET = {"b": 4, "s": 8, "t": 6}
@@ -47,7 +48,7 @@ def emitted(fun: Callable[..., Any], *specs: str) -> Counter[str]:
     arguments = [np.zeros((1,) * len(shape), np.float32) for shape in shapes]
     program = trace(fun, arguments, leaves, region, "f")
     assert isinstance(program, Program)
-    run = padded_function(program, region, lambda atom: None, lambda records: None)
+    run = padded_function(program, region, lambda atom: None, Target("cpu"), lambda records: None)
     inputs = [np.zeros(shape, np.float32) for shape in padded_shapes(program, region)]
     jaxpr = jax.make_jaxpr(run)([np.int32(4)] * len(names), program.constants, inputs)
     return Counter(name for name in _primitives(jaxpr) if name in MOVES)

@@ -1,0 +1,77 @@
+"""Ladders: the sizes of each symbol that buckets are made of, and the lookup of a call's bucket."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import InvariantError
+
+_SMALLEST = 16  # first size of a ladder that grows on demand
+_SHOWN = 8  # sizes of a ladder that are printed
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Ladders:
+    """The sizes to choose from, by symbol; a symbol without an upper bound has no ladder yet.
+
+    Attributes:
+      sizes: (symbol, ascending sizes, or None to grow by powers of two) pairs.
+      separate: bounded symbols whose buckets do not serve what a smaller one serves.
+    """
+
+    sizes: tuple[tuple[str, tuple[int, ...] | None], ...]
+    separate: frozenset[str] = frozenset()
+
+    def bucket(self, sizes: Mapping[str, int]) -> Bucket:
+        """The smallest bucket that holds true sizes.
+
+        Raises:
+          InvariantError: one of them is larger than its ladder.
+        """
+        held = {name: _at_least(ladder, sizes[name]) for name, ladder in self.sizes}
+        chosen = {name: size for name, size in held.items() if size is not None}
+        if len(chosen) < len(held):
+            raise InvariantError(f"no bucket of {self} holds {dict(sizes)}")
+        return self._with_sizes(chosen)
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """Every bucket of the ladders, smallest first; empty if some symbol is unbounded."""
+        if any(ladder is None for _, ladder in self.sizes):
+            return ()
+        names = [name for name, _ in self.sizes]
+        product = itertools.product(*(ladder or () for _, ladder in self.sizes))
+        buckets = [self._with_sizes(dict(zip(names, sizes, strict=True))) for sizes in product]
+        return tuple(sorted(buckets, key=lambda b: math.prod(b.values())))
+
+    def _with_sizes(self, sizes: Mapping[str, int]) -> Bucket:
+        lowest = []
+        for name, ladder in self.sizes:
+            if ladder is not None and name in self.separate:
+                smaller = [size for size in ladder if size < sizes[name]]
+                lowest.append((name, max(smaller, default=0) + 1))
+        return dataclasses.replace(Bucket.of(sizes), lowest=tuple(sorted(lowest)))
+
+    def __repr__(self) -> str:
+        return f"Ladders({'; '.join(f'{name}: {_shown(ladder)}' for name, ladder in self.sizes)})"
+
+
+def _at_least(ladder: tuple[int, ...] | None, size: int) -> int | None:
+    """The smallest size of a ladder, or power of two where there is none, that holds a size."""
+    if ladder is None:
+        return max(_SMALLEST, 1 << (size - 1).bit_length())
+    at = bisect.bisect_left(ladder, size)
+    return ladder[at] if at < len(ladder) else None
+
+
+def _shown(ladder: tuple[int, ...] | None) -> str:
+    if ladder is None:
+        return "powers of 2"
+    if len(ladder) > _SHOWN:
+        return f"{len(ladder)} from {ladder[0]} to {ladder[-1]}"
+    return " ".join(map(str, ladder))

@@ -1,0 +1,91 @@
+"""What is compiled for: read from a device, printed, and asked for in one place only."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import sod2jax
+from sod2jax.ir.comparisons import Comparison
+from sod2jax.ir.region import Region
+from sod2jax.target import Target
+
+PACKAGE = Path(sod2jax.__file__).parent
+
+
+def device(platform: str, kind: str, stats: object = None) -> object:
+    def memory_stats() -> object:
+        if isinstance(stats, Exception):
+            raise stats
+        return stats
+
+    return types.SimpleNamespace(platform=platform, device_kind=kind, memory_stats=memory_stats)
+
+
+def test_only_the_target_asks_for_devices() -> None:
+    words = ("default_backend", "jax.devices", "jax.local_devices", "get_backend")
+    asking = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(word in path.read_text() for word in words)
+    }
+    assert asking - {"bench/worker.py"} == {"target.py"}
+
+
+def test_default_is_the_device_at_hand() -> None:
+    target = Target.default()
+    assert target.platform == jax.local_devices()[0].platform
+    assert target == Target.of(jax.local_devices()[0])
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "alignment"),
+    [("cpu", "cpu", 64), ("cuda", "gpu", 256), ("rocm", "gpu", 256), ("tpu", "tpu", 256)],
+)
+def test_a_device_is_read(platform: str, name: str, alignment: int) -> None:
+    target = Target.of(device(platform, "kind", {"bytes_limit": 80, "bytes_in_use": 3}))
+    assert (target.platform, target.kind, target.memory) == (name, "kind", 80)
+    assert target.alignment == alignment
+
+
+@pytest.mark.parametrize("stats", [None, {}, jax.errors.JaxRuntimeError("unimplemented")])
+def test_memory_is_unknown_where_a_device_does_not_say(stats: object) -> None:
+    assert Target.of(device("cpu", "cpu", stats)).memory is None
+
+
+def test_sizes_where_work_is_estimated() -> None:
+    limits = [Comparison.parse(c) for c in ("a <= 10", "c >= 1000")]
+    sizes = Target("cpu", usual_size=100).usual_sizes(Region.of(["a", "b", "c"], limits))
+    assert sizes == {"a": 10, "b": 100, "c": 1000}
+
+
+def test_repr() -> None:
+    assert repr(Target("cpu", "cpu")) == "Target('cpu')"
+    assert repr(Target("gpu", "NVIDIA H100", 1 << 30)) == (
+        "Target('gpu', 'NVIDIA H100', memory=1,073,741,824 B)"
+    )
+
+
+def test_a_function_starts_no_backend_before_its_first_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+    default = Target.default
+    monkeypatch.setattr(Target, "default", lambda: calls.append(1) or default())
+    f = sod2jax.optimize(lambda x: x + 1, shapes=("n",), buckets={"n": (8,)})
+    assert not calls
+    for n in (3, 5):
+        np.testing.assert_array_equal(f(np.ones(n)), np.full(n, 2.0))
+    f.memory_plan(8)
+    assert calls == [1]
+
+
+def test_the_target_reaches_the_executable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Target, "default", lambda: Target("gpu"))
+    f = sod2jax.optimize(lambda x: x + 1, shapes=("n",), buckets={"n": (8,)})
+    f(np.ones(3))
+    assert f.trace(np.ones(3)).target == f.memory_plan(8).target == Target("gpu")
