@@ -112,7 +112,7 @@ class Harness:
         unique = [p for k, p in enumerate(points) if p not in points[:k] and allowed.contains(p)]
         return iter(unique or self._some(allowed))
 
-    def _some(self, allowed: Any) -> list[dict[str, int]]:
+    def _some(self, allowed: Region) -> list[dict[str, int]]:
         ranges = [range(1, size + 1) for size in self.full.values()]
         points = [dict(zip(self.full, p, strict=True)) for p in itertools.product(*ranges)]
         inside = [p for p in points if allowed.contains(p)]
