@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harnesses.data_dependent import PROGRAMS, check
+from tests.data_dependent import PROGRAMS, check
 
 
 @pytest.mark.parametrize("cut", ["never", "always"])
