@@ -23,8 +23,8 @@ bench: .venv/.stamp-bench  ## run the benchmark; options in ARGS, as in: make be
 test: .venv/.stamp-test .venv/.stamp-oracle  ## run the fast tests; ORACLE=0 does not install torch, ORACLE=1 does
 	@$(PYTEST) $(ARGS)
 
-test-all: .venv/.stamp-test .venv/.stamp-oracle  ## run all tests, the slow ones too, with more examples
-	@HYPOTHESIS_PROFILE=thorough $(PYTEST) -m "" $(ARGS)
+test-all: .venv/.stamp-test .venv/.stamp-oracle  ## run all tests, the slow ones too, with more examples, compiled in full
+	@TEST_PROFILE=thorough $(PYTEST) -m "" $(ARGS)
 
 lint: .venv/.stamp-dev  ## check style and formatting
 	@$(BIN)/ruff check .

@@ -1,9 +1,10 @@
-"""Settings that every test relies on; they must be in place before JAX is imported."""
+"""Settings that every test relies on; some must be in place before JAX is imported."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -17,11 +18,32 @@ import hypothesis
 import jax
 import pytest
 
+from tests import quick
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# "fast" or "thorough": how many examples to generate, and whether to compile as users do.
+PROFILE = os.environ.get("TEST_PROFILE", "fast")
+if PROFILE == "fast":
+    flags = [f"--{name}={str(value).lower()}" for name, value in quick.FLAGS.items()]
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags))
+    jax.config.update("jax_disable_most_optimizations", True)
 
 hypothesis.settings.register_profile("fast", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=300)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+hypothesis.settings.load_profile(PROFILE)
+
+
+@pytest.fixture(autouse=True)
+def _optimisation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Has XLA optimise what tests marked `optimised` compile."""
+    if not request.node.get_closest_marker("optimised"):
+        yield
+        return
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import sod2jax
 from tests.compile_log import compile_log
 from tests.e2e import language_model
+from tests.quick import QUICK
 
 EXECUTABLES = 4
 TOLERANCE = 1e-5
@@ -55,8 +56,7 @@ def test_steps_follow_the_exact_shape_run(steps, shapes):
     stream = list(language_model.batches(steps, shapes, seed=0))
     assert len({tokens.shape for tokens in stream}) == shapes
     # LLVM's optimisation is most of what a shape costs to compile, and changes only rounding.
-    options: Any = {"xla_backend_optimization_level": 0}
-    exact = jax.jit(language_model.train_step, compiler_options=options)
+    exact = jax.jit(language_model.train_step, compiler_options=QUICK)
     step = optimized()
     run = train(step, stream)
     assert_follows(run, train(exact, stream))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,9 +16,8 @@ import sod2jax
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
+from tests.quick import QUICK
 
-# LLVM's optimisation is most of what the exact shapes cost to compile, and changes only rounding.
-QUICK: Any = {"xla_backend_optimization_level": 0}
 DEFAULT_BUCKET = {"b": 4, "s": 8, "t": 6}
 
 
@@ -71,7 +70,6 @@ class Harness:
       rtol: relative to the largest magnitude of each output array.
       atol: added to it, for outputs that may be differences of nearly equal numbers.
       exact: the primitive that sends it to exact-shape executables; None if it runs padded.
-      slow: whether only `make test-all` runs it.
       delicate: whether rounding decides much of the result, so that the exact shapes must be
         compiled as fully as the padded ones.
     """
@@ -84,7 +82,6 @@ class Harness:
     rtol: float = 1e-5
     atol: float = 0.0
     exact: str | None = None
-    slow: bool = False
     delicate: bool = False
 
     @property
@@ -112,11 +109,16 @@ class Harness:
         unique = [p for k, p in enumerate(points) if p not in points[:k] and allowed.contains(p)]
         return iter(unique or self._some(allowed))
 
-    def _some(self, allowed: Any) -> list[dict[str, int]]:
+    def _some(self, allowed: Region) -> list[dict[str, int]]:
         ranges = [range(1, size + 1) for size in self.full.values()]
         points = [dict(zip(self.full, p, strict=True)) for p in itertools.product(*ranges)]
         inside = [p for p in points if allowed.contains(p)]
         return [inside[0], inside[len(inside) // 2], inside[-1]]
+
+    def inputs(self, sizes: Mapping[str, int], seed: int = 0) -> list[np.ndarray]:
+        """Random arguments at given sizes."""
+        rng = np.random.default_rng(seed)
+        return [arg.values(rng, sizes) for arg in self.args]
 
     def optimized(self, on_unsupported: str = "error") -> sod2jax.OptimizedFunction:
         """The function, optimized for the one bucket."""
@@ -134,7 +136,6 @@ def table(
     prefix: str,
     args: Arg | tuple[Arg, ...],
     rows: Mapping[str, Callable[..., Any]],
-    slow: str = "",
     **options: Any,
 ) -> list[Harness]:
     """Harnesses of functions of the same arguments, by the rest of their names.
@@ -143,14 +144,10 @@ def table(
       prefix: of all names.
       args: what the functions take.
       rows: the functions.
-      slow: which of them are slow, with spaces between; of the others every fifth runs by default.
       options: other attributes of all harnesses.
     """
     args = args if isinstance(args, tuple) else (args,)
-    return [
-        Harness(f"{prefix}_{name}", fun, args, slow=k % 5 > 0 or name in slow.split(), **options)
-        for k, (name, fun) in enumerate(rows.items())
-    ]
+    return [Harness(f"{prefix}_{name}", fun, args, **options) for name, fun in rows.items()]
 
 
 def check(harness: Harness) -> None:
@@ -159,19 +156,16 @@ def check(harness: Harness) -> None:
         check_refused(harness)
         return
     optimized = harness.optimized()
-    plain = jax.jit(harness.fun, compiler_options=None if harness.delicate else QUICK)
-    for number, sizes in enumerate(harness.sizes()):
-        rng = np.random.default_rng(number)
-        inputs = [arg.values(rng, sizes) for arg in harness.args]
-        want = jax.tree.leaves(plain(*inputs))
+    points = list(harness.sizes())
+    calls = [harness.inputs(sizes, seed) for seed, sizes in enumerate(points)]
+    for sizes, inputs, want in zip(points, calls, run_plainly(harness, calls), strict=True):
         for seen in run_both(optimized, inputs):
             assert_same(seen, want, harness.rtol, f"{harness.name} at {sizes}", harness.atol)
 
 
 def check_refused(harness: Harness) -> None:
     """Asserts that a harness is refused for its primitive, and right with exact shapes."""
-    sizes = harness.full
-    inputs = [arg.values(np.random.default_rng(0), sizes) for arg in harness.args]
+    inputs = harness.inputs(harness.full)
     with pytest.raises(sod2jax.errors.UnsupportedPrimitiveError) as refused:
         harness.optimized()(*inputs)
     assert refused.value.primitive == harness.exact
@@ -180,6 +174,15 @@ def check_refused(harness: Harness) -> None:
         seen = fallback(*inputs)
     want = jax.jit(harness.fun)(*inputs)
     assert_same(jax.tree.leaves(seen), jax.tree.leaves(want), harness.rtol, harness.name)
+
+
+def run_plainly(harness: Harness, calls: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Results at exact shapes: all calls in one executable, as each that is built costs its own."""
+    plain = jax.jit(
+        lambda calls: [harness.fun(*inputs) for inputs in calls],
+        compiler_options=None if harness.delicate else QUICK,
+    )
+    return [jax.tree.leaves(result) for result in plain(calls)]
 
 
 def run_both(optimized: sod2jax.OptimizedFunction, inputs: list[Any]) -> Iterator[list[Any]]:

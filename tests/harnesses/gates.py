@@ -178,8 +178,6 @@ _ROWS: dict[str, tuple[Callable[..., Any], tuple[Arg, ...]]] = {
     "gradient_of_branches": (gradient(branched), (GATE, IMAGES)),
 }
 
-_SLOW = frozenset("all_keys chain gradient_of_branches rate_0 repeated".split())
-
 HARNESSES = [
     *(
         Harness(
@@ -188,7 +186,6 @@ HARNESSES = [
             args,
             BUCKET,
             rtol=1e-4 if "gradient" in name else 1e-5,
-            slow=name in _SLOW,
         )
         for name, (fun, args) in _ROWS.items()
     ),

@@ -134,7 +134,7 @@ CONVOLUTIONS = [
         "conv3d": _conv(3),
         "conv3d_strided": _conv(3, strides=2, padding="CIRCULAR"),
         "avg_pool3d": lambda x: nn.avg_pool(x, (2, 2, 2), (2, 1, 2), "SAME"),
-    }, bucket=SMALL, slow="conv3d_strided"),
+    }, bucket=SMALL),
 ]  # fmt: skip
 
 
@@ -168,9 +168,9 @@ RECURRENT = [
         "rnn_lengths_reverse": _recurrent(nn.RNN(nn.GRUCell(3), reverse=True, keep_order=True)),
         "rnn_bidirectional_lengths": _recurrent(
             nn.Bidirectional(nn.RNN(nn.SimpleCell(3)), nn.RNN(nn.SimpleCell(3)))),
-    }, bucket={"b": 9, "s": 9}, slow="rnn_bidirectional_lengths"),
+    }, bucket={"b": 9, "s": 9}),
     Harness("linen_conv_lstm", _layer(_Image(), (1, 2, 3, 3, 2)), (Arg("2, n, 3, 3, 2"),),
-            bucket=SMALL, slow=True),
+            bucket=SMALL),
 ]  # fmt: skip
 
 
@@ -229,7 +229,7 @@ MODELS = [
             {}, x, rngs={"dropout": jax.random.key(1)}),
         "dropout_broadcast": lambda x: nn.Dropout(0.4, (1,), deterministic=False).apply(
             {}, x, rngs={"dropout": jax.random.key(1)}),
-    }, bucket=SMALL, slow="attention_grad scanned_layers_grad attention_normalised"),
+    }, bucket=SMALL),
     Harness("linen_attention_mask", lambda x, m: _layer(_ATTENTION, (1, 2, 4), mask=m)(x),
             (BS4, MASK), bucket=SMALL),
     *table("linen", IDS, {

@@ -105,7 +105,7 @@ ATTENTION = [
         "plain": _attention(),
         "scaled": _attention(scale=0.3),
         "grad": jax.grad(lambda q, k: _attention()(q, k).sum() ** 2, argnums=(0, 1)),
-    }, bucket=SMALL, slow="grad"),
+    }, bucket=SMALL),
     Harness("attention_mask", _attention("mask"),
             (QUERY, KEY, Arg("b, 4, t, s", bool, lambda rng, shape: rng.random(shape) < 0.8)),
             bucket=SMALL),
@@ -156,7 +156,7 @@ IMAGES = [
         "scale_and_translate": lambda x: jax.image.scale_and_translate(
             x, (6, 4, 2), (0, 1), jnp.array([1.3, 0.7]), jnp.array([0.5, -0.2]), "linear"),
         "resize_grad": jax.grad(lambda x: (jax.image.resize(x, (4, 4, 2), "linear") ** 2).sum()),
-    }, slow="resize_lanczos5"),
+    }),
 ]  # fmt: skip
 
 LAX = [
@@ -189,7 +189,7 @@ LAX = [
         "batch_matmul": lambda x: lax.batch_matmul(x[:, None, None], x[:, None, None]),
         "expand_dims": lambda x: lax.expand_dims(x, (0, 2)),
         "erf_inv": lambda x: (lax.erf_inv(jnp.tanh(x)), lax.nextafter(x, 2 * x)),
-    }, slow="map_batched"),
+    }),
 ]  # fmt: skip
 
 HARNESSES = [*NN, *ATTENTION, *OPS, *IMAGES, *LAX]

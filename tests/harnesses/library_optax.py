@@ -143,7 +143,7 @@ SEQUENCES = [
     Harness("optax_ctc_loss", _ctc, (Arg("b, s, 4"), LABELS), **CTC),
     Harness("optax_ctc_forward", _ctc_all, (Arg("b, s, 4"), LABELS), **CTC),
     Harness("optax_ctc_grad", jax.grad(lambda x, i: _ctc(x, i).mean()), (Arg("b, s, 4"), LABELS),
-            slow=True, **CTC),
+            **CTC),
 ]  # fmt: skip
 
 PROJECTIONS = [

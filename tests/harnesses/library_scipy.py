@@ -54,7 +54,7 @@ SPECIAL = [
         "expi": lambda x: special.expi(x + 4),
         "sph_harm": lambda x: special.sph_harm_y(
             jnp.array([2]), jnp.array([1]), jnp.abs(x), x, n_max=2),
-    }, slow="bessel_jn sph_harm"),
+    }),
     *table("special", UNIT, {
         "inverses": _summed(erfinv=special.erfinv, ndtri=special.ndtri, logit=special.logit),
         "entropies": _summed(entr=special.entr, spence=special.spence),
@@ -76,7 +76,7 @@ SPECIAL = [
         "hyp1f1": lambda x, y: special.hyp1f1(y, 2.0, x),
         "exp1": lambda x, y: special.exp1(y),
         "expn": lambda x, y: special.expn(2, y),
-    }, slow="hyp1f1 betainc gammainc expn exp1"),
+    }),
 ]  # fmt: skip
 
 _CONTINUOUS = (
@@ -108,10 +108,10 @@ def _methods(name: str, shapes: tuple[Any, ...], methods: str) -> Callable[[jax.
 STATS = [
     *table("stats", UNIT, {
         name: _methods(name, _SHAPES.get(name, ()), "logpdf cdf sf ppf") for name in _CONTINUOUS
-    }, slow="beta gamma chi2 truncnorm gennorm t"),
+    }),
     *table("stats", COUNTS, {
         name: _methods(name, shapes, "logpmf cdf") for name, shapes in _DISCRETE.items()
-    }, slow="poisson betabinom nbinom"),
+    }),
     *table("stats", TIES, {
         "mode": lambda x: stats.mode(x),
         **{f"rankdata_{method}": lambda x, method=method: stats.rankdata(x, method)
@@ -155,7 +155,7 @@ SIGNALS = [
         "welch": lambda x: jsp.signal.welch(x, nperseg=4),
         "csd": lambda x: jsp.signal.csd(x, x[::-1], nperseg=4),
         "istft": lambda x: jsp.signal.istft(jsp.signal.stft(x, nperseg=4)[2], nperseg=4),
-    }, bucket={"n": 14}, constraints=("n >= 5",), slow="istft csd welch"),
+    }, bucket={"n": 14}, constraints=("n >= 5",)),
     # A least-squares fit by singular vectors.
     Harness("signal_detrend", jsp.signal.detrend, (N,), exact="svd"),
 ]  # fmt: skip
@@ -196,7 +196,7 @@ MATRICES = [
         "expm": lambda x: jsp.linalg.expm(x / (4 * x.shape[0])),
         "eigh_values": lambda x: jsp.linalg.eigh(x + x.T, eigvals_only=True),
         "svd_values": lambda x: jsp.linalg.svd(x, compute_uv=False),
-    }, rtol=1e-4, slow="expm lu_solve"),
+    }, rtol=1e-4),
     *table("scipy", N, {
         "toeplitz": lambda x: (jsp.linalg.toeplitz(x), jsp.linalg.toeplitz(KERNEL, x)),
         "hankel": lambda x: jsp.linalg.hankel(x),
@@ -249,8 +249,6 @@ RANDOM = table(
     (_KEY, N),
     _DISTRIBUTIONS,
     bucket={"n": 5},
-    slow="beta dirichlet poisson binomial t chisquare f generalized_normal ball wald loggamma "
-    "multivariate_normal multinomial",
 )
 
 HARNESSES = [*SPECIAL, *STATS, *SIGNALS, *MATRICES, *RANDOM]

@@ -12,10 +12,9 @@ import sod2jax
 from models.base import Model
 from sod2jax.stats import Stats
 from tests.compile_log import compile_log
+from tests.quick import QUICK
 
 RTOL = 1e-5
-# Every size compiles for the comparison: XLA's passes cost more than they save.
-COMPILES_FAST = {"xla_backend_optimization_level": 0}
 
 
 def check_dynamic(
@@ -53,7 +52,7 @@ def check_dynamic(
         seen = [jax.block_until_ready(fun(*args)) for args in calls]
     assert not log, f"{model.name}: {len(log)} traced, lowered or compiled when warm"
 
-    plain = jax.jit(model.fun, compiler_options=COMPILES_FAST)
+    plain = jax.jit(model.fun, compiler_options=QUICK)
     for dims, args, result in zip(sizes, calls, seen, strict=True):
         assert_close(result, plain(*args), f"{model.name} at {dict(dims)}")
     stats = fun.stats()

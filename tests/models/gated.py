@@ -15,7 +15,8 @@ import models
 import sod2jax
 from models.base import Model
 from models.resnet import ResNet, ResNetConfig
-from tests.models.dynamic import COMPILES_FAST, assert_close, check_dynamic
+from tests.models.dynamic import assert_close, check_dynamic
+from tests.quick import QUICK
 
 # One image is a program of its own: its gates are branches.
 ONE = [{"b": 1, "h": h, "w": w} for h, w in [(20, 20), (9, 14), (2, 2), (17, 20), (3, 19)]]
@@ -32,7 +33,7 @@ MARGIN = 1e-3
 @functools.cache
 def jit(fun: Any) -> Any:
     """Compiled quickly, and once for all tests that use the same function and shape."""
-    return jax.jit(fun, compiler_options=COMPILES_FAST)
+    return jax.jit(fun, compiler_options=QUICK)
 
 
 def count(tree: Any) -> int:

@@ -13,7 +13,8 @@ from models import conformer, load
 from models.checkpoint import fit
 from models.conformer import ConformerConfig
 from models.relative_attention import distance_encodings
-from tests.models.dynamic import COMPILES_FAST, check_dynamic
+from tests.models.dynamic import check_dynamic
+from tests.quick import QUICK
 
 TINY = conformer.SIZES["tiny"]
 # Parakeet's form, small.
@@ -74,7 +75,7 @@ def parakeet():
 
 
 def jit(config):
-    return jax.jit(conformer.Conformer(config).apply, compiler_options=COMPILES_FAST)
+    return jax.jit(conformer.Conformer(config).apply, compiler_options=QUICK)
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -164,7 +165,7 @@ def test_blocks_without_biases_equal_wav2vec2_conformer(b, t):
     block = block_variables(state, WITHOUT_BIASES)
     ours = distance_encodings(t, WITHOUT_BIASES.features)
     np.testing.assert_allclose(ours, positions[0], atol=1e-5)
-    apply = jax.jit(conformer.Block(WITHOUT_BIASES).apply, compiler_options=COMPILES_FAST)
+    apply = jax.jit(conformer.Block(WITHOUT_BIASES).apply, compiler_options=QUICK)
     assert_near(apply(block, x, ours), wanted.numpy())
 
 

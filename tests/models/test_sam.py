@@ -16,14 +16,14 @@ from models import load, sam
 from models.sam import Sam
 from models.sam_decoder import postprocess
 from models.sam_encoder import resize_cubic
-from tests.models.dynamic import COMPILES_FAST
+from tests.quick import QUICK
 
 TINY = sam.SIZES["tiny"]
 PATCH, GRID = TINY.encoder.patch, TINY.encoder.grid
 
 
 def jit(fun: Any) -> Any:
-    return jax.jit(fun, compiler_options=COMPILES_FAST)
+    return jax.jit(fun, compiler_options=QUICK)
 
 
 def assert_near(found: Any, wanted: np.ndarray) -> None:

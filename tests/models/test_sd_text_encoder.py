@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models import load, sd_text_encoder
-from tests.models.dynamic import COMPILES_FAST, check_dynamic
+from tests.models.dynamic import check_dynamic
+from tests.quick import QUICK
 
 TINY = sd_text_encoder.SIZES["tiny"]
 
@@ -45,7 +46,7 @@ def state(hf_model):
 
 
 def run(params, ids):
-    apply = jax.jit(sd_text_encoder.TextEncoder(TINY).apply, compiler_options=COMPILES_FAST)
+    apply = jax.jit(sd_text_encoder.TextEncoder(TINY).apply, compiler_options=QUICK)
     return apply({"params": params}, ids)
 
 

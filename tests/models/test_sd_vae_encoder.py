@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models import load, sd_vae_encoder
-from tests.models.dynamic import COMPILES_FAST, check_dynamic
+from tests.models.dynamic import check_dynamic
+from tests.quick import QUICK
 
 TINY = sd_vae_encoder.SIZES["tiny"]
 
@@ -63,7 +64,7 @@ def test_equals_diffusers(diffusers_model, state, b, h, w, latent):
     channels_first = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     with torch.no_grad():
         expected = diffusers_model.encode(channels_first).latent_dist
-    fun = jax.jit(model.fun, compiler_options=COMPILES_FAST)
+    fun = jax.jit(model.fun, compiler_options=QUICK)
     found = fun(sd_vae_encoder.from_state_dict(state, TINY), images)
     for ours, theirs in zip(found, (expected.mean, expected.logvar), strict=True):
         assert ours.shape == (b, *latent, TINY.latents)

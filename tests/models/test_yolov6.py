@@ -13,8 +13,9 @@ import pytest
 
 from models import load, repvgg, yolov6
 from models.nms import Kept
-from tests.models.dynamic import COMPILES_FAST, check_dynamic
+from tests.models.dynamic import check_dynamic
 from tests.models.greedy import assert_kept, by_class
+from tests.quick import QUICK
 
 TINY = yolov6.SIZES["tiny"]
 # A small network with two blocks where the published ones have several.
@@ -23,7 +24,7 @@ DEEPER = yolov6.YoloConfig(width=0.125, depth=0.17, classes=5)
 
 @functools.cache
 def jit(fun: Any) -> Any:
-    return jax.jit(fun, compiler_options=COMPILES_FAST)
+    return jax.jit(fun, compiler_options=QUICK)
 
 
 def images(b: int, h: int, w: int, seed: int = 0) -> np.ndarray:

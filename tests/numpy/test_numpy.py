@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,14 +17,6 @@ import sod2jax.numpy as snp
 from tests.harnesses.base import bits
 
 MOST = 8
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    """LLVM's optimisation is most of what compiling costs, and changes only rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def optimized(fun: Callable[..., Any], cut: str, **options: Any) -> sod2jax.OptimizedFunction:

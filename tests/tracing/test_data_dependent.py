@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,14 +18,6 @@ from sod2jax.tracing import guards
 from tests.harnesses.base import bits
 
 CUTS = pytest.mark.parametrize("cut", ["never", "always"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    """LLVM's optimisation is most of what compiling costs, and changes only rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def optimized(fun: Callable[..., Any], cut: str = "never", **options: Any) -> Any:

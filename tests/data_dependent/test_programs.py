@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import jax
 import pytest
 
-from tests.harnesses.data_dependent import PROGRAMS, check
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    """LLVM's optimisation is most of what compiling costs, and changes only rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+from tests.data_dependent import PROGRAMS, check
 
 
 @pytest.mark.parametrize("cut", ["never", "always"])

@@ -1,0 +1,111 @@
+"""What errors say of specs, options and calls that do not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+import sod2jax
+from sod2jax.errors import (
+    ShapeError,
+    SpecError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
+from tests.attention import W, attention, normal, optimized
+
+
+def raises(error, fun, *args, match, **options):
+    with pytest.raises(error, match=match):
+        sod2jax.optimize(fun, **options)(*args)
+
+
+def test_wrong_number_of_specs():
+    raises(
+        SpecError,
+        attention,
+        normal(1, 2, 4),
+        W,
+        shapes=("b, s, 4",),
+        match=r"shapes has 1 specs, but the function was called with 2 arguments \['x', 'w'\]: "
+        "write one spec per argument, None where the shape is fixed",
+    )
+
+
+def test_rank_differs():
+    raises(
+        SpecError,
+        attention,
+        normal(1, 2, 4),
+        W,
+        shapes=("b, s", None),
+        match=r"the spec 'b, s' of 'x' has 2 dimensions, but its shape \(1, 2, 4\) has 3",
+    )
+
+
+def test_two_arguments_disagree():
+    raises(
+        ShapeError,
+        lambda x, y: x,
+        normal(3),
+        normal(4),
+        shapes=("s", "s"),
+        match=r"axis 0 of 'y' has size 4, but its spec 's' makes it 3 \(s = 3 from axis 0 of 'x'\)",
+    )
+
+
+@pytest.mark.parametrize("where", ["buckets", "constraints"])
+def test_unknown_symbol(where):
+    options = {"buckets": {"q": (8,)}} if where == "buckets" else {"constraints": ("q <= 8",)}
+    match = {
+        "buckets": r"buckets names 'q', but the symbols of the specs are \['s'\]",
+        "constraints": "constraint 'q <= 8' names 'q', which is in no spec",
+    }
+    raises(SpecError, lambda x: x, normal(3), shapes=("s",), **options, match=match[where])
+
+
+def test_buckets_outside_the_range():
+    raises(
+        SpecError,
+        lambda x: x,
+        normal(3),
+        shapes=("s",),
+        constraints=("s <= 8",),
+        buckets={"s": (4, 16)},
+        match=r"buckets\['s'\] = \(4, 16\) leaves the range 1 <= s <= 8",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"shapes": "b, s"}, "shapes must be a sequence with one spec per argument"),
+        ({"shapes": 3}, "shapes must be a sequence with one spec per argument"),
+        ({"constraints": "s <= 8"}, "constraints must be a sequence of strings"),
+        ({"constraints": ("s < 8",)}, "must be one comparison by <=, >= or =="),
+        ({"constraints": ("s <= 8.5",)}, "'8.5' is not a dimension expression"),
+        ({"max_executables": 2.5}, "max_executables must be at least 1; got 2.5"),
+        ({"buckets": (8, 16)}, "buckets must be a dictionary from symbols to sizes"),
+        ({"buckets": {"s": ()}}, r"buckets\['s'\] must be positive integers"),
+        ({"buckets": {"s": (0, 8)}}, r"buckets\['s'\] must be positive integers"),
+        ({"buckets": {"s": (8.0,)}}, r"buckets\['s'\] must be positive integers"),
+        ({"max_executables": 0}, "max_executables must be at least 1; got 0"),
+        ({"on_unsupported": "ignore"}, "on_unsupported must be one of"),
+    ],
+)
+def test_malformed_options(options, match):
+    with pytest.raises(SpecError, match=match):
+        sod2jax.optimize(lambda x: x, **options)
+
+
+def test_calls_that_do_not_fit_are_refused_as_python_and_jax_do():
+    f = optimized(lambda x, y: x, shapes=("s", "s"), buckets={"s": (8,)})
+    with pytest.raises(TypeError, match="missing a required argument: 'y'"):
+        f(normal(3))
+    with pytest.raises(TypeError, match="not a valid JAX type"):
+        f(normal(3), "text")
+
+
+def test_errors_have_one_base():
+    for error in (SpecError, ShapeError, TraceError, UnsupportedPrimitiveError):
+        assert issubclass(error, sod2jax.errors.Sod2jaxError)
+    assert issubclass(ShapeError, ValueError)
