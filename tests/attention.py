@@ -30,9 +30,9 @@ def optimized(fun=attention, **options):
     return sod2jax.optimize(fun, **{"on_unsupported": "error", **SPECS, **options})
 
 
-def assert_close(found, want):
-    assert jax.tree.structure(found) == jax.tree.structure(want)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+def assert_close(seen, want):
+    assert jax.tree.structure(seen) == jax.tree.structure(want)
+    for a, b in zip(jax.tree.leaves(seen), jax.tree.leaves(want), strict=True):
         assert isinstance(a, jax.Array)
         assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-5, atol=1e-5)

@@ -35,5 +35,5 @@ def sizes(high: int = 9) -> st.SearchStrategy[dict[str, int]]:
 
 def python_value(text: str, values: dict[str, Any], **calls: Callable[..., Any]) -> Any:
     """The value of an expression by Python operators; ``calls`` replace ``max`` and ``min``."""
-    known = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
-    return eval(text.replace("^", "**"), {**known, **calls}, dict(values))
+    operators = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
+    return eval(text.replace("^", "**"), {**operators, **calls}, dict(values))

@@ -41,13 +41,13 @@ def programs() -> list[Any]:
     for program in suite.all_harnesses:
         if program.filter(jax.default_backend(), include_jax_unimpl=False):
             groups[program.group_name].append(program)
-    found = []
+    kept = []
     for name, members in groups.items():
         counts = collections.Counter(str(np.dtype(p.dtype)) for p in members)
         dtype = min(counts, key=lambda d: (-counts[d], d))
         chosen = [p for p in members if str(np.dtype(p.dtype)) == dtype]
-        found += chosen if name not in _NOT_BATCHED else []
-    return [p for p in found if _varying(p)]
+        kept += chosen if name not in _NOT_BATCHED else []
+    return [p for p in kept if _varying(p)]
 
 
 def _varying(program: Any) -> list[Any]:

@@ -55,11 +55,11 @@ def test_trees_are_kept():
     specs = (Pair("s", "s, t"), State("t", None))
     f = optimized(rearrange, shapes=specs, buckets={"s": (8,), "t": (4,)})
     args = Pair(normal(5), normal(5, 3)), State(normal(3), jnp.int32(4))
-    found = f(*args)
-    assert_close(found, jax.jit(rearrange)(*args))
-    assert type(found[0]["pair"]) is Pair
-    assert found[0]["none"] is None
-    assert found[1][0].count is None
+    seen = f(*args)
+    assert_close(seen, jax.jit(rearrange)(*args))
+    assert type(seen[0]["pair"]) is Pair
+    assert seen[0]["none"] is None
+    assert seen[1][0].count is None
 
 
 def test_python_scalars_and_weak_types():
@@ -101,11 +101,11 @@ def test_typed_keys_may_be_padded():
     keys = jax.random.split(jax.random.key(3), 5)
     args = keys, np.arange(5) < 2
     f = optimized(draw, shapes=("s", "s"), buckets={"s": (8,)}, poison=True)
-    numbers, found = f(*args)
+    numbers, seen = f(*args)
     want_numbers, want = jax.jit(draw)(*args)
     np.testing.assert_array_equal(numbers, want_numbers)
-    assert found.dtype == want.dtype
-    np.testing.assert_array_equal(jax.random.key_data(found), jax.random.key_data(want))
+    assert seen.dtype == want.dtype
+    np.testing.assert_array_equal(jax.random.key_data(seen), jax.random.key_data(want))
 
 
 def masks_of_two_axes(x, y):

@@ -22,7 +22,7 @@ def test_repetitions_are_harnesses_that_nobody_reported():
 
 def test_the_others_bind_every_primitive():
     missing = set(union(primitives(TABLE[name]) for name in REPETITIONS))
-    for harness in KEPT:
+    for harness in reversed(KEPT):  # those of libraries bind the most
         if not missing:
             break
         missing -= primitives(harness)

@@ -28,8 +28,8 @@ def _mlp_loss(w: jax.Array, v: jax.Array, x: jax.Array) -> jax.Array:
 def _cross_entropy(w: jax.Array, x: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the labels that are not -1; w: (4, 3), x: (b, s, 4), labels: (b, s)."""
     picked = jax.nn.one_hot(labels, 3) * jax.nn.log_softmax(x @ w)
-    known = labels >= 0
-    return -jnp.where(known, picked.sum(-1), 0).sum() / jnp.maximum(known.sum(), 1)
+    labelled = labels >= 0
+    return -jnp.where(labelled, picked.sum(-1), 0).sum() / jnp.maximum(labelled.sum(), 1)
 
 
 def _cross_entropy_by_index(w: jax.Array, x: jax.Array, labels: jax.Array) -> jax.Array:

@@ -57,9 +57,9 @@ def _paddings(sizes: jax.Array, length: Any) -> jax.Array:
 
 def _ctc(logits: jax.Array, labels: jax.Array) -> jax.Array:
     frames = jnp.full(logits.shape[0], logits.shape[1]) - jnp.arange(logits.shape[0]) % 2
-    known = jnp.arange(labels.shape[0]) % (labels.shape[1] + 1)
+    lengths = jnp.arange(labels.shape[0]) % (labels.shape[1] + 1)
     return losses.ctc_loss(
-        logits, _paddings(frames, logits.shape[1]), labels, _paddings(known, labels.shape[1])
+        logits, _paddings(frames, logits.shape[1]), labels, _paddings(lengths, labels.shape[1])
     )
 
 

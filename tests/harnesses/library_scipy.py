@@ -101,8 +101,8 @@ _DISCRETE = {"bernoulli": (0.3,), "geom": (0.4,), "poisson": (2.5,), "nbinom": (
 def _methods(name: str, shapes: tuple[Any, ...], methods: str) -> Callable[[jax.Array], Any]:
     """Methods of a distribution that has them, and the likelihood of a sample."""
     family = getattr(stats, name)
-    found = [getattr(family, method) for method in methods.split() if hasattr(family, method)]
-    return lambda x: [(y := fun(x, *shapes), y.sum()) for fun in found]
+    offered = [getattr(family, method) for method in methods.split() if hasattr(family, method)]
+    return lambda x: [(y := fun(x, *shapes), y.sum()) for fun in offered]
 
 
 STATS = [

@@ -61,10 +61,10 @@ def check_dynamic(
     return stats
 
 
-def assert_close(found: Any, wanted: Any, what: str) -> None:
+def assert_close(seen: Any, wanted: Any, what: str) -> None:
     """Trees, shapes, dtypes and integers equal; floats to 1e-5 of the leaf's largest magnitude."""
-    assert jax.tree.structure(found) == jax.tree.structure(wanted), what
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+    assert jax.tree.structure(seen) == jax.tree.structure(wanted), what
+    for a, b in zip(jax.tree.leaves(seen), jax.tree.leaves(wanted), strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype), what
         a, b = np.asarray(a), np.asarray(b)
         if not np.issubdtype(b.dtype, np.inexact):

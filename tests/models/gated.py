@@ -73,9 +73,9 @@ def check_twin_forced(
     _assert_near(logits, wanted)
 
 
-def _assert_near(found: Any, wanted: np.ndarray) -> None:
+def _assert_near(seen: Any, wanted: np.ndarray) -> None:
     largest = float(np.abs(wanted).max())
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * largest)
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4 * largest)
 
 
 def plain(config: ResNetConfig, params: Any) -> tuple[ResNet, Any]:
@@ -142,9 +142,9 @@ def check_compacted(model: Model, rate: float) -> None:
             jax.tree.map(lambda leaf: leaf[:5], looped),
             f"{gating}, compacted, fewer rows",
         )
-        (found,) = fun.planner.specialisations
-        compacted = [c for c in found.analysis.remarks if c.what.startswith("compacted")]
-        assert len(compacted) == model.gates, list(map(str, found.analysis.remarks))
+        (made,) = fun.planner.specialisations
+        compacted = [c for c in made.analysis.remarks if c.what.startswith("compacted")]
+        assert len(compacted) == model.gates, list(map(str, made.analysis.remarks))
 
 
 def check_bias(model: Model) -> None:

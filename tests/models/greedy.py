@@ -41,15 +41,15 @@ def greedy(
     return kept
 
 
-def assert_kept(found: Kept, wanted: list[int]) -> None:
-    n = len(found.mask)
+def assert_kept(seen: Kept, wanted: list[int]) -> None:
+    n = len(seen.mask)
     ranks = np.full(n, n, np.int32)
     ranks[wanted] = np.arange(len(wanted))
-    assert (found.mask.dtype, found.ranks.dtype, found.count.dtype) == (bool, np.int32, np.int32)
-    np.testing.assert_array_equal(found.ranks, ranks)
-    np.testing.assert_array_equal(found.mask, ranks < n)
-    assert found.count == len(wanted)
-    np.testing.assert_array_equal(np.argsort(found.ranks)[: found.count], wanted)
+    assert (seen.mask.dtype, seen.ranks.dtype, seen.count.dtype) == (bool, np.int32, np.int32)
+    np.testing.assert_array_equal(seen.ranks, ranks)
+    np.testing.assert_array_equal(seen.mask, ranks < n)
+    assert seen.count == len(wanted)
+    np.testing.assert_array_equal(np.argsort(seen.ranks)[: seen.count], wanted)
 
 
 def by_class(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> list[int]:

@@ -82,9 +82,9 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
-def assert_near(found, wanted):
+def assert_near(seen, wanted):
     largest = float(np.abs(wanted).max())
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * largest)
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-5 * largest)
 
 
 # Against transformers
@@ -98,9 +98,9 @@ def test_equals_parakeet(parakeet, b, t, frames):
     with torch.no_grad():
         wanted = parakeet(torch.from_numpy(features)).last_hidden_state.numpy()
     params = conformer.from_state_dict(numpy_state(parakeet), PARAKEET)
-    found = jit(PARAKEET)(params, features)
-    assert found.shape == (b, frames, PARAKEET.features)
-    assert_near(found, wanted)
+    seen = jit(PARAKEET)(params, features)
+    assert seen.shape == (b, frames, PARAKEET.features)
+    assert_near(seen, wanted)
 
 
 def parakeet_name(name: str) -> str:
@@ -183,9 +183,9 @@ def test_equals_the_twin(b, t):
     (features,) = load("conformer").inputs(np.random.default_rng(t), b=b, t=t)
     with torch.no_grad():
         wanted = twin(torch.from_numpy(features)).numpy()
-    found = jit(TINY)(conformer.from_state_dict(numpy_state(twin), TINY), features)
-    assert found.shape == (b, ((t - 1) // 2 - 1) // 2, TINY.classes)
-    assert_near(found, wanted)
+    seen = jit(TINY)(conformer.from_state_dict(numpy_state(twin), TINY), features)
+    assert seen.shape == (b, ((t - 1) // 2 - 1) // 2, TINY.classes)
+    assert_near(seen, wanted)
 
 
 # Parameters, checkpoints and inputs

@@ -62,24 +62,24 @@ def run_twin(twin: Any, images: np.ndarray, forced: Any = None) -> tuple[np.ndar
 
     with torch.no_grad():
         channels_first = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-        logits, found = twin(channels_first, forced)
+        logits, decisions_of_twin = twin(channels_first, forced)
     return logits.numpy(), tuple(
         Decisions(spatial[:, 0].numpy(), tuple(c[:, :, 0, 0].numpy() for c in channels))
-        for spatial, channels in found
+        for spatial, channels in decisions_of_twin
     )
 
 
-def assert_near(found: Any, wanted: np.ndarray) -> None:
+def assert_near(seen: Any, wanted: np.ndarray) -> None:
     largest = float(np.abs(wanted).max())
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * largest)
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4 * largest)
 
 
 def check_twin(fun: Any, params: Any, twin: Any, images: np.ndarray) -> None:
     wanted, decided = run_twin(twin, images)
     logits, decisions = gated.jit(fun)(params, images)
-    for found, of_twin in zip(jax.tree.leaves(decisions), jax.tree.leaves(decided), strict=True):
+    for decision, of_twin in zip(jax.tree.leaves(decisions), jax.tree.leaves(decided), strict=True):
         assert np.abs(of_twin).min() > MARGIN
-        np.testing.assert_array_equal(found, of_twin >= 0)
+        np.testing.assert_array_equal(decision, of_twin >= 0)
     assert 0.2 < share(decisions) < 0.8
     assert_near(logits, wanted)
 
@@ -207,17 +207,17 @@ def test_all_gates_alike_are_the_plain_network_or_the_chain_of_shortcuts(model, 
 def test_one_decision_for_a_gate_is_that_for_all_its_patches_or_channels(model):
     images, rng = gated.images(model, 3, 1, 2), np.random.default_rng(0)
     forced, few = gated.jit(model.gate_override), rng.random((3, model.gates)) < RATE
-    found = forced(model.params, images, few)
-    for block, (spatial, (channels,)) in enumerate(found[1]):
+    seen = forced(model.params, images, few)
+    for block, (spatial, (channels,)) in enumerate(seen[1]):
         assert (np.asarray(spatial) == few[:, 2 * block, None, None]).all()
         assert (np.asarray(channels) == few[:, 2 * block + 1, None]).all()
-    assert_close(forced(model.params, images, found[1]), found, "all patterns")
+    assert_close(forced(model.params, images, seen[1]), seen, "all patterns")
 
 
 def test_the_decisions_taken_can_be_forced(model):
     images = gated.images(model, 3, 1, 2)
-    found = gated.jit(model.fun)(model.params, images)
-    assert_close(gated.jit(model.gate_override)(model.params, images, found[1]), found, "forced")
+    seen = gated.jit(model.fun)(model.params, images)
+    assert_close(gated.jit(model.gate_override)(model.params, images, seen[1]), seen, "forced")
 
 
 def test_what_is_skipped_is_not_seen(model):
@@ -249,9 +249,9 @@ def test_a_bias_for_each_gate(model):
     images = gated.images(model, 3, 1, 2)
     pattern = np.random.default_rng(0).random(model.gates) < RATE
     params = model.gate_bias(model.params, np.where(pattern, 30.0, -30.0))
-    found = gated.jit(model.fun)(params, images)
+    seen = gated.jit(model.fun)(params, images)
     wanted = gated.jit(model.gate_override)(params, images, np.tile(pattern, (3, 1)))
-    assert_close(found, wanted, "biases as large as decisions")
+    assert_close(seen, wanted, "biases as large as decisions")
 
 
 # At any size

@@ -104,12 +104,12 @@ def test_two_scales_of_one_resolution_and_the_imagenet_stem_equal_the_twin(model
     twin = randomised(twins.RANet(twins.EQUAL, (1, 2, 2), factors, 8, 4, 1, 10, imagenet=True))
     params = to_flax(twin, resnet.param_shapes(net))
     images = gated.images(model, 2, 50, 37)
-    found = gated.jit(lambda p, x: net.apply(p, x, method="every_exit"))(params, images)
+    seen = gated.jit(lambda p, x: net.apply(p, x, method="every_exit"))(params, images)
     with torch.no_grad():
         channels_first = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
         wanted = torch.stack(list(twin.exits(channels_first)), dim=1).numpy()
-    assert found.shape == (2, 4, 10)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    assert seen.shape == (2, 4, 10)
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
 # Parameters
@@ -179,8 +179,8 @@ def test_forced_exits_are_the_network_cut_there(model, cut, batch, seed):
 def test_a_vmap_of_branches_equals_selects(model, batch):
     exits = np.array([0, 1, 2, 2, 1, 0, 0, 2], np.int32)
     branched = gated.jit(load("ranet", gating="branch").gate_override)
-    found = branched(model.params, batch, exits)
-    assert_close(found, gated.jit(model.gate_override)(model.params, batch, exits), "vmap")
+    seen = branched(model.params, batch, exits)
+    assert_close(seen, gated.jit(model.gate_override)(model.params, batch, exits), "vmap")
 
 
 def test_what_comes_after_an_exit_is_not_seen(model, batch):
@@ -228,9 +228,9 @@ def test_a_bias_for_each_exit(model, batch):
 def test_thresholds_give_the_shares_asked_for(ratio):
     confidence = np.random.default_rng(0).random((1000, 5)).astype(np.float32)
     thresholds = ranet.exit_thresholds(confidence, ratio)
-    found = np.bincount(first_sure(confidence, thresholds), minlength=5) / 1000
+    seen = np.bincount(first_sure(confidence, thresholds), minlength=5) / 1000
     wanted = ratio ** np.arange(5)
-    np.testing.assert_allclose(found, wanted / wanted.sum(), atol=0.005)
+    np.testing.assert_allclose(seen, wanted / wanted.sum(), atol=0.005)
 
 
 def test_an_exit_without_a_share_takes_nothing():

@@ -26,9 +26,9 @@ def jit(fun: Any) -> Any:
     return jax.jit(fun, compiler_options=QUICK)
 
 
-def assert_near(found: Any, wanted: np.ndarray) -> None:
+def assert_near(seen: Any, wanted: np.ndarray) -> None:
     largest = float(np.abs(wanted).max())
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * largest)
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4 * largest)
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +78,10 @@ def test_equals_transformers(torch_model, params, model, b, p, n):
 
     images, points, labels = inputs(model, b, GRID, GRID, p, n)
     masks, quality = segment(torch_model, images, input_points=points, input_labels=labels)
-    found = jit(model.fun)(params, images, points, labels)
-    assert found.low_resolution.shape == (b, p, 3, 4 * GRID, 4 * GRID)
-    assert_near(found.low_resolution, masks[:, :, 1:])
-    assert_near(found.quality, quality[:, :, 1:])
+    seen = jit(model.fun)(params, images, points, labels)
+    assert seen.low_resolution.shape == (b, p, 3, 4 * GRID, 4 * GRID)
+    assert_near(seen.low_resolution, masks[:, :, 1:])
+    assert_near(seen.quality, quality[:, :, 1:])
 
 
 PROMPTS = {
@@ -113,8 +113,8 @@ def test_decoder_equals_transformers(torch_model, params, n, box, mask):
 
     wanted = decode(torch_model, embeddings, **theirs)
     order = ("points", "labels", "boxes", "masks")
-    found = decoded(TINY, params, embeddings, *(ours.get(name) for name in order))
-    for left, right in zip(found, wanted, strict=True):
+    seen = decoded(TINY, params, embeddings, *(ours.get(name) for name in order))
+    for left, right in zip(seen, wanted, strict=True):
         assert_near(left, right)
 
 
@@ -157,10 +157,10 @@ def test_any_size_equals_the_parts_of_transformers(torch_model, params, model, b
 
     args = inputs(model, b, h, w, p, n)
     masks, quality = AnySize(torch_model, TINY).segment(*args)
-    found = jit(model.fun)(params, *args)
-    assert found.low_resolution.shape == (b, p, 3, 4 * h, 4 * w)
-    assert_near(found.low_resolution, masks)
-    assert_near(found.quality, quality)
+    seen = jit(model.fun)(params, *args)
+    assert seen.low_resolution.shape == (b, p, 3, 4 * h, 4 * w)
+    assert_near(seen.low_resolution, masks)
+    assert_near(seen.quality, quality)
 
 
 @pytest.mark.parametrize("size", [1, 5, 12, 17])
@@ -170,10 +170,10 @@ def test_tables_are_interpolated_as_by_torch(size):
     wanted = torch.nn.functional.interpolate(
         torch.from_numpy(table).permute(2, 0, 1)[None], (size, 7), mode="bicubic"
     )
-    found = resize_cubic(jnp.asarray(table), size)
-    np.testing.assert_allclose(found, wanted[0].permute(1, 2, 0), rtol=1e-5, atol=1e-5)
+    seen = resize_cubic(jnp.asarray(table), size)
+    np.testing.assert_allclose(seen, wanted[0].permute(1, 2, 0), rtol=1e-5, atol=1e-5)
     if size == 12:
-        np.testing.assert_array_equal(found, table)
+        np.testing.assert_array_equal(seen, table)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_postprocessing_equals_transformers(photograph, original):
         binarize=False,
         pad_size={"height": 96, "width": 96},
     )
-    found = postprocess(jnp.asarray(masks), (96, 96), photograph, original)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    seen = postprocess(jnp.asarray(masks), (96, 96), photograph, original)
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-5)
 
 
 # Checkpoints

@@ -65,8 +65,8 @@ def test_equals_diffusers(diffusers_model, state, b, h, w, latent):
     with torch.no_grad():
         expected = diffusers_model.encode(channels_first).latent_dist
     fun = jax.jit(model.fun, compiler_options=QUICK)
-    found = fun(sd_vae_encoder.from_state_dict(state, TINY), images)
-    for ours, theirs in zip(found, (expected.mean, expected.logvar), strict=True):
+    seen = fun(sd_vae_encoder.from_state_dict(state, TINY), images)
+    for ours, theirs in zip(seen, (expected.mean, expected.logvar), strict=True):
         assert ours.shape == (b, *latent, TINY.latents)
         np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-4)
 

@@ -140,11 +140,11 @@ def test_features_equal_those_of_transformers(bands):
     wanted = extractor(samples, sampling_rate=speech.RATE, return_tensors="pt")
     frames = len(samples) // speech.HOP
     assert int(torch.sum(wanted["attention_mask"])) == frames
-    found = speech._normalise(speech.log_mel(samples, bands))
+    seen = speech._normalise(speech.log_mel(samples, bands))
     # Where there is silence, the logarithm magnifies what single precision leaves of it.
-    close = np.isclose(found, wanted["input_features"][0, :frames].numpy(), atol=2e-3)
+    close = np.isclose(seen, wanted["input_features"][0, :frames].numpy(), atol=2e-3)
     assert close.mean() > 0.999
-    np.testing.assert_allclose(found, wanted["input_features"][0, :frames], atol=0.1)
+    np.testing.assert_allclose(seen, wanted["input_features"][0, :frames], atol=0.1)
 
 
 def test_a_missing_package_is_explained(monkeypatch):

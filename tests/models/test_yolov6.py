@@ -32,8 +32,8 @@ def images(b: int, h: int, w: int, seed: int = 0) -> np.ndarray:
     return batch
 
 
-def assert_near(found: Any, wanted: Any) -> None:
-    for ours, theirs in zip(found, wanted, strict=True):
+def assert_near(seen: Any, wanted: Any) -> None:
+    for ours, theirs in zip(seen, wanted, strict=True):
         assert ours.shape == theirs.shape
         largest = float(np.abs(theirs).max())
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * largest)
@@ -122,9 +122,9 @@ def _without(block: Any, branch: str | None) -> Any:
 
 def test_fused_variables_are_those_of_the_deploy_form(train_variables):
     shapes = yolov6.param_shapes(TINY, "deploy")
-    found = repvgg.fused(train_variables)
-    assert jax.tree.structure(found) == jax.tree.structure(shapes)
-    for leaf, shape in zip(jax.tree.leaves(found), jax.tree.leaves(shapes), strict=True):
+    merged = repvgg.fused(train_variables)
+    assert jax.tree.structure(merged) == jax.tree.structure(shapes)
+    for leaf, shape in zip(jax.tree.leaves(merged), jax.tree.leaves(shapes), strict=True):
         assert (leaf.shape, leaf.dtype) == (shape.shape, np.float32)
 
 
@@ -165,15 +165,15 @@ def test_inputs_are_photographs_of_the_size_asked_for():
 
 
 @pytest.fixture(scope="module")
-def found() -> Any:
+def detected() -> Any:
     """Boxes and class scores of two images of 96 x 128."""
     model = load("yolov6")
     return tuple(map(np.asarray, jit(model.fun)(model.params, images(2, 3, 4))))
 
 
-def test_boxes_lie_around_the_cells_of_three_grids(found):
+def test_boxes_lie_around_the_cells_of_three_grids(detected):
     """Sides spread around two cells, so the steps between boxes are those between cells."""
-    boxes = found[0][0]
+    boxes = detected[0][0]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     for stride, cells in zip(yolov6.STRIDES, np.split(centres, [12 * 16, 12 * 20]), strict=True):
         grid = cells.reshape(96 // stride, 128 // stride, 2)
@@ -182,8 +182,8 @@ def test_boxes_lie_around_the_cells_of_three_grids(found):
         np.testing.assert_allclose(cells.mean(0), (64, 48), atol=stride)
 
 
-def test_detection_is_the_network_and_greedy_suppression(found):
-    boxes, class_scores = found
+def test_detection_is_the_network_and_greedy_suppression(detected):
+    boxes, class_scores = detected
     detector = load("yolov6", detect=True)
     seen = jit(detector.fun)(detector.params, images(2, 3, 4))
     np.testing.assert_allclose(seen.boxes, boxes, rtol=1e-5, atol=1e-3)

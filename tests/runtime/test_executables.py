@@ -49,10 +49,10 @@ def test_threads_that_ask_at_once_share_one_build():
     table = Executables(None, build, limit=8)
     sizes = [8, 16, 32, 64] * 8
     with ThreadPoolExecutor(len(sizes)) as pool:
-        found = list(pool.map(lambda size: table.get(of(size)), sizes))
+        ready = list(pool.map(lambda size: table.get(of(size)), sizes))
     assert sorted(build.built) == [8, 16, 32, 64]
-    assert [e.bucket["s"] for e in found] == sizes
-    assert len({id(e) for e in found}) == 4
+    assert [e.bucket["s"] for e in ready] == sizes
+    assert len({id(e) for e in ready}) == 4
 
 
 def test_buckets_are_built_side_by_side():

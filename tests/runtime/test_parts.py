@@ -225,8 +225,8 @@ def test_what_has_no_padded_form_runs_step_by_step():
 
     f = optimized(fun, on_unsupported="exact")
     with pytest.warns(ExactFallbackWarning, match="callback"):
-        found = f(vector(3))
-    np.testing.assert_array_equal(found, np.sort(vector(3)[vector(3) > 0]))
+        seen = f(vector(3))
+    np.testing.assert_array_equal(seen, np.sort(vector(3)[vector(3) > 0]))
     assert f.stats().exact_fallbacks == 1
 
 

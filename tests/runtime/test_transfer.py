@@ -25,17 +25,17 @@ def test_padding_keeps_the_array_in_the_corner(axes, dtype, poison):
     true = tuple(size for size, _ in axes)
     padded = tuple(size + more for size, more in axes)
     array = values(true, dtype)
-    found = np.asarray(transfer.pad(array, padded, poison))
+    result = np.asarray(transfer.pad(array, padded, poison))
     corner = tuple(map(slice, true))
-    assert found.shape == padded
-    assert found.dtype == array.dtype
-    assert (found[corner] == array).all()
+    assert result.shape == padded
+    assert result.dtype == array.dtype
+    assert (result[corner] == array).all()
     outside = np.ones(padded, bool)
     outside[corner] = False
-    rest = found[outside]
+    rest = result[outside]
     if not poison:
         assert (rest == 0).all()
-    elif jnp.issubdtype(found.dtype, np.inexact):
+    elif jnp.issubdtype(result.dtype, np.inexact):
         assert np.isnan(rest).all()
     else:
         assert (rest == (True if dtype == "bool" else jnp.iinfo(dtype).max)).all()
@@ -46,10 +46,10 @@ def test_trimming_undoes_padding(axes, dtype):
     true = tuple(size for size, _ in axes)
     padded = tuple(size + more for size, more in axes)
     array = values(true, dtype)
-    found = transfer.trim(jnp.asarray(transfer.pad(array, padded, True)), true)
-    assert isinstance(found, jax.Array)
-    assert (found.shape, found.dtype) == (array.shape, array.dtype)
-    assert (np.asarray(found) == array).all()
+    result = transfer.trim(jnp.asarray(transfer.pad(array, padded, True)), true)
+    assert isinstance(result, jax.Array)
+    assert (result.shape, result.dtype) == (array.shape, array.dtype)
+    assert (np.asarray(result) == array).all()
 
 
 def test_arrays_that_fit_pass_untouched():
@@ -65,8 +65,8 @@ def test_python_and_64_bit_inputs_take_the_dtype_of_jax():
 
 def test_inputs_may_be_strided_views():
     array = np.arange(24.0, dtype=np.float32).reshape(4, 6)[::2, 1:5].T
-    found = transfer.pad(array, (5, 3), False)
-    assert (found[:4, :2] == array).all()
+    result = transfer.pad(array, (5, 3), False)
+    assert (result[:4, :2] == array).all()
 
 
 def test_weak_types_survive_trimming():
@@ -97,8 +97,8 @@ def test_padding_and_trimming_compile_nothing():
 
 def test_results_outlive_the_padded_output():
     array = jnp.arange(100_000.0)
-    found = transfer.trim(array, (99_999,))
+    result = transfer.trim(array, (99_999,))
     want = np.arange(99_999.0, dtype=np.float32)
     del array
     jnp.arange(100_000.0) + 1
-    assert (np.asarray(found) == want).all()
+    assert (np.asarray(result) == want).all()

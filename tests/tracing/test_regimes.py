@@ -44,11 +44,11 @@ def question(left: str, op: str, right: str) -> Comparison:
 )
 def test_an_equality_becomes_a_substitution(spec, shape, decided, expected):
     narrowed = regime(spec, shape, "n <= 9").decided(question(*decided))
-    found = narrowed.leaves[0].shape
+    narrow = narrowed.leaves[0].shape
     if expected is None:
-        assert found[0] == found[1]
+        assert narrow[0] == narrow[1]
     else:
-        assert found == tuple(map(parse, expected))
+        assert narrow == tuple(map(parse, expected))
     assert narrowed.reasons
 
 

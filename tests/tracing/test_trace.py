@@ -30,33 +30,33 @@ def zeros(*shape, dtype=np.float32):
 
 
 def test_shapes_are_symbolic():
-    found = program(
+    traced = program(
         lambda x, y: (x.reshape(-1) + 1, {"y": x @ y}),
         zeros(2, 3),
         zeros(3, 4),
         specs=("b, s", "s, _"),
     )
     b, s = dims.parse("b"), dims.parse("s")
-    assert isinstance(found, Program)
-    assert found.in_shapes == ((b, s), (s, 4))
-    assert found.out_shapes == ((b * s,), (b, 4))
-    assert found.symbols == ("b", "s")
-    assert found.in_names == ("x0", "x1")
-    assert jax.tree.unflatten(found.out_tree, [1, 2]) == (1, {"y": 2})
+    assert isinstance(traced, Program)
+    assert traced.in_shapes == ((b, s), (s, 4))
+    assert traced.out_shapes == ((b * s,), (b, 4))
+    assert traced.symbols == ("b", "s")
+    assert traced.in_names == ("x0", "x1")
+    assert jax.tree.unflatten(traced.out_tree, [1, 2]) == (1, {"y": 2})
 
 
 def test_dtypes_and_weak_types_are_kept():
-    found = program(lambda x, k: (x * k, k), zeros(3, dtype=np.int32), 2, specs=("s", None))
-    avals = [atom.aval for atom in found.jaxpr.outvars]
+    traced = program(lambda x, k: (x * k, k), zeros(3, dtype=np.int32), 2, specs=("s", None))
+    avals = [atom.aval for atom in traced.jaxpr.outvars]
     assert [a.dtype for a in avals] == [np.int32, np.int32]
     assert [a.weak_type for a in avals] == [False, True]
 
 
 def test_closed_over_arrays_become_constants_of_the_program():
     weights = jnp.arange(6.0).reshape(2, 3)
-    found = program(lambda x: x @ weights, zeros(5, 2), specs=("s, 2",))
-    assert [np.asarray(c).tolist() for c in found.constants] == [weights.tolist()]
-    assert found.constants[0] is weights
+    traced = program(lambda x: x @ weights, zeros(5, 2), specs=("s, 2",))
+    assert [np.asarray(c).tolist() for c in traced.constants] == [weights.tolist()]
+    assert traced.constants[0] is weights
 
 
 def test_tracing_compiles_nothing():
@@ -69,28 +69,28 @@ def test_tracing_may_rely_on_constraints():
     def blocks(x):
         return x.reshape(x.shape[0] // 4, 4) if x.shape[0] % 4 == 0 else x
 
-    found = program(blocks, zeros(8), specs=("s",), constraints=("mod(s, 4) == 0", "s <= 64"))
-    assert found.out_shapes == ((dims.parse("floordiv(s, 4)"), 4),)
+    traced = program(blocks, zeros(8), specs=("s",), constraints=("mod(s, 4) == 0", "s <= 64"))
+    assert traced.out_shapes == ((dims.parse("floordiv(s, 4)"), 4),)
 
 
 @pytest.mark.parametrize(
     "constraint", ["s // 2 <= 9", "s % 4 == 0", "2*s >= t", "s == t", "t - s <= 3"]
 )
 def test_constraints_reach_jax_in_its_own_grammar(constraint):
-    found = program(
+    traced = program(
         lambda x, y: x * 2, zeros(8), zeros(8), specs=("s", "t"), constraints=(constraint,)
     )
-    assert found.out_shapes[0] in [(dims.parse("s"),), (dims.parse("t"),)]
+    assert traced.out_shapes[0] in [(dims.parse("s"),), (dims.parse("t"),)]
 
 
 def test_a_comparison_that_differs_within_the_region_is_returned():
     def pick(x):
         return x * 2 if x.shape[0] > 4 else x
 
-    found = program(pick, zeros(8), specs=("s",), constraints=("s <= 64",))
-    assert isinstance(found, Undecided)
-    assert (found.question.left, found.question.op) == (4, ">=")
-    assert "test_trace.py" in found.question.source
+    traced = program(pick, zeros(8), specs=("s",), constraints=("s <= 64",))
+    assert isinstance(traced, Undecided)
+    assert (traced.question.left, traced.question.op) == (4, ">=")
+    assert "test_trace.py" in traced.question.source
     assert isinstance(program(pick, zeros(8), specs=("s",), constraints=("s >= 5",)), Program)
 
 
@@ -99,12 +99,12 @@ def test_an_assertion_that_some_sizes_pass_is_returned_with_its_error():
         assert x.shape[0] % 4 == 0
         return x
 
-    found = program(refuse, zeros(3), specs=("s",))
-    assert isinstance(found, Undecided)
-    assert (found.question.left, found.question.right) == (dims.parse("mod(s, 4)"), 0)
-    assert isinstance(found.error, TraceError)
-    assert isinstance(found.error.__cause__, AssertionError)
-    assert "cannot be traced with the symbolic shapes x0: (s)" in str(found.error)
+    traced = program(refuse, zeros(3), specs=("s",))
+    assert isinstance(traced, Undecided)
+    assert (traced.question.left, traced.question.right) == (dims.parse("mod(s, 4)"), 0)
+    assert isinstance(traced.error, TraceError)
+    assert isinstance(traced.error.__cause__, AssertionError)
+    assert "cannot be traced with the symbolic shapes x0: (s)" in str(traced.error)
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_a_value_that_an_outer_transformation_traces_cannot_be_closed_over():
 
 
 def test_printed_form():
-    found = program(lambda x: x * 2, zeros(3), specs=("s",), constraints=("s <= 8",))
-    assert str(found) == "program f: 1 equations, for 1 <= s <= 8\n  x0: float32[s]"
+    traced = program(lambda x: x * 2, zeros(3), specs=("s",), constraints=("s <= 8",))
+    assert str(traced) == "program f: 1 equations, for 1 <= s <= 8\n  x0: float32[s]"

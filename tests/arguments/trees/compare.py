@@ -20,10 +20,10 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return rng.normal(size=shape).astype(np.float32)
 
 
-def assert_same(found: Any, want: Any) -> None:
+def assert_same(seen: Any, want: Any) -> None:
     """Trees, types, shapes, dtypes and weak types are equal; numbers nearly so."""
-    assert jax.tree.structure(found) == jax.tree.structure(want)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+    assert jax.tree.structure(seen) == jax.tree.structure(want)
+    for a, b in zip(jax.tree.leaves(seen), jax.tree.leaves(want), strict=True):
         assert isinstance(a, jax.Array) == isinstance(b, jax.Array)
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         assert getattr(a, "weak_type", False) == getattr(b, "weak_type", False)

@@ -105,11 +105,11 @@ def test_results_share_no_memory_with_arguments(specs):
     for n in (3, 16, 5, 32, 1024, 3, 16):
         x, p = normal(n), normal(7)
         want = results(x, p)
-        found = jax.block_until_ready(f(x, p))
+        seen = jax.block_until_ready(f(x, p))
         x[:], p[:] = 99, 99
         again = results(x, p)
         assert_equal(f(x, p), again)
-        assert_equal(found, want)
+        assert_equal(seen, want)
         assert (x == 99).all()
         assert (p == 99).all()
 
@@ -121,12 +121,12 @@ def test_results_outlive_their_arguments_and_later_calls():
         x, p = jnp.asarray(normal(n, seed=len(kept))), jnp.asarray(normal(7))
         kept.append((f(x, p), (np.array(x), np.array(2 * x), np.array(p))))
         del x, p
-    for found, want in kept:
-        assert_equal(found, want)
+    for seen, want in kept:
+        assert_equal(seen, want)
 
 
-def assert_equal(found, want):
-    for a, b in zip(found, want, strict=True):
+def assert_equal(seen, want):
+    for a, b in zip(seen, want, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -217,8 +217,8 @@ def test_threads_that_learn_at_once():
 
     with ThreadPoolExecutor(4) as pool:
         for share in pool.map(run, [points[k::4] for k in range(4)]):
-            for point, found in share:
-                assert_same(found, want[point])
+            for point, result in share:
+                assert_same(result, want[point])
     stats = f.stats()
     assert (stats.calls, stats.exact_fallbacks) == (len(points), 0)
     assert stats.traces <= 5

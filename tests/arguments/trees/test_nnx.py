@@ -59,14 +59,14 @@ def test_a_training_step_updates_module_and_optimizer():
     for n in (8, 8, 5, 12, 8, 5):
         x, y = normal(n, 4), normal(n)
         assert_same(step(*ours, x, y), plain(*theirs, x, y))
-    for found, want in zip(map(nnx.state, ours), map(nnx.state, theirs), strict=True):
-        assert_near(found, want)
+    for seen, want in zip(map(nnx.state, ours), map(nnx.state, theirs), strict=True):
+        assert_near(seen, want)
     stats = step.stats()
     assert (stats.traces, stats.compiles, stats.exact_fallbacks) == (2, 2, 0)
 
 
-def assert_near(found, want):
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+def assert_near(seen, want):
+    for a, b in zip(jax.tree.leaves(seen), jax.tree.leaves(want), strict=True):
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             a, b = jax.random.key_data(a), jax.random.key_data(b)
         # Adam divides by gradients that are nothing but rounding

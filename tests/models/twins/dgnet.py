@@ -51,7 +51,7 @@ class DGNet(nn.Module):
 
         What is `forced`, tensors of the same shapes, decides in their place, from 0 on.
         """
-        x, found = self.backbone.embed(images), []
+        x, logits = self.backbone.embed(images), []
         for i, (block, gates) in enumerate(zip(self.backbone.blocks, self.gates, strict=True)):
             shortcut = block.shortcut(x)
             side = self.patches[i]
@@ -67,5 +67,5 @@ class DGNet(nn.Module):
                 x = x * (kept >= 0).float() * F.interpolate(mask, size=x.shape[2:])
             x = block.last(x)
             x = torch.relu(x * F.interpolate(mask, size=x.shape[2:]) + shortcut)
-            found.append((spatial_logits, channel_logits))
-        return self.backbone.head(x.mean((2, 3))), found
+            logits.append((spatial_logits, channel_logits))
+        return self.backbone.head(x.mean((2, 3))), logits

@@ -125,14 +125,14 @@ def to_flax(module: Any, shapes: Any) -> Any:
       module: the torch module.
       shapes: the variables expected; a 1x1 convolution may be a matrix there.
     """
-    found = {}
+    leaves = {}
     for name, part in module.named_modules():
         path = tuple(re.sub(r"\.(\d+)", r"_\1", name).split("."))
         for kind, leaf, tensor in _leaves(part):
-            found[(kind, *path, *leaf)] = tensor.detach().numpy()
+            leaves[(kind, *path, *leaf)] = tensor.detach().numpy()
     expected: dict[Any, Any] = traverse_util.flatten_dict(shapes)
-    assert found.keys() == expected.keys()
-    sized = {path: found[path].reshape(leaf.shape) for path, leaf in expected.items()}
+    assert leaves.keys() == expected.keys()
+    sized = {path: leaves[path].reshape(leaf.shape) for path, leaf in expected.items()}
     return traverse_util.unflatten_dict({p: np.ascontiguousarray(a) for p, a in sized.items()})
 
 

@@ -93,11 +93,11 @@ class Backbone(nn.Module):
         self.sppf = SPPF(channels[-1])
 
     def forward(self, x):
-        x, found = self.stem(x), []
+        x, features = self.stem(x), []
         for down, block in zip(self.down, self.blocks, strict=True):
             x = block(down(x))
-            found.append(x)
-        return [*found[:-1], self.sppf(x)]
+            features.append(x)
+        return [*features[:-1], self.sppf(x)]
 
 
 class BiFusion(nn.Module):
@@ -151,8 +151,8 @@ class Head(nn.Module):
         columns = torch.arange(x.shape[3]) + 0.5
         x1, x2, y1, y2 = columns - left, columns + right, rows - top, rows + bottom
         box = torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), dim=1) * stride
-        found = torch.cat((box, torch.ones_like(box[:, :1]), scores), dim=1)
-        return found.flatten(2).transpose(1, 2)
+        boxes = torch.cat((box, torch.ones_like(box[:, :1]), scores), dim=1)
+        return boxes.flatten(2).transpose(1, 2)
 
 
 class Yolov6(nn.Module):
@@ -174,19 +174,19 @@ class Yolov6(nn.Module):
 
     def forward(self, images):
         levels = self.neck(*self.backbone(images))
-        found = [
+        scales = [
             head(x, stride) for head, x, stride in zip(self.heads, levels, (8, 16, 32), strict=True)
         ]
-        return torch.cat(found, dim=1)
+        return torch.cat(scales, dim=1)
 
 
 def run(twin: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Corners [b, n, 4] and class scores [b, n, classes] for images [b, h, w, 3]."""
     with torch.no_grad():
-        found = twin(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
-    assert (found[..., 4] == 1).all()
-    centres, half = found[..., :2], found[..., 2:4] / 2
-    return np.concatenate((centres - half, centres + half), axis=-1), found[..., 5:]
+        detected = twin(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    assert (detected[..., 4] == 1).all()
+    centres, half = detected[..., :2], detected[..., 2:4] / 2
+    return np.concatenate((centres - half, centres + half), axis=-1), detected[..., 5:]
 
 
 def to_flax(module: Any, shapes: Any) -> Any:
@@ -196,17 +196,17 @@ def to_flax(module: Any, shapes: Any) -> Any:
       module: the torch module.
       shapes: the variables expected; those that no part of the torch module has are zero.
     """
-    found = {}
+    leaves = {}
     for name, part in module.named_modules():
         path = tuple(re.sub(r"\.(\d+)", r"_\1", name).split("."))
         for kind, leaf, tensor in _leaves(part):
-            found[(kind, *path, leaf)] = np.ascontiguousarray(tensor.detach().numpy())
+            leaves[(kind, *path, leaf)] = np.ascontiguousarray(tensor.detach().numpy())
     expected: dict[Any, Any] = traverse_util.flatten_dict(shapes)
-    unread = expected.keys() - found.keys()
-    assert not found.keys() - expected.keys() and unread == {("params", "unused_tables")}
-    assert all(found[path].shape == expected[path].shape for path in found)
-    found |= {path: np.zeros(expected[path].shape, np.float32) for path in unread}
-    return traverse_util.unflatten_dict(found)
+    unread = expected.keys() - leaves.keys()
+    assert not leaves.keys() - expected.keys() and unread == {("params", "unused_tables")}
+    assert all(leaves[path].shape == expected[path].shape for path in leaves)
+    leaves |= {path: np.zeros(expected[path].shape, np.float32) for path in unread}
+    return traverse_util.unflatten_dict(leaves)
 
 
 def _leaves(part: Any) -> Iterator[tuple[str, str, Any]]:
