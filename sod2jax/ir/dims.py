@@ -189,11 +189,11 @@ def product(dims: Iterable[Dim]) -> Dim:
 
 def quotient(dim: Dim, divisor: Dim) -> Dim | None:
     """``dim / divisor`` where that is a polynomial with integer coefficients."""
-    if isinstance(dim, int) and isinstance(divisor, int):
-        return dim // divisor if divisor and dim % divisor == 0 else None
-    if isinstance(dim, int):
+    if divisor == 0:
         return None
-    divided: Any = sympy.div(dim, sympy.sympify(divisor), domain="ZZ")
+    if isinstance(dim, int) and isinstance(divisor, int):
+        return dim // divisor if dim % divisor == 0 else None
+    divided: Any = sympy.div(sympy.sympify(dim), sympy.sympify(divisor), domain="ZZ")
     return normalise(divided[0]) if divided[1] == 0 else None
 
 

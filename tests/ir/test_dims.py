@@ -132,6 +132,8 @@ B, S = dims.symbol("b"), dims.symbol("s")
         (12, 4, 3),
         (12, 5, None),
         (12, 0, None),
+        (B, 0, None),
+        (0, B, 0),
         (B, B, 1),
         (B, 1, B),
         (4 * B, B, 4),
