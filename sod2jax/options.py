@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ _ON_UNSUPPORTED = ("exact", "error")
 _CUT = ("auto", "always", "never")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Options:
     """What a user asked for; see ``sod2jax.optimize`` for the meaning of each field."""
 
@@ -49,34 +50,61 @@ class Options:
         Raises:
           SpecError: an argument is malformed; the message names it.
         """
-        if isinstance(shapes, str) or not isinstance(shapes, (Sequence, Mapping, type(None))):
-            raise SpecError(
-                "shapes must be a sequence with one spec per argument, or a dictionary by "
-                f"parameter name; got {shapes!r}"
-            )
-        if isinstance(constraints, str):
-            raise SpecError(f"constraints must be a sequence of strings: ({constraints!r},)")
-        if not isinstance(buckets, (Mapping, type(None))):
-            raise SpecError(f"buckets must be a dictionary from symbols to sizes; got {buckets!r}")
-        if not isinstance(max_executables, int) or max_executables < 1:
-            raise SpecError(f"max_executables must be at least 1; got {max_executables}")
-        if on_unsupported not in _ON_UNSUPPORTED:
-            raise SpecError(
-                f"on_unsupported must be one of {_ON_UNSUPPORTED}; got {on_unsupported!r}"
-            )
-        if cut not in _CUT:
-            raise SpecError(f"cut must be one of {_CUT}; got {cut!r}")
         return cls(
-            shapes=shapes,
-            constraints=tuple(map(Comparison.parse, constraints)),
-            buckets={name: _ladder(name, sizes) for name, sizes in (buckets or {}).items()},
-            max_executables=max_executables,
+            shapes=_specs(shapes),
+            constraints=_constraints(constraints),
+            buckets=_ladders(buckets),
+            max_executables=_count(max_executables),
             static_argnums=_tuple(static_argnums, int),
             static_argnames=_tuple(static_argnames, str),
-            on_unsupported=on_unsupported,
-            cut=cut,
+            on_unsupported=_one_of(_ON_UNSUPPORTED, "on_unsupported", on_unsupported),
+            cut=_one_of(_CUT, "cut", cut),
             poison=poison,
         )
+
+    def __repr__(self) -> str:
+        """What differs from the defaults."""
+        default, names = Options(), [field.name for field in dataclasses.fields(self)]
+        pairs = [(name, getattr(self, name)) for name in names]
+        given = [
+            f"{name}={reprlib.repr(value)}"
+            for name, value in pairs
+            if (name == "shapes" and value is not None) or value != getattr(default, name)
+        ]
+        return f"Options({', '.join(given)})"
+
+
+def _specs(shapes: Any) -> Specs:
+    if shapes is None or (isinstance(shapes, (Sequence, Mapping)) and not isinstance(shapes, str)):
+        return shapes
+    raise SpecError(
+        "shapes must be a sequence with one spec per argument, or a dictionary by parameter name; "
+        f"got {shapes!r}"
+    )
+
+
+def _constraints(texts: Sequence[str]) -> tuple[Comparison, ...]:
+    if isinstance(texts, str):
+        raise SpecError(f"constraints must be a sequence of strings: ({texts!r},)")
+    return tuple(map(Comparison.parse, texts))
+
+
+def _ladders(buckets: Any) -> dict[str, tuple[int, ...]]:
+    if not isinstance(buckets, (Mapping, type(None))):
+        raise SpecError(f"buckets must be a dictionary from symbols to sizes; got {buckets!r}")
+    return {name: _ladder(name, sizes) for name, sizes in (buckets or {}).items()}
+
+
+def _count(most: Any) -> int:
+    if not isinstance(most, int) or most < 1:
+        raise SpecError(f"max_executables must be at least 1; got {most}")
+    return most
+
+
+def _one_of(choices: tuple[str, ...], name: str, value: str) -> str:
+    if value not in choices:
+        raise SpecError(f"{name} must be one of {choices}; got {value!r}")
+    return value
 
 
 def _tuple(value: Any, kind: type) -> tuple[Any, ...]:

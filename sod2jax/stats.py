@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from sod2jax.buckets.bucket import Bucket
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Stats:
     """What an optimized function has done so far.
 
@@ -37,6 +37,12 @@ class Stats:
             f"{self.calls} calls, {self.traces} traces, {self.compiles} compiles "
             f"({self.compile_seconds:.2f} s), {self.exact_fallbacks} exact fallbacks, "
             f"padding waste {self.padding_waste:.1%}; calls per bucket: {hits}"
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Stats({self.calls} calls, {self.traces} traces, {self.compiles} compiles, "
+            f"{self.exact_fallbacks} exact fallbacks)"
         )
 
 

@@ -31,14 +31,14 @@ class Counter:
 
     def __init__(self, value_range: ValueRange = lambda atom: None):
         self._value_range = value_range
-        self._known: dict[int, tuple[Any, Cost]] = {}
+        self._counted: dict[int, tuple[Any, Cost]] = {}
 
     def jaxpr(self, jaxpr: Jaxpr) -> Cost:
         """The cost of a jaxpr, whose inputs and outputs are in memory."""
-        if id(jaxpr) not in self._known:
+        if id(jaxpr) not in self._counted:
             cost = self.equations(jaxpr.eqns, (*jaxpr.invars, *jaxpr.constvars), jaxpr.outvars)
-            self._known[id(jaxpr)] = (jaxpr, cost)
-        return self._known[id(jaxpr)][1]
+            self._counted[id(jaxpr)] = (jaxpr, cost)
+        return self._counted[id(jaxpr)][1]
 
     def _dearest(self, jaxprs: Iterable[Jaxpr]) -> Cost:
         """The largest cost of several jaxprs, of each kind of work."""

@@ -34,6 +34,6 @@ def xla_analysis(fun: Callable[..., Any], sizes: Mapping[str, int], *args: Arg) 
     return jax.jit(fun, compiler_options=QUICK).lower(*specs).compile().cost_analysis()
 
 
-def close(found: float, expected: float, tolerance: float, slack: float = 16) -> bool:
+def close(ours: float, expected: float, tolerance: float, slack: float = 16) -> bool:
     """Within a share of the expected number, and a few scalar operations."""
-    return abs(found - expected) <= tolerance * expected + slack
+    return abs(ours - expected) <= tolerance * expected + slack

@@ -52,8 +52,8 @@ def test_a_scan_costs_what_its_unrolling_costs() -> None:
 
     args = (Arg((6, 50)),)
     xla = xla_analysis(unrolled, {}, *args)
-    found = Counter().jaxpr(symbolic(unrolled, *args))
-    assert found.flops == xla["flops"] + xla["transcendentals"] == 6 * 2 * 50
+    ours = Counter().jaxpr(symbolic(unrolled, *args))
+    assert ours.flops == xla["flops"] + xla["transcendentals"] == 6 * 2 * 50
 
 
 def test_a_while_without_one_counts_once_and_says_so() -> None:
@@ -101,8 +101,8 @@ def test_models(name: str, points: list[dict[str, int]], tolerance: float) -> No
         xla = jax.jit(model.fun, compiler_options=QUICK).lower(model.params, *inputs).compile()
         counted = xla.cost_analysis()
         expected = counted["flops"] + counted.get("transcendentals", 0)
-        found = Counter().jaxpr(program.jaxpr).at(sizes).flops
-        assert close(found, expected, tolerance), f"{found:,} at {sizes}, XLA: {expected:,}"
+        ours = Counter().jaxpr(program.jaxpr).at(sizes).flops
+        assert close(ours, expected, tolerance), f"{ours:,} at {sizes}, XLA: {expected:,}"
 
 
 def test_gated_rows_count_as_if_all_were_on() -> None:

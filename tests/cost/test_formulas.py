@@ -73,8 +73,8 @@ def test_flops_are_those_of_xla(name: str) -> None:
     for sizes in SIZES:
         xla = xla_analysis(fun, sizes, *args)
         expected = xla.get("flops", 0) + xla.get("transcendentals", 0)
-        found = cost.at(sizes)
-        assert close(found.flops, expected, tolerance), f"{found} at {sizes}, XLA: {expected}"
+        ours = cost.at(sizes)
+        assert close(ours.flops, expected, tolerance), f"{ours} at {sizes}, XLA: {expected}"
 
 
 def equation(fun, *args: Arg):

@@ -22,13 +22,13 @@ def of_kind(kind: str, fun, *args) -> list[Buffer]:
 
 def temps(fun, *args) -> dict[str, tuple[int, int, int]]:
     """name -> (size, first, last) of the temporaries of at least half an array."""
-    found = of_kind("temp", fun, *args)
-    return {b.name: (b.size, b.first, b.last) for b in found if b.size >= BYTES // 2}
+    buffers = of_kind("temp", fun, *args)
+    return {b.name: (b.size, b.first, b.last) for b in buffers if b.size >= BYTES // 2}
 
 
 def test_a_chain_of_contractions_keeps_two_links_alive():
-    found = buffers_of(lambda x, w: x @ w @ w @ w, X, X)
-    assert found == (
+    buffers = buffers_of(lambda x, w: x @ w @ w @ w, X, X)
+    assert buffers == (
         Buffer("arg0", BYTES, 0, 2, "argument"),
         Buffer("arg1", BYTES, 0, 2, "argument"),
         Buffer("dot_general.0", BYTES, 0, 1, "temp"),
@@ -57,8 +57,8 @@ def test_reshapes_are_the_same_buffer():
 
 
 def test_softmax_works_in_the_output_and_holds_only_row_sums():
-    found = of_kind("temp", lambda x: jax.nn.softmax(x, axis=-1), X)
-    assert [b.size for b in found] == [4 * M, 4 * M]  # maximum and sum of each row
+    buffers = of_kind("temp", lambda x: jax.nn.softmax(x, axis=-1), X)
+    assert [b.size for b in buffers] == [4 * M, 4 * M]  # maximum and sum of each row
     (out,) = of_kind("output", lambda x: jax.nn.softmax(x, axis=-1), X)
     assert out.first < out.last  # the exponentials are there before the quotients
 
@@ -69,8 +69,8 @@ def test_a_residual_block_updates_in_place():
 
 
 def test_a_value_that_is_read_later_is_not_overwritten():
-    found = temps(lambda x, w: (lambda y: jnp.tanh(y) @ w @ y)(x @ w), X, X)
-    assert found == {
+    buffers = temps(lambda x, w: (lambda y: jnp.tanh(y) @ w @ y)(x @ w), X, X)
+    assert buffers == {
         "dot_general.0": (BYTES, 0, 3),
         "tanh.1": (BYTES, 1, 2),
         "dot_general.2": (BYTES, 2, 3),
@@ -78,8 +78,8 @@ def test_a_value_that_is_read_later_is_not_overwritten():
 
 
 def test_an_operand_that_is_also_read_elsewhere_in_the_kernel_is_not_overwritten():
-    found = temps(lambda x, w: (lambda y: (y + y[::-1]) @ w)(x @ w), X, X)
-    assert len(found) == 2
+    buffers = temps(lambda x, w: (lambda y: (y + y[::-1]) @ w)(x @ w), X, X)
+    assert len(buffers) == 2
 
 
 def test_a_scan_needs_one_iteration_beside_its_carry():
@@ -128,13 +128,13 @@ def test_a_cond_needs_its_largest_branch_and_not_their_sum():
 
 
 def test_every_output_has_a_buffer():
-    found = of_kind("output", lambda x: (x, x + 1, jnp.float32(3), (x + 1).reshape(-1)), X)
-    assert sorted(b.size for b in found) == [4, BYTES, BYTES, BYTES]
+    buffers = of_kind("output", lambda x: (x, x + 1, jnp.float32(3), (x + 1).reshape(-1)), X)
+    assert sorted(b.size for b in buffers) == [4, BYTES, BYTES, BYTES]
 
 
 def test_one_value_returned_twice_has_two_buffers():
-    found = of_kind("output", lambda x: (lambda y: (y, y))(x + 1), X)
-    assert [b.size for b in found] == [BYTES, BYTES]
+    buffers = of_kind("output", lambda x: (lambda y: (y, y))(x + 1), X)
+    assert [b.size for b in buffers] == [BYTES, BYTES]
 
 
 def test_unused_arguments_and_dead_equations_need_nothing():
@@ -142,8 +142,8 @@ def test_unused_arguments_and_dead_equations_need_nothing():
         _ = unused @ unused
         return x * 2
 
-    found = buffers_of(fun, X, X)
-    assert [b.name for b in found] == ["arg0", "out0"]
+    buffers = buffers_of(fun, X, X)
+    assert [b.name for b in buffers] == ["arg0", "out0"]
 
 
 def test_typed_keys_and_empty_arrays():
