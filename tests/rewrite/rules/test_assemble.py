@@ -17,9 +17,9 @@ from sod2jax.arguments.signature import Leaf
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
-from sod2jax.ir.region import Region
 from sod2jax.rewrite import padded_function, padded_shapes
 from sod2jax.target import Target
+from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import trace
 
 BUCKET = {"b": 4, "s": 8, "t": 6}
@@ -40,16 +40,18 @@ def emitted(fun: Callable[..., Any], *specs: str) -> Counter[str]:
     shapes = [tuple(map(dims.parse, spec.split(","))) for spec in specs]
     names = sorted({name for shape in shapes for d in shape for name in dims.symbols_of(d)})
     limits = [Comparison.parse(f"{name} <= {BUCKET[name]}") for name in names]
-    region = Region.of(names, [*limits, *(Comparison.parse(f"{name} >= 4") for name in names)])
+    limits += [Comparison.parse(f"{name} >= 4") for name in names]
     leaves = [
         Leaf(f"x{k}", jax.core.ShapedArray((1,) * len(shape), np.dtype(np.float32)), shape)
         for k, shape in enumerate(shapes)
     ]
     arguments = [np.zeros((1,) * len(shape), np.float32) for shape in shapes]
-    program = trace(fun, arguments, leaves, region, "f")
+    program = trace(fun, arguments, Regime(tuple(leaves), tuple(limits)), "f")
     assert isinstance(program, Program)
-    run = padded_function(program, region, lambda atom: None, Target("cpu"), lambda records: None)
-    inputs = [np.zeros(shape, np.float32) for shape in padded_shapes(program, region)]
+    run = padded_function(
+        program, program.region, lambda atom: None, Target("cpu"), lambda records: None
+    )
+    inputs = [np.zeros(shape, np.float32) for shape in padded_shapes(program, program.region)]
     jaxpr = jax.make_jaxpr(run)([np.int32(4)] * len(names), program.constants, inputs)
     return Counter(name for name in _primitives(jaxpr) if name in MOVES)
 
