@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
+
+import jax
 
 FLAGS: dict[str, Any] = {"xla_cpu_parallel_codegen_split_count": 1}
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
@@ -15,3 +18,15 @@ QUICK: dict[str, Any] = {
     "xla_llvm_disable_expensive_passes": True,
     **FLAGS,
 }
+
+
+def run_plainly(
+    fun: Callable[..., Any], calls: Sequence[Sequence[Any]], quickly: bool = True
+) -> list[list[Any]]:
+    """The leaves that ``jax.jit`` gives for each call, of shapes of their own.
+
+    All calls run in one executable, as building one has a price of its own.
+    """
+    options = QUICK if quickly else None
+    plain = jax.jit(lambda calls: [fun(*call) for call in calls], compiler_options=options)
+    return [jax.tree.leaves(result) for result in plain(calls)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ import sod2jax
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
-from tests.quick import QUICK
+from tests.quick import run_plainly
 
 DEFAULT_BUCKET = {"b": 4, "s": 8, "t": 6}
 
@@ -158,7 +158,8 @@ def check(harness: Harness) -> None:
     optimized = harness.optimized()
     points = list(harness.sizes())
     calls = [harness.inputs(sizes, seed) for seed, sizes in enumerate(points)]
-    for sizes, inputs, want in zip(points, calls, run_plainly(harness, calls), strict=True):
+    plain = run_plainly(harness.fun, calls, quickly=not harness.delicate)
+    for sizes, inputs, want in zip(points, calls, plain, strict=True):
         for seen in run_both(optimized, inputs):
             assert_same(seen, want, harness.rtol, f"{harness.name} at {sizes}", harness.atol)
 
@@ -174,15 +175,6 @@ def check_refused(harness: Harness) -> None:
         seen = fallback(*inputs)
     want = jax.jit(harness.fun)(*inputs)
     assert_same(jax.tree.leaves(seen), jax.tree.leaves(want), harness.rtol, harness.name)
-
-
-def run_plainly(harness: Harness, calls: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Results at exact shapes: all calls in one executable, as each that is built costs its own."""
-    plain = jax.jit(
-        lambda calls: [harness.fun(*inputs) for inputs in calls],
-        compiler_options=None if harness.delicate else QUICK,
-    )
-    return [jax.tree.leaves(result) for result in plain(calls)]
 
 
 def run_both(optimized: sod2jax.OptimizedFunction, inputs: list[Any]) -> Iterator[list[Any]]:

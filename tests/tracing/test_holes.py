@@ -15,6 +15,7 @@ import pytest
 from jax import lax
 
 import sod2jax
+from tests.quick import run_plainly
 
 LARGEST = 9
 KEY = jax.random.key(0)
@@ -33,11 +34,10 @@ def optimized(fun: Callable, specs: Sequence[str], *constraints: str) -> sod2jax
 
 def check(fun: Callable, specs: Sequence[str], points: Iterable[tuple[int, ...]]) -> None:
     """Compares with ``jax.jit`` at every point."""
-    function, plain = optimized(fun, specs), jax.jit(fun)
-    for point in points:
-        inputs = [np.arange(1.0, size + 1, dtype=np.float32) for size in point]
-        seen, want = jax.tree.leaves(function(*inputs)), jax.tree.leaves(plain(*inputs))
-        for a, b in zip(seen, want, strict=True):
+    function, points = optimized(fun, specs), list(points)
+    calls = [[np.arange(1.0, size + 1, dtype=np.float32) for size in point] for point in points]
+    for point, call, want in zip(points, calls, run_plainly(fun, calls), strict=True):
+        for a, b in zip(jax.tree.leaves(function(*call)), want, strict=True):
             assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type), point
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=str(point))
     assert function.stats().exact_fallbacks == 0
