@@ -80,11 +80,11 @@ def elementwise(
             if fill != ANYTHING:
                 fills[axis] = fill
     real = jnp.issubdtype(dtype, np.floating)  # integers wrap around
-    known = {"fills": fills, "nonnegative": real and name in _NONNEGATIVE}
+    facts = {"fills": fills, "nonnegative": real and name in _NONNEGATIVE}
     if operands and all(p.constant is not None for p in operands):
-        known["constant"] = _fold(name, [constant_fill(p.constant) for p in operands], dtype).value
+        facts["constant"] = _fold(name, [constant_fill(p.constant) for p in operands], dtype).value
     same = _unchanged_operand(name, operands)
-    return known if same is None else known | {"row": same.row, "nonnegative": same.nonnegative}
+    return facts if same is None else facts | {"row": same.row, "nonnegative": same.nonnegative}
 
 
 def _along(name: str, operands: Sequence[Padded], axis: int, dtype: Any) -> Fill:
