@@ -114,7 +114,7 @@ def _fold(name: str, states: Sequence[Fill | None], dtype: Any) -> Fill:
     if name not in _FOLD or (nan_rows and name not in _NAN_IN_NAN_OUT):
         return ANYTHING
     values = [s.value for s in states]  # type: ignore[union-attr]
-    if any(isinstance(v, complex) or v != v for v in values):
+    if any(v is None or isinstance(v, complex) for v in values):
         return ANYTHING
     value = _FOLD[name](*values)
     if value not in _EXACT_EVERYWHERE:
