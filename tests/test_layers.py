@@ -32,13 +32,13 @@ ORDER = {
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket ladders choose",
-    "rows": "__init__ needs narrow",
+    "rows": "__init__ needs narrow loop",
     "passes": "remark branches gates cut __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",
     "passes/gates": "__init__ predicates work slices flat compact",
-    "rewrite": "padded context engine fills lanes rules __init__",
-    "rewrite/lanes": "__init__ along bitstreams blocks indices sliding",
+    "rewrite": "padded fills monoids sizes masks moves context engine lanes rules __init__",
+    "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
         selection convolution fourier index scatter linalg solve random control branch loop
         gated_rows __init__""",
@@ -51,6 +51,8 @@ ORDER = {
     "bench": """__init__ suite images builtin methods measure plot worker settings runner table cli
         gates __main__""",
 }
+# In these, modules stand beside each other: none imports another, and only `__init__` has all.
+SIBLINGS = ("rewrite/rules",)
 PLANNED = {"artifact", "schedule", "serve"}
 MAX_LINES = 350
 
@@ -158,6 +160,16 @@ def test_order_names_what_there_is() -> None:
         listed = names.split()
         assert len(listed) == len(set(listed)), package
         assert there == set(listed) - (set() if package else PLANNED), package
+
+
+@pytest.mark.parametrize("package", SIBLINGS)
+def test_siblings_do_not_import_each_other(package: str) -> None:
+    root = "sod2jax." + package.replace("/", ".")
+    for path in (PACKAGE / package).glob("*.py"):
+        if path.stem != "__init__":
+            names = imported(path.read_text(), root)
+            wrong = [name for name in names if name.startswith(f"{root}.")]
+            assert not wrong, f"{path.stem} imports {wrong}: what rules share belongs before them"
 
 
 @pytest.mark.parametrize("path", FILES)

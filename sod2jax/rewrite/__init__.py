@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax.ir import dims
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
 from sod2jax.rewrite import rules as rules
-from sod2jax.rewrite.context import Context, MaskRecord
+from sod2jax.rewrite.context import Context, ValueRange
 from sod2jax.rewrite.engine import interpret
+from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
 from sod2jax.target import Target
 
-__all__ = ["MaskRecord", "padded_function", "padded_shapes"]
+__all__ = ["MaskRecord", "ValueRange", "padded_function", "padded_shapes"]
 
 
 def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ...]:
@@ -26,7 +26,7 @@ def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ..
 def padded_function(
     program: Program,
     region: Region,
-    value_range: Callable[[Any], tuple[dims.Dim, dims.Dim] | None],
+    value_range: ValueRange,
     target: Target,
     record: Callable[[Sequence[MaskRecord]], None],
 ) -> Callable[..., list[Any]]:

@@ -129,7 +129,7 @@ def _mentions_symbol(param: Any) -> bool:
     if isinstance(param, (tuple, list)):
         return any(map(_mentions_symbol, param))
     if _compat.is_jaxpr(param):
-        return any(map(_jaxpr_is_symbolic, [param]))
+        return _jaxpr_is_symbolic(param)
     return _compat.is_symbolic(param)
 
 

@@ -80,11 +80,11 @@ def elementwise(
             if fill != ANYTHING:
                 fills[axis] = fill
     real = jnp.issubdtype(dtype, np.floating)  # integers wrap around
-    known = {"fills": fills, "nonnegative": real and name in _NONNEGATIVE}
+    facts = {"fills": fills, "nonnegative": real and name in _NONNEGATIVE}
     if operands and all(p.constant is not None for p in operands):
-        known["constant"] = _fold(name, [constant_fill(p.constant) for p in operands], dtype).value
+        facts["constant"] = _fold(name, [constant_fill(p.constant) for p in operands], dtype).value
     same = _unchanged_operand(name, operands)
-    return known if same is None else known | {"row": same.row, "nonnegative": same.nonnegative}
+    return facts if same is None else facts | {"row": same.row, "nonnegative": same.nonnegative}
 
 
 def _along(name: str, operands: Sequence[Padded], axis: int, dtype: Any) -> Fill:
@@ -114,7 +114,7 @@ def _fold(name: str, states: Sequence[Fill | None], dtype: Any) -> Fill:
     if name not in _FOLD or (nan_rows and name not in _NAN_IN_NAN_OUT):
         return ANYTHING
     values = [s.value for s in states]  # type: ignore[union-attr]
-    if any(isinstance(v, complex) or v != v for v in values):
+    if any(v is None or isinstance(v, complex) for v in values):
         return ANYTHING
     value = _FOLD[name](*values)
     if value not in _EXACT_EVERYWHERE:

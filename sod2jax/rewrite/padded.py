@@ -81,6 +81,13 @@ class Fill:
         """Whether pad lanes hold ``value``, rows of NaN aside."""
         return self.value is not None and self.value == value
 
+    def meet(self, other: Fill) -> Fill:
+        """What both promise: all that is known of lanes that one or the other speaks of."""
+        finite = self.finite and other.finite
+        if self.value is None or self.value != other.value:
+            return Fill(finite=finite)
+        return Fill(self.value, self.or_nan_row or other.or_nan_row, finite)
+
     def __str__(self) -> str:
         if self.value is None:
             return "finite" if self.finite else "anything"
@@ -92,16 +99,10 @@ FINITE = Fill(finite=True)
 
 
 def constant_fill(value: Any, or_nan_row: bool = False) -> Fill:
-    """The fill of pad lanes that all hold ``value``."""
+    """The fill of pad lanes that all hold ``value``; NaN equals nothing, so it promises nothing."""
+    if value != value:
+        return ANYTHING
     return Fill(value, or_nan_row, finite=not or_nan_row and bool(np.isfinite(value)))
-
-
-def either(old: Fill, new: Fill) -> Fill:
-    """What is known of lanes that hold ``old`` or ``new``."""
-    finite = old.finite and new.finite
-    if old.value is None or old.value != new.value:
-        return FINITE if finite else ANYTHING
-    return Fill(old.value, old.or_nan_row or new.or_nan_row, finite)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,9 +162,9 @@ class Padded:
         return cls(array, tuple((size,) for size in np.shape(array)), constant=constant)
 
     @classmethod
-    def prefix(cls, array: Any, shape: Iterable[Dim], **known: Any) -> Padded:
+    def prefix(cls, array: Any, shape: Iterable[Dim], **facts: Any) -> Padded:
         """An array whose true lanes come first on every axis."""
-        return cls(array, tuple((d,) for d in shape), **known)
+        return cls(array, tuple((d,) for d in shape), **facts)
 
     @property
     def shape(self) -> tuple[Dim, ...]:
@@ -184,10 +185,42 @@ class Padded:
         """What the pad lanes along an axis hold."""
         if self.constant is not None:
             return constant_fill(self.constant)
-        known = self.fills.get(axis, ANYTHING)
+        fill = self.fills.get(axis, ANYTHING)
         integral = not jnp.issubdtype(self.array.dtype, np.inexact)
-        return dataclasses.replace(known, finite=True) if integral else known
+        return dataclasses.replace(fill, finite=True) if integral else fill
 
-    def replace(self, **changes: Any) -> Padded:
-        """A copy with some attributes changed."""
-        return dataclasses.replace(self, **changes)
+    @property
+    def pad_fills(self) -> dict[int, Fill]:
+        """``fill`` of every axis that may have pad lanes."""
+        return {axis: self.fill(axis) for axis in self.padded_axes}
+
+    def fills_from(self, origin: Iterable[int | None]) -> dict[int, Fill]:
+        """``fills`` for new axes: ``origin`` has the axis that each was, or None."""
+        pairs = enumerate(origin)
+        return {to: self.fills[at] for to, at in pairs if at is not None and at in self.fills}
+
+    def with_array(
+        self,
+        array: Any,
+        extents: Iterable[Extent] | None = None,
+        fills: Mapping[int, Fill] | None = None,
+        row: RowReduction | None = None,
+    ) -> Padded:
+        """The value of an array whose lanes all come from this one: moved, repeated or dropped.
+
+        What is true of every lane, ``constant`` and ``nonnegative``, stays. What depends on where
+        lanes are is the caller's to say: ``fills``, and ``row``. ``key`` and ``unmasked`` belong to
+        the old array.
+
+        Args:
+          array: the new array.
+          extents: its layout; this value's by default.
+          fills: what is known of its pad lanes; by default what this value knows, if it also has
+            its layout, and nothing if not.
+          row: the reduction that it is.
+        """
+        if extents is None:
+            extents, fills = self.extents, self.fills if fills is None else fills
+        return Padded(
+            array, tuple(extents), fills or {}, self.constant, row, nonnegative=self.nonnegative
+        )

@@ -106,19 +106,19 @@ def operands(draw, dtype):
         return Padded.exact(array, constant=value if kind == "scalar constant" else None)
     array = rng.choice(pool, (ROWS, PADDED)).astype(jnp.dtype(dtype))
     pads = np.s_[:, TRUE:]
-    known = {}
+    promised = {}
     if kind == "constant":
         return Padded(jnp.full((ROWS, PADDED), value, dtype), EXTENTS, constant=value)
     if kind.startswith("fill") and value == value:
         array[pads] = value
-        known = {1: constant_fill(value, or_nan_row=kind == "fill or nan row")}
-    if kind == "fill or nan row" and known:
+        promised = {1: constant_fill(value, or_nan_row=kind == "fill or nan row")}
+    if kind == "fill or nan row" and promised:
         array[draw(st.integers(0, ROWS - 1))] = np.nan
     if kind == "finite":
         array[pads] = 1
         array[:, TRUE + 1 :: 2] = 2
-        known = {1: FINITE}
-    return Padded(jnp.asarray(array), EXTENTS, known)
+        promised = {1: FINITE}
+    return Padded(jnp.asarray(array), EXTENTS, promised)
 
 
 def is_true(claim, lanes, row):
@@ -132,15 +132,15 @@ def is_true(claim, lanes, row):
 
 def check(name, bind, values):
     out = bind(*(v.array for v in values))
-    known = fills.elementwise(name, values, EXTENTS, out.dtype)
+    facts = fills.elementwise(name, values, EXTENTS, out.dtype)
     if np.shape(out) != (ROWS, PADDED):
         return
-    found = np.asarray(out).astype(np.complex128 if out.dtype.kind == "c" else np.float64)
-    claim = known["fills"].get(1, ANYTHING)
-    for row in found:
+    lanes = np.asarray(out).astype(np.complex128 if out.dtype.kind == "c" else np.float64)
+    claim = facts["fills"].get(1, ANYTHING)
+    for row in lanes:
         assert is_true(claim, row[TRUE:], row[:TRUE]), (claim, row)
-    if known["nonnegative"]:
-        assert not (found.real < 0).any()
+    if facts["nonnegative"]:
+        assert not (lanes.real < 0).any()
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES)
@@ -204,8 +204,8 @@ def test_claims_about_a_row_and_its_own_reduction_are_true(row):
         reduction = RowReduction(kind, array, frozenset({1}), kind == "sum", (0, None))
         value = Padded(array, EXTENTS, {1: constant_fill(fill)})
         other = Padded(reduced, EXTENTS, row=reduction)
-        known = fills.elementwise(name, (value, other), EXTENTS, np.dtype(np.float32))["fills"]
-        assert known == {1: constant_fill(fill, or_nan_row=True)}
+        promised = fills.elementwise(name, (value, other), EXTENTS, np.dtype(np.float32))["fills"]
+        assert promised == {1: constant_fill(fill, or_nan_row=True)}
         check(name, jax.jit(BINARY[name]), (value, other))
 
 

@@ -92,6 +92,9 @@ FILLS = st.one_of(
 )
 
 
+LANES = st.sampled_from([0, 1, 2.5, math.inf, -math.inf, math.nan])
+
+
 def allows(fill, lane, in_nan_row=False):
     """Whether a fill allows a number in a pad lane."""
     if fill.value is not None:
@@ -99,12 +102,62 @@ def allows(fill, lane, in_nan_row=False):
     return not fill.finite or math.isfinite(lane)
 
 
-@given(FILLS, FILLS, st.sampled_from([0, 1, 2.5, math.inf, -math.inf, math.nan]), st.booleans())
-def test_either_fill_allows_what_one_of_them_allows(old, new, lane, in_nan_row):
-    both = padded.either(old, new)
-    if allows(old, lane, in_nan_row) or allows(new, lane, in_nan_row):
-        assert allows(both, lane, in_nan_row)
-    assert padded.either(old, old) == old
+@given(FILLS, FILLS, LANES, st.booleans())
+def test_the_meet_allows_what_either_side_allows(one, other, lane, in_nan_row):
+    if allows(one, lane, in_nan_row) or allows(other, lane, in_nan_row):
+        assert allows(one.meet(other), lane, in_nan_row)
+
+
+@given(FILLS, FILLS, FILLS)
+def test_laws_of_the_meet(one, two, three):
+    assert one.meet(one) == one
+    assert one.meet(two) == two.meet(one)
+    assert one.meet(two).meet(three) == one.meet(two.meet(three))
+    assert one.meet(ANYTHING) == ANYTHING
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        (constant_fill(0), constant_fill(0), constant_fill(0)),
+        (constant_fill(0), constant_fill(1), FINITE),
+        (constant_fill(0), FINITE, FINITE),
+        (constant_fill(0), constant_fill(math.inf), ANYTHING),
+        (constant_fill(0), constant_fill(0, or_nan_row=True), constant_fill(0, or_nan_row=True)),
+        (constant_fill(1), constant_fill(0, or_nan_row=True), ANYTHING),
+        (FINITE, FINITE, FINITE),
+    ],
+)
+def test_the_meet_keeps_what_both_sides_promise(one, other, both):
+    assert one.meet(other) == both
+
+
+@pytest.mark.parametrize("nan", [math.nan, complex(math.nan, 1)])
+def test_nan_equals_nothing_so_it_promises_nothing(nan):
+    assert constant_fill(nan) == ANYTHING
+
+
+def test_fills_follow_their_axes():
+    zero, one = constant_fill(0), constant_fill(1)
+    value = Padded(jnp.zeros((8, 3, 4)), ((S,), (3,), (B,)), {0: zero, 2: one})
+    assert value.fills_from((2, None, 0, 1)) == {0: one, 2: zero}
+    assert value.pad_fills == {0: zero, 2: one}
+    assert Padded.prefix(jnp.zeros(8), (S,)).pad_fills == {0: ANYTHING}
+
+
+def test_with_array_keeps_what_is_true_of_every_lane():
+    row = RowReduction("max", jnp.zeros((8, 3)), frozenset({1}), False, (0,))
+    fills = {0: constant_fill(0)}
+    value = Padded(jnp.zeros(8), ((S,),), fills, 0.0, row, nonnegative=True, unmasked=jnp.ones(8))
+    same = value.with_array(jnp.zeros(8))
+    assert (same.extents, same.fills) == (value.extents, fills)
+    moved = value.with_array(jnp.zeros((8, 2)), ((S,), (2,)))
+    assert (moved.shape, moved.fills) == ((S, 2), {})
+    for other in (same, moved):
+        assert (other.constant, other.nonnegative) == (0.0, True)
+        assert (other.row, other.unmasked) == (None, None)
+        assert other.key != value.key
+    assert value.with_array(jnp.zeros(8), row=row).row is row
 
 
 def test_a_row_reduction_knows_its_rows():

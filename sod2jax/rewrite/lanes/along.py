@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,18 +14,10 @@ from jax import lax
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import bounds
-from sod2jax.rewrite import padded
+from sod2jax.rewrite import moves, padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.padded import ANYTHING, Fill, Padded, constant_fill
-
-
-def join(*fills: Fill) -> Fill:
-    """What lanes hold that come from several places, each with a fill of its own."""
-    first = fills[0]
-    if any(fill.value is None or fill.value != first.value for fill in fills):
-        return Fill(finite=all(fill.finite for fill in fills))
-    nan_rows = any(fill.or_nan_row for fill in fills)
-    return dataclasses.replace(first, or_nan_row=nan_rows, finite=all(f.finite for f in fills))
+from sod2jax.rewrite.sizes import broadcast_along
 
 
 def joined(
@@ -42,11 +34,11 @@ def joined(
       new: what new lanes hold; None if there are none.
       lengthened: an axis that got more true lanes: a row of NaN is no such row any more.
     """
-    extra = () if new is None else (new,)
     fills = {}
     for axis in axes:
         sources = [v.fill(axis) for v in values if padded.is_padded(v.extents[axis])]
-        fill = join(*sources, *extra) if (sources or extra) else ANYTHING
+        sources += [] if new is None else [new]
+        fill = functools.reduce(Fill.meet, sources) if sources else ANYTHING
         if fill != ANYTHING and not (axis == lengthened and fill.or_nan_row):
             fills[axis] = fill
     return fills
@@ -96,7 +88,7 @@ def cut(ctx: Context, value: Padded, axis: int, start: Dim, dim: Dim, stride: Di
     size = ctx.size(dim)
     if not isinstance(stride, int):
         index = ctx.true(start) + lax.iota(np.int32, size) * jnp.int32(ctx.true(stride))
-        return ctx.take(value, axis, index, dim)
+        return moves.take(value, axis, index, dim)
     span = max(size - 1, 0) * stride + min(size, 1)
     most = ctx.size(start)
     array = read(value.array, axis, ctx.true(start), most, span, stride)
@@ -104,8 +96,8 @@ def cut(ctx: Context, value: Padded, axis: int, start: Dim, dim: Dim, stride: Di
     # Lanes past the result's end may be true ones here unless it ends where the axis does. A row
     # of NaN that is cut to nothing is none.
     to_end = stride == 1 and dims.normalise(start + dim - value.shape[axis]) == 0
-    known = to_end and lowest_value(ctx, dim) > 0
-    axes = [k for k in range(value.rank) if k != axis or known]
+    kept = to_end and lowest_value(ctx, dim) > 0
+    axes = [k for k in range(value.rank) if k != axis or kept]
     new = constant_fill(0) if grown else None
     return changed(value, axis, array, dim, new, joined([value], axes, new))
 
@@ -153,7 +145,9 @@ def _spread_by_index(
     source = lax.div(lane, step)
     inside = (lax.rem(lane, step) == 0) & (lane >= 0) & (source < array.shape[axis])
     taken = padded.pick(array, source, axis)
-    return lax.select(ctx.along(inside, axis, taken.shape), taken, lax.broadcast(fill, taken.shape))
+    return lax.select(
+        broadcast_along(inside, axis, taken.shape), taken, lax.broadcast(fill, taken.shape)
+    )
 
 
 def _pad(array: Any, axis: int, widths: tuple[int, int, int], fill: Any) -> Any:

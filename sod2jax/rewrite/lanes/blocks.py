@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax.rewrite.context import Context
+from sod2jax.rewrite.lanes.layouts import align_axes
 from sod2jax.rewrite.padded import Extent, Padded, is_padded
 
 
@@ -38,15 +39,13 @@ class Withheld:
 _compat.register_host_array(Withheld)
 
 
-def aligned(ctx: Context, operands: Sequence[Padded], ranks: Sequence[int]) -> list[Padded]:
+def align_batch(ctx: Context, operands: Sequence[Padded], ranks: Sequence[int]) -> list[Padded]:
     """Operands with core axes (the last ``ranks``) in prefix layout and equal batch layouts."""
     values = [
         ctx.compact(p, range(p.rank - rank, p.rank))
         for p, rank in zip(operands, ranks, strict=True)
     ]
-    for axis in range(values[0].rank - ranks[0]):
-        values = ctx.unify([(p, axis) for p in values])
-    return values
+    return list(align_axes(ctx, values, range(values[0].rank - ranks[0])))
 
 
 def core_is_padded(value: Padded, rank: int) -> bool:
@@ -54,12 +53,21 @@ def core_is_padded(value: Padded, rank: int) -> bool:
     return any(map(is_padded, value.extents[value.rank - rank :]))
 
 
-def zeroed(ctx: Context, value: Padded) -> Padded:
+def zeroed(ctx: Context, value: Padded) -> Any:
     """Zeros in all pad lanes, those of batch axes too: a solver must not meet what they hold."""
+    return _zeroed(ctx, value).array
+
+
+def _zeroed(ctx: Context, value: Padded) -> Padded:
     return ctx.mask(value, value.padded_axes, 0, "the solver would read them", strict=True)
 
 
-def with_diagonal(ctx: Context, value: Padded, diagonal: Any) -> Padded:
+def with_identity(ctx: Context, value: Padded) -> Any:
+    """``with_diagonal`` of ones: diag(A, I)."""
+    return with_diagonal(ctx, value, 1)
+
+
+def with_diagonal(ctx: Context, value: Padded, diagonal: Any) -> Any:
     """``zeroed`` but for the diagonal of the pad block, and of matrices in pad lanes of the batch.
 
     Args:
@@ -67,13 +75,25 @@ def with_diagonal(ctx: Context, value: Padded, diagonal: Any) -> Padded:
       value: [..., n, n].
       diagonal: a number, or an array that broadcasts to [..., 1, N].
     """
-    value = zeroed(ctx, value)
+    value = _zeroed(ctx, value)
     shape = value.array.shape
     rows, columns = (lax.broadcasted_iota(jnp.int32, shape, len(shape) - k) for k in (2, 1))
     pad = lax.bitwise_not(ctx.valid(value.extents, value.padded_axes))
     on_diagonal = lax.bitwise_and(lax.eq(rows, columns), pad)
     filler = jnp.broadcast_to(jnp.asarray(diagonal, value.array.dtype), shape)
-    return value.replace(array=lax.select(on_diagonal, filler, value.array), fills={})
+    return lax.select(on_diagonal, filler, value.array)
+
+
+# What a solver is given of an operand, with the operand's number of core axes.
+Prepared = tuple[Padded, int, Callable[[Context, Padded], Any]]
+
+
+def solved(ctx: Context, *operands: Prepared) -> list[Padded]:
+    """Results of a solver of operands that are prepared each in its way, over a common batch."""
+    values, ranks, prepare = zip(*operands, strict=True)
+    values = align_batch(ctx, values, ranks)
+    outs = ctx.bind(*(way(ctx, value) for way, value in zip(prepare, values, strict=True)))
+    return results(ctx, outs, values[0].extents[: values[0].rank - ranks[0]])
 
 
 def results(

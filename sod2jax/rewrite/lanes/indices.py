@@ -21,6 +21,7 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import bounds
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.padded import Fill, Padded
+from sod2jax.rewrite.sizes import broadcast_along
 
 OUT_OF_RANGE = np.int32(np.iinfo(np.int32).max)
 
@@ -62,10 +63,10 @@ def is_inside(ctx: Context, atom: Atom, last: Sequence[Dim]) -> bool:
     """Whether the analysis proves that every true index lies in ``0..last``, for each ``last``."""
     if not last:
         return True
-    found = ctx.value_range(atom)
-    if found is None or not _at_least(ctx, found[0], 0):
+    span = ctx.value_range(atom)
+    if span is None or not _at_least(ctx, span[0], 0):
         return False
-    return all(_at_least(ctx, end, found[1]) for end in last)
+    return all(_at_least(ctx, end, span[1]) for end in last)
 
 
 def _at_least(ctx: Context, a: Dim, b: Dim) -> bool:
@@ -129,7 +130,7 @@ def read(ctx: Context, value: Padded, starts: Sequence[Start], shape: Sequence[D
         array = _shifted(array, axis, shift)
     extents = tuple((shape[k],) if k in partial else value.extents[k] for k in range(value.rank))
     fills = {k: f for k, f in value.fills.items() if k not in partial}
-    return Padded(array, extents, fills, value.constant, nonnegative=value.nonnegative)
+    return value.with_array(array, extents, fills)
 
 
 def _window(array: Any, places: Sequence[Any], sizes: Sequence[int]) -> Any:
@@ -184,7 +185,7 @@ def write(
 
     Args:
       ctx: the context.
-      operand: what to change; its axes that the update spans are unified with the update's.
+      operand: what to change; its axes that the update spans get the layout of the update's.
       update: of the operand's rank.
       starts: of the window, by axis.
       combine: elementwise function of (old, new).
@@ -217,7 +218,7 @@ def _aligned(
         if axis in partial:
             operand, update = ctx.compact(operand, (axis,)), ctx.compact(update, (axis,))
         else:
-            operand, update = ctx.unify([(operand, axis), (update, axis)])
+            operand, update = ctx.align([(operand, axis), (update, axis)])
     return operand, update
 
 
@@ -230,7 +231,7 @@ def _written(
         lanes = ctx.lanes(update.extents[axis])
         if axis in shifts:
             lanes = _shifted(lanes, 0, -shifts[axis])
-        out.append(ctx.along(lanes, axis, update.array.shape))
+        out.append(broadcast_along(lanes, axis, update.array.shape))
     return out
 
 

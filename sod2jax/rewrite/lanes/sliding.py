@@ -15,6 +15,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.lanes import along
+from sod2jax.rewrite.lanes.layouts import align_axes
 from sod2jax.rewrite.padded import Extent, Padded, is_padded, pick
 
 
@@ -141,15 +142,12 @@ def extents_after(operand: Padded, windows: Sequence[Windows]) -> tuple[Extent, 
     )
 
 
-def unify_trivial(
+def align_trivial(
     ctx: Context, values: Sequence[Padded], windows: Sequence[Windows]
 ) -> tuple[Padded, ...]:
     """The values with one layout on every axis that windows leave as it is."""
-    same = list(values)
-    for axis, along_axis in enumerate(windows):
-        if along_axis.is_trivial:
-            same = ctx.unify([(p, axis) for p in same])
-    return tuple(same)
+    trivial = [axis for axis, along_axis in enumerate(windows) if along_axis.is_trivial]
+    return align_axes(ctx, values, trivial)
 
 
 def with_fill(ctx: Context, value: Padded, moving: Mapping[int, Windows], fill: Any) -> Padded:

@@ -15,6 +15,7 @@ from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes import along
+from sod2jax.rewrite.lanes.layouts import align_axes
 from sod2jax.rewrite.padded import Padded, constant_fill
 
 
@@ -46,7 +47,8 @@ def _concatenate(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]
     concatenation: the result is a prefix again.
     """
     axis, dim = eqn.params["dimension"], ctx.out_shape()[eqn.params["dimension"]]
-    operands = tuple(ctx.compact(p, (axis,)) for p in unified(ctx, operands, skip=axis))
+    others = [k for k in range(operands[0].rank) if k != axis]
+    operands = tuple(ctx.compact(p, (axis,)) for p in align_axes(ctx, operands, others))
     runs = _runs(operands, axis)
     array = _plain(runs[0], axis)
     if len(runs) > 1:
@@ -57,17 +59,6 @@ def _concatenate(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]
     fills = along.joined(operands, inexact, constant_fill(0) if len(runs) > 1 else None, axis)
     nonnegative = all(p.nonnegative for p in operands)
     return [Padded(array, tuple(extents), fills, nonnegative=nonnegative)]
-
-
-def unified(
-    ctx: Context, operands: Sequence[Padded], skip: int | None = None
-) -> tuple[Padded, ...]:
-    """The operands with one layout on every axis but ``skip``."""
-    same = list(operands)
-    for axis in range(same[0].rank):
-        if axis != skip:
-            same = ctx.unify([(p, axis) for p in same])
-    return tuple(same)
 
 
 def _runs(operands: Sequence[Padded], axis: int) -> list[list[Padded]]:
@@ -148,9 +139,7 @@ def _with_value(ctx: Context, operand: Padded, value: Padded, axis: int) -> Padd
     shape = operand.array.shape
     valid = ctx.valid(operand.extents, (axis,))
     array = lax.select(valid, operand.array, lax.broadcast(value.array, shape))
-    fills = {
-        k: f for k, f in operand.fills.items() if k != axis and f.finite and value.fill(0).finite
-    }
+    fills = {k: f.meet(value.fill(0)) for k, f in operand.fills.items() if k != axis}
     return Padded(array, operand.extents, fills)
 
 
@@ -164,8 +153,9 @@ def _rev(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     for axis in moved:
         size = array.shape[axis]
         array = along.read(array, axis, size - ctx.true(operand.shape[axis]), size, size)
-    fills, constant = ({}, None) if moved else (operand.fills, operand.constant)
-    return [Padded(array, operand.extents, fills, constant, nonnegative=operand.nonnegative)]
+    if not moved:
+        return [operand.with_array(array)]
+    return [Padded(array, operand.extents, nonnegative=operand.nonnegative)]
 
 
 @register_pad_rule("tile")
@@ -175,14 +165,14 @@ def _tile(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     array = lax.tile(operand.array, tuple(ctx.sizes(reps)))
     extents = tuple(padded.extent((r, *e)) for r, e in zip(reps, operand.extents, strict=True))
     fills = {k: f for k, f in operand.fills.items() if isinstance(reps[k], int)}
-    return [Padded(array, extents, fills, operand.constant, nonnegative=operand.nonnegative)]
+    return [operand.with_array(array, extents, fills)]
 
 
 @register_pad_rule("stack")
 def _stack(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Puts operands side by side on a new axis without pad lanes."""
     axis = eqn.params["axis"] % (operands[0].rank + 1)
-    operands = unified(ctx, operands)
+    operands = align_axes(ctx, operands)
     (array,) = ctx.bind(*(p.array for p in operands))
     first = operands[0]
     extents = (*first.extents[:axis], (len(operands),), *first.extents[axis:])
@@ -195,9 +185,6 @@ def _stack(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
 def _unstack(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Takes an axis without pad lanes apart."""
     axis = eqn.params["axis"] % operand.rank
-    extents = (*operand.extents[:axis], *operand.extents[axis + 1 :])
-    fills = {k - (k > axis): f for k, f in operand.fills.items() if k != axis}
-    return [
-        Padded(array, extents, fills, operand.constant, nonnegative=operand.nonnegative)
-        for array in ctx.bind(operand.array)
-    ]
+    kept = [k for k in range(operand.rank) if k != axis]
+    extents, fills = [operand.extents[k] for k in kept], operand.fills_from(kept)
+    return [operand.with_array(array, extents, fills) for array in ctx.bind(operand.array)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.padded import ANYTHING, Fill, Padded
+from sod2jax.rewrite.padded import Fill, Padded
 
 Facts = tuple[Mapping[int, Fill], bool]  # fill by axis; whether no lane is below zero
 
@@ -40,7 +41,7 @@ def _body(
     def run() -> list[jax.Array]:
         with ctx.scope():
             results = [ctx.compact(p) for p in ctx.run(jaxpr, operands)]
-            traced.append([({k: p.fill(k) for k in p.padded_axes}, p.nonnegative) for p in results])
+            traced.append([(p.pad_fills, p.nonnegative) for p in results])
             return [
                 _compat.with_weak_type(p.array, var.aval)
                 for p, var in zip(results, eqn.outvars, strict=True)
@@ -67,13 +68,5 @@ def _select(
 def _common(array: jax.Array, shape: Sequence[Any], facts: Sequence[Facts]) -> Padded:
     """What is known of a result whichever branch it came from."""
     fills, nonnegative = zip(*facts, strict=True)
-    met = {axis: _meet([known[axis] for known in fills]) for axis in fills[0]}
-    known = {axis: fill for axis, fill in met.items() if fill != ANYTHING}
-    return Padded.prefix(array, shape, fills=known, nonnegative=all(nonnegative))
-
-
-def _meet(fills: Sequence[Fill]) -> Fill:
-    finite = all(fill.finite for fill in fills)
-    if fills[0].value is None or any(fill.value != fills[0].value for fill in fills):
-        return Fill(finite=finite)
-    return Fill(fills[0].value, any(fill.or_nan_row for fill in fills), finite)
+    met = {k: functools.reduce(Fill.meet, [of_one[k] for of_one in fills]) for k in fills[0]}
+    return Padded.prefix(array, shape, fills=met, nonnegative=all(nonnegative))

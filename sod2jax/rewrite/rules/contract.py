@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes.contraction import mask_contracted
 from sod2jax.rewrite.padded import Padded
-
-_REASON = "the contraction would add them up"
 
 
 @register_pad_rule("dot_general")
@@ -20,7 +17,7 @@ def _dot_general(ctx: Context, eqn: JaxprEqn, lhs: Padded, rhs: Padded) -> list[
     """
     (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = eqn.params["dimension_numbers"]
     for i, j in zip((*lhs_contract, *lhs_batch), (*rhs_contract, *rhs_batch), strict=True):
-        lhs, rhs = ctx.unify([(lhs, i), (rhs, j)])
+        lhs, rhs = ctx.align([(lhs, i), (rhs, j)])
     lhs, rhs = mask_contracted(ctx, lhs, rhs, lhs_contract, rhs_contract)
     (out,) = ctx.bind(lhs.array, rhs.array)
     lhs_free = [k for k in range(lhs.rank) if k not in (*lhs_contract, *lhs_batch)]
@@ -31,23 +28,6 @@ def _dot_general(ctx: Context, eqn: JaxprEqn, lhs: Padded, rhs: Padded) -> list[
         *(rhs.extents[k] for k in rhs_free),
     )
     return [Padded(out, extents)]
-
-
-def mask_contracted(
-    ctx: Context, lhs: Padded, rhs: Padded, lhs_axes: Any, rhs_axes: Any
-) -> tuple[Padded, Padded]:
-    """Makes every product in a pad lane zero: 0 * NaN is NaN, so one zero side is not enough.
-
-    A side whose pad lanes are zero suffices where the other side's are finite.
-    """
-    on_lhs, on_rhs = [], []
-    for i, j in zip(lhs_axes, rhs_axes, strict=True):
-        zero_rhs = not (rhs.fill(j).finite and lhs.fill(i).is_known(0))
-        if zero_rhs:
-            on_rhs.append(j)
-        if not lhs.fill(i).finite or not (zero_rhs or rhs.fill(j).is_known(0)):
-            on_lhs.append(i)
-    return ctx.mask(lhs, on_lhs, 0, _REASON), ctx.mask(rhs, on_rhs, 0, _REASON)
 
 
 @register_pad_rule("ragged_dot_general")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jax import lax
 
 from sod2jax import _compat
@@ -45,7 +43,8 @@ def _behind_barrier(
         return operands
     arrays = iter(lax.optimization_barrier([p.array for p in hidden]))
     return tuple(
-        copied(p, next(arrays)) if inside else p for p, inside in zip(operands, chosen, strict=True)
+        p.with_array(next(arrays)) if inside else p
+        for p, inside in zip(operands, chosen, strict=True)
     )
 
 
@@ -53,12 +52,7 @@ def _behind_barrier(
 def _copy(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Binds the primitive as it is: pad lanes pass as true lanes do."""
     arrays = ctx.bind(*(p.array for p in operands))
-    return [copied(p, array) for p, array in zip(operands, arrays, strict=True)]
-
-
-def copied(value: Padded, array: Any) -> Padded:
-    """What is known of a value, for an array that equals it in every lane."""
-    return Padded(array, value.extents, value.fills, value.constant, nonnegative=value.nonnegative)
+    return [p.with_array(array) for p, array in zip(operands, arrays, strict=True)]
 
 
 @register_pad_rule(*CALLBACKS)

@@ -15,9 +15,10 @@ from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes import along
+from sod2jax.rewrite.lanes.contraction import mask_contracted
 from sod2jax.rewrite.lanes.sliding import Windows, fixed, in_window, unfold
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules.contract import mask_contracted
+from sod2jax.rewrite.sizes import broadcast_along
 
 # Fast algorithms (Winograd, FFT) mix all lanes of a tile, seen or not.
 _SPATIAL = "the convolution may mix them into neighbouring windows"
@@ -35,7 +36,7 @@ def _conv_general_dilated(ctx: Context, eqn: JaxprEqn, lhs: Padded, rhs: Padded)
     groups = dims.from_jax(params["feature_group_count"])
     batch_groups = dims.from_jax(params["batch_group_count"])
     if groups == 1:
-        lhs, rhs = ctx.unify([(lhs, lhs_spec[1]), (rhs, rhs_spec[1])])
+        lhs, rhs = ctx.align([(lhs, lhs_spec[1]), (rhs, rhs_spec[1])])
         lhs, rhs = mask_contracted(ctx, lhs, rhs, lhs_spec[1:2], rhs_spec[1:2])
         if batch_groups != 1:
             member = shape[out_spec[0]]
@@ -121,7 +122,9 @@ def _unfolded(
     size = ctx.size(windows.size)
     lhs, _ = unfold(ctx, lhs, i, windows)
     lhs = lax.select(
-        ctx.along(in_window(ctx, windows), i, lhs.shape), lhs, lax.full(lhs.shape, 0, lhs.dtype)
+        broadcast_along(in_window(ctx, windows), i, lhs.shape),
+        lhs,
+        lax.full(lhs.shape, 0, lhs.dtype),
     )
     low = dims.normalise(size - windows.size)
     rhs = along.spread(ctx, rhs, j, low, 0, size, jnp.zeros((), rhs.dtype))
@@ -162,5 +165,5 @@ def _arranged(ctx: Context, value: Padded, axis: int, factors: tuple[Dim, Dim]) 
     lanes = ctx.extent_size(layout)
     sizes = (*moved.array.shape[:axis], lanes, *moved.array.shape[axis + 2 :])
     extents = (*moved.extents[:axis], layout, *moved.extents[axis + 2 :])
-    fills = {k - (k > axis): f for k, f in moved.fills.items() if k not in (axis, axis + 1)}
-    return Padded(moved.array.reshape(sizes), extents, fills, moved.constant)
+    fills = moved.fills_from((*range(axis), None, *range(axis + 2, moved.rank)))
+    return moved.with_array(moved.array.reshape(sizes), extents, fills)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.monoids import IDENTITY
 from sod2jax.rewrite.padded import Padded, is_prefix
-from sod2jax.rewrite.rules.reduce import IDENTITY
 
 _MONOIDS = {
     "cumsum": "sum",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,14 +11,12 @@ import numpy as np
 from jax import lax
 
 from sod2jax import _compat
-from sod2jax._compat import JaxprEqn
+from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.ir.primitives import initial_count
-from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.padded import Fill, Padded
-
-Arrays = list[jax.Array]
+from sod2jax.rewrite.padded import ANYTHING, Fill, Padded
+from sod2jax.rows.loop import Arrays, Read, over_rows
 
 
 @register_pad_rule("gated_rows", ours=True)
@@ -39,12 +37,12 @@ def _gated_rows(ctx: Context, eqn: JaxprEqn, gate: Padded, *operands: Padded) ->
     ]
     # Rows that a loop overwrites are read from what it carries: then no copy of them is kept.
     carried = _carried(inputs, initial, params)
-    facts = [_facts(x) for x in start]
+    facts = [x.pad_fills for x in start]
     for body, case in zip(params["bodies"], params["cases"], strict=True):
         active = _active(ctx, gate, case)
         seen: list[list[Mapping[int, Fill]]] = []
         run = functools.partial(_block, ctx, eqn, body, inputs, carried, seen)
-        results = _over(active, params["block"], params["out_axes"], run, results)
+        results = over_rows(active, params["block"], params["out_axes"], run, results)
         carried = {}  # the next body would read rows that this one wrote
         facts = [
             _met(old, new, axis)
@@ -66,18 +64,14 @@ def _zeros(ctx: Context, eqn: JaxprEqn) -> list[Padded]:
     ]
 
 
-def _facts(value: Padded) -> Mapping[int, Fill]:
-    return {axis: value.fill(axis) for axis in value.padded_axes}
-
-
 def _met(old: Mapping[int, Fill], new: Mapping[int, Fill], axis: int) -> Mapping[int, Fill]:
     """What pad lanes hold whether or not a row was written; pad rows never are.
 
     Pad rows that may be NaN, because all true ones were, are so still when true ones are written.
     """
-    met = {k: padded.either(fill, new.get(k, padded.ANYTHING)) for k, fill in old.items()}
+    met = {k: fill.meet(new.get(k, ANYTHING)) for k, fill in old.items()}
     if axis in old:
-        met[axis] = padded.ANYTHING if old[axis].or_nan_row else old[axis]
+        met[axis] = ANYTHING if old[axis].or_nan_row else old[axis]
     return met
 
 
@@ -106,13 +100,10 @@ def _active(ctx: Context, gate: Padded, case: int) -> jax.Array:
     return lax.bitwise_and(chosen, ctx.lanes(gate.extents[0]))
 
 
-Read = Callable[[jax.Array, int], jax.Array]  # of an array and its axis: the rows of a block
-
-
 def _block(
     ctx: Context,
     eqn: JaxprEqn,
-    body: Any,
+    body: Jaxpr,
     inputs: Sequence[Padded],
     carried: Mapping[int, int],
     seen: list[list[Mapping[int, Fill]]],
@@ -126,70 +117,15 @@ def _block(
         for k, (x, axis) in enumerate(zip(inputs, eqn.params["axes"], strict=True)):
             array = results[carried[k]] if k in carried else x.array
             args.append(x if axis is None else _rows_of(x, axis, size, read(array, axis)))
-        found = [ctx.compact(value) for value in ctx.run(body, args)]
-        seen.append([_facts(value) for value in found])
+        rows = [ctx.compact(value) for value in ctx.run(body, args)]
+        seen.append([value.pad_fills for value in rows])
         return [
             _compat.with_weak_type(value.array, var.aval)
-            for value, var in zip(found, eqn.outvars, strict=True)
+            for value, var in zip(rows, eqn.outvars, strict=True)
         ]
 
 
 def _rows_of(value: Padded, axis: int, size: int, array: jax.Array) -> Padded:
     extents = (*value.extents[:axis], (size,), *value.extents[axis + 1 :])
     fills = {k: fill for k, fill in value.fills.items() if k != axis}
-    return Padded(array, extents, fills, value.constant, nonnegative=value.nonnegative)
-
-
-def _over(
-    active: jax.Array,
-    block: int,
-    axes: Sequence[int],
-    run: Callable[[Read, Arrays], Arrays],
-    results: Arrays,
-) -> Arrays:
-    """Runs a body over the active rows, ``block`` at a time, and writes what it gives."""
-    (rows,) = active.shape
-    if rows == 1 == block:
-        return lax.cond(
-            lax.squeeze(active, (0,)),
-            lambda: run(lambda array, axis: array, results),
-            lambda: results,
-        )
-    order, count = _ranked(active, block)
-
-    def step(number: jax.Array, results: Arrays) -> Arrays:
-        index = lax.dynamic_slice(order, (number * np.int32(block),), (block,))
-        new = run(lambda array, axis: _read(array, index, axis), results)
-        return [
-            _write(old, array, index, axis)
-            for old, array, axis in zip(results, new, axes, strict=True)
-        ]
-
-    steps = lax.div(count + np.int32(block - 1), np.int32(block))
-    return lax.fori_loop(np.int32(0), steps, step, results)
-
-
-def _ranked(active: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
-    """int32 indices of the active rows, in order and then past the end, and how many there are."""
-    (rows,) = active.shape
-    index = lax.iota(np.int32, rows)
-    order = lax.sort(lax.select(active, index, lax.full_like(index, rows)))
-    past = lax.full((block - 1,), np.int32(rows))
-    count = lax.reduce_sum(lax.convert_element_type(active, np.int32), axes=(0,))
-    return lax.concatenate([order, past], 0) if block > 1 else order, count
-
-
-def _read(array: jax.Array, index: jax.Array, axis: int) -> jax.Array:
-    if index.shape == (1,):
-        at = lax.squeeze(index, (0,))
-        return lax.dynamic_slice_in_dim(array, at, 1, axis, allow_negative_indices=False)
-    return padded.pick(array, index, axis)
-
-
-def _write(array: jax.Array, new: jax.Array, index: jax.Array, axis: int) -> jax.Array:
-    """The array with new rows; those past its end, of the last block, are dropped."""
-    if index.shape == (1,):
-        at = lax.squeeze(index, (0,))
-        return lax.dynamic_update_slice_in_dim(array, new, at, axis, allow_negative_indices=False)
-    place = (slice(None),) * axis + (index,)
-    return array.at[place].set(new, mode="drop", unique_indices=False)
+    return value.with_array(array, extents, fills)

@@ -12,6 +12,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes import along
 from sod2jax.rewrite.lanes import indices as ix
 from sod2jax.rewrite.padded import Extent, Fill, Padded
 
@@ -79,13 +80,9 @@ def _one_window(
         starts[axis] = ix.start(ctx, eqn.invars[1], index, operand.shape[axis], sizes[axis])
     window = ix.read(ctx, operand, starts, sizes)
     kept = [k for k in range(operand.rank) if k not in numbers.collapsed_slice_dims]
-    return Padded(
-        lax.squeeze(window.array, numbers.collapsed_slice_dims),
-        tuple(window.extents[k] for k in kept),
-        {to: window.fills[k] for to, k in enumerate(kept) if k in window.fills},
-        window.constant,
-        nonnegative=window.nonnegative,
-    )
+    array = lax.squeeze(window.array, numbers.collapsed_slice_dims)
+    extents = [window.extents[k] for k in kept]
+    return window.with_array(array, extents, window.fills_from(kept))
 
 
 def _windows(
@@ -100,7 +97,7 @@ def _windows(
     numbers = eqn.params["dimension_numbers"]
     batching = numbers.operand_batching_dims
     for axis, at in zip(batching, numbers.start_indices_batching_dims, strict=True):
-        operand, indices = ctx.unify([(operand, axis), (indices, at)])
+        operand, indices = ctx.align([(operand, axis), (indices, at)])
     partial = [k for k in ix.partial_axes(operand.shape, sizes) if k not in batching]
     operand = ctx.compact(operand, partial)
     last = [ix.room(operand.shape[k], sizes[k]) for k in numbers.start_index_map]
@@ -124,7 +121,7 @@ def _windows(
     extents, fills = _layout(eqn, operand, indices, sizes)
     if checked:
         return Padded(out, extents)
-    return Padded(out, extents, fills, operand.constant, nonnegative=operand.nonnegative)
+    return operand.with_array(out, extents, fills)
 
 
 def _with_room(
@@ -140,7 +137,7 @@ def _with_room(
     for axis in partial:
         window[axis] = ctx.size(sizes[axis])
         longest = ctx.size(ix.room(operand.shape[axis], sizes[axis])) + window[axis]
-        array = ctx.grow(operand.replace(array=array), axis, longest)
+        array = along.lengthen(array, axis, longest)
     return array, tuple(window)
 
 

@@ -13,6 +13,7 @@ from sod2jax.ir.dims import Dim
 from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes.layouts import transposed
 from sod2jax.rewrite.padded import Extent, Padded, RowReduction
 
 
@@ -27,11 +28,7 @@ def _broadcast_in_dim(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padd
     out = lax.broadcast_in_dim(operand.array, tuple(map(ctx.extent_size, extents)), mapping)
     fills = {to: operand.fills[axis] for axis, to in enumerate(mapping) if axis in operand.fills}
     row = _broadcast_row(operand.row, mapping, len(extents))
-    return [
-        Padded(
-            out, tuple(extents), fills, operand.constant, row=row, nonnegative=operand.nonnegative
-        )
-    ]
+    return [operand.with_array(out, extents, fills, row)]
 
 
 def _broadcast_row(
@@ -49,19 +46,6 @@ def _broadcast_row(
 def _transpose(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Permutes axes and, with them, what is known of their pad lanes."""
     return [transposed(operand, eqn.params["permutation"])]
-
-
-def transposed(operand: Padded, permutation: Sequence[int]) -> Padded:
-    """The operand with its axes permuted."""
-    known = operand.fills
-    fills = {to: known[axis] for to, axis in enumerate(permutation) if axis in known}
-    return Padded(
-        lax.transpose(operand.array, permutation),
-        tuple(operand.extents[axis] for axis in permutation),
-        fills,
-        operand.constant,
-        nonnegative=operand.nonnegative,
-    )
 
 
 @register_pad_rule("squeeze")
@@ -100,17 +84,13 @@ def _regrouped(
     ctx: Context, operand: Padded, extents: Sequence[Extent], origin: Sequence[int | None]
 ) -> Padded:
     """Reshapes without moving a lane; ``origin`` has the operand's axis of each unchanged axis."""
-    known = operand.fills
-    fills = {k: known[at] for k, at in enumerate(origin) if at is not None and at in known}
     out = lax.reshape(operand.array, tuple(map(ctx.extent_size, extents)))
     row = operand.row
     if row is not None:
         lost = [k for k in range(operand.rank) if k not in origin and operand.extents[k] != (1,)]
         layout = tuple(None if at is None else row.layout[at] for at in origin)
         row = None if lost else RowReduction(row.kind, row.array, row.axes, row.nonnegative, layout)
-    return Padded(
-        out, tuple(extents), fills, operand.constant, row=row, nonnegative=operand.nonnegative
-    )
+    return operand.with_array(out, extents, operand.fills_from(origin), row)
 
 
 def _gathered(ctx: Context, operand: Padded, shape: Sequence[Dim]) -> Padded:
@@ -206,7 +186,7 @@ def _dim_as_value(ctx: Context, eqn: JaxprEqn) -> list[Padded]:
 def _value_as_dim(ctx: Context, eqn: JaxprEqn, count: Padded) -> list[Padded]:
     """From here on the true size of a symbol is known, as a number that the program computes."""
     if str(dims.from_jax(eqn.params["dim"])) == eqn.params["name"]:
-        ctx.measure(eqn.params["name"], count.array)
+        ctx.set_true_size(eqn.params["name"], count.array)
     return [count]
 
 

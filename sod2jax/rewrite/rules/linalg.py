@@ -10,7 +10,15 @@ from jax import lax
 from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.lanes.blocks import aligned, core_is_padded, results, with_diagonal, zeroed
+from sod2jax.rewrite.lanes.blocks import (
+    align_batch,
+    core_is_padded,
+    results,
+    solved,
+    with_diagonal,
+    with_identity,
+    zeroed,
+)
 from sod2jax.rewrite.padded import Padded
 
 _SIGNS = (
@@ -32,25 +40,19 @@ _EXACT_CORE = {
 @register_pad_rule("cholesky")
 def _cholesky(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """The factor of diag(A, I) is diag(L, I)."""
-    (matrix,) = aligned(ctx, [operand], (2,))
-    matrix = with_diagonal(ctx, matrix, 1)
-    return results(ctx, ctx.bind(matrix.array), matrix.extents[:-2])
+    return solved(ctx, (operand, 2, with_identity))
 
 
 @register_pad_rule("cholesky_update")
 def _cholesky_update(ctx: Context, eqn: JaxprEqn, factor: Padded, vector: Padded) -> list[Padded]:
     """A rotation that adds 0 to a 1 of the diagonal is the identity."""
-    factor, vector = aligned(ctx, [factor, vector], (2, 1))
-    out = ctx.bind(with_diagonal(ctx, factor, 1).array, zeroed(ctx, vector).array)
-    return results(ctx, out, factor.extents[:-2])
+    return solved(ctx, (factor, 2, with_identity), (vector, 1, zeroed))
 
 
 @register_pad_rule("symmetric_product")
 def _symmetric_product(ctx: Context, eqn: JaxprEqn, matrix: Padded, addend: Padded) -> list[Padded]:
     """Columns of zeros add nothing to A A^T; rows in pad lanes stay there."""
-    matrix, addend = aligned(ctx, [matrix, addend], (2, 2))
-    out = ctx.bind(zeroed(ctx, matrix).array, addend.array)
-    return results(ctx, out, matrix.extents[:-2])
+    return solved(ctx, (matrix, 2, zeroed), (addend, 2, lambda ctx, value: value.array))
 
 
 @register_pad_rule("lu", "geqrf", "qr")
@@ -60,8 +62,7 @@ def _eliminate(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     An identity beside the true block would be wrong: where it is tall, a 1 can be the pivot of a
     column of zeros.
     """
-    (matrix,) = aligned(ctx, [operand], (2,))
-    return results(ctx, ctx.bind(zeroed(ctx, matrix).array), matrix.extents[:-2])
+    return solved(ctx, (operand, 2, zeroed))
 
 
 @register_pad_rule("householder_product")
@@ -69,9 +70,7 @@ def _householder_product(
     ctx: Context, eqn: JaxprEqn, operand: Padded, taus: Padded
 ) -> list[Padded]:
     """A reflection with factor 0 is the identity."""
-    matrix, taus = aligned(ctx, [operand, taus], (2, 1))
-    out = ctx.bind(zeroed(ctx, matrix).array, zeroed(ctx, taus).array)
-    return results(ctx, out, matrix.extents[:-2])
+    return solved(ctx, (operand, 2, zeroed), (taus, 1, zeroed))
 
 
 @register_pad_rule("eigh")
@@ -81,13 +80,12 @@ def _eigh(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     The sign of an eigenvector is the solver's choice, which a pad block can change: only values are
     exact.
     """
-    (matrix,) = aligned(ctx, [operand], (2,))
-    if not core_is_padded(matrix, 2):
-        out = ctx.bind(with_diagonal(ctx, matrix, 1).array)
-        return results(ctx, out, matrix.extents[:-2])
+    if not core_is_padded(operand, 2):
+        return solved(ctx, (operand, 2, with_identity))
+    (matrix,) = align_batch(ctx, [operand], (2,))
     _refuse_subset(ctx, eqn)
-    bounds = _beyond_spectrum(zeroed(ctx, matrix).array, eqn.params["lower"])
-    out = ctx.bind(with_diagonal(ctx, matrix, bounds).array)
+    bounds = _beyond_spectrum(zeroed(ctx, matrix), eqn.params["lower"])
+    out = ctx.bind(with_diagonal(ctx, matrix, bounds))
     return results(ctx, out, matrix.extents[:-2], {0: ctx.refuse(_SIGNS)})
 
 
@@ -112,20 +110,18 @@ def _beyond_spectrum(matrix: Any, lower: bool) -> Any:
 @register_pad_rule("svd")
 def _svd(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """Rows and columns of zeros add values of zero, which come last; for vectors, see ``eigh``."""
-    (matrix,) = aligned(ctx, [operand], (2,))
-    inexact: dict[int, Exception] = {}
-    if core_is_padded(matrix, 2):
-        _refuse_subset(ctx, eqn)
-        inexact = {1: ctx.refuse(_SIGNS), 2: ctx.refuse(_SIGNS)}
-    return results(ctx, ctx.bind(zeroed(ctx, matrix).array), matrix.extents[:-2], inexact)
+    if not core_is_padded(operand, 2):
+        return solved(ctx, (operand, 2, zeroed))
+    _refuse_subset(ctx, eqn)
+    (matrix,) = align_batch(ctx, [operand], (2,))
+    inexact = {1: ctx.refuse(_SIGNS), 2: ctx.refuse(_SIGNS)}
+    return results(ctx, ctx.bind(zeroed(ctx, matrix)), matrix.extents[:-2], inexact)
 
 
 @register_pad_rule(*_EXACT_CORE)
 def _each_matrix(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Matrices of a batch do not see each other."""
     ranks = _EXACT_CORE[eqn.primitive.name]
-    values = aligned(ctx, operands, ranks)
-    if any(core_is_padded(p, rank) for p, rank in zip(values, ranks, strict=True)):
+    if any(core_is_padded(p, rank) for p, rank in zip(operands, ranks, strict=True)):
         raise ctx.refuse("its result depends on the size of the matrix; give it a fixed size")
-    out = ctx.bind(*(zeroed(ctx, p).array for p in values))
-    return results(ctx, out, values[0].extents[: values[0].rank - ranks[0]])
+    return solved(ctx, *((p, rank, zeroed) for p, rank in zip(operands, ranks, strict=True)))

@@ -13,10 +13,9 @@ from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.padded import Extent, Fill, Padded, constant_fill
 
 Arrays = list[jax.Array]
 
@@ -80,14 +79,14 @@ class _Carries:
     """
 
     def __init__(self, ctx: Context, variables: Sequence[Any]):
-        self._cx = ctx
+        self._ctx = ctx
         self._avals = [var.aval for var in variables]
         self._shapes = [tuple(map(dims.from_jax, aval.shape)) for aval in self._avals]
 
     def arrays(self, values: Sequence[Padded]) -> Arrays:
         """What the loop carries for these values."""
         return [
-            _compat.with_weak_type(self._cx.compact(value).array, aval)
+            _compat.with_weak_type(self._ctx.compact(value).array, aval)
             for value, aval in zip(values, self._avals, strict=True)
         ]
 
@@ -126,8 +125,7 @@ def _scan(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
 
 def _slice_of(x: Padded, array: jax.Array) -> Padded:
     """One step's slice of a scanned operand."""
-    fills = {axis - 1: fill for axis, fill in x.fills.items() if axis}
-    return Padded(array, x.extents[1:], fills, x.constant, nonnegative=x.nonnegative)
+    return x.with_array(array, x.extents[1:], x.fills_from(range(1, x.rank)))
 
 
 def _exact_scan(
@@ -140,12 +138,12 @@ def _exact_scan(
     outputs: Any,
 ) -> tuple[Arrays, list[Padded]]:
     """A fixed number of steps: the outputs of a step keep the layout that the body gives them."""
-    known: list[Padded] = []
+    facts: list[Padded] = []
 
     def body(carry: Arrays, slices: Arrays) -> tuple[Arrays, Arrays]:
         with ctx.scope():
             carry, ys = step(carry, slices)
-            known[:] = [y.replace(array=None, row=None, unmasked=None) for y in ys]
+            facts[:] = [y.with_array(None) for y in ys]
             return carry, [y.array for y in ys]
 
     carry, stacked = lax.scan(
@@ -156,12 +154,11 @@ def _exact_scan(
         reverse=eqn.params["reverse"],
         unroll=eqn.params["unroll"],
     )
-    return carry, [_stacked(array, (length,), y) for array, y in zip(stacked, known, strict=True)]
+    return carry, [_stacked(array, (length,), y) for array, y in zip(stacked, facts, strict=True)]
 
 
-def _stacked(array: jax.Array, layout: padded.Extent, y: Padded) -> Padded:
-    fills = {axis + 1: fill for axis, fill in y.fills.items()}
-    return Padded(array, (layout, *y.extents), fills, y.constant, nonnegative=y.nonnegative)
+def _stacked(array: jax.Array, layout: Extent, y: Padded) -> Padded:
+    return y.with_array(array, (layout, *y.extents), y.fills_from((None, *range(y.rank))))
 
 
 def _padded_scan(
@@ -180,7 +177,7 @@ def _padded_scan(
         for shape, var in zip(shapes, outputs, strict=True)
     ]
     count = ctx.true(length)
-    known: list[dict[int, padded.Fill]] = []
+    facts: list[dict[int, Fill]] = []
 
     def body(number: jax.Array, state: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
         carry, buffers = state
@@ -189,13 +186,13 @@ def _padded_scan(
             slices = [_read(x.array, at) for x in xs]
             carry, ys = step(carry, slices)
             ys = [ctx.compact(y) for y in ys]
-            known[:] = [{axis: y.fill(axis) for axis in y.padded_axes} for y in ys]
+            facts[:] = [y.pad_fills for y in ys]
             return carry, [_write(b, y.array, at) for b, y in zip(buffers, ys, strict=True)]
 
     carry, buffers = lax.fori_loop(np.int32(0), count, body, (init, buffers))
     return carry, [
         Padded.prefix(array, shape, fills=_buffer_fills(array, fills))
-        for array, shape, fills in zip(buffers, shapes, known, strict=True)
+        for array, shape, fills in zip(buffers, shapes, facts, strict=True)
     ]
 
 
@@ -207,9 +204,7 @@ def _write(buffer: jax.Array, row: jax.Array, at: jax.Array) -> jax.Array:
     return lax.dynamic_update_index_in_dim(buffer, row, at, 0, allow_negative_indices=False)
 
 
-def _buffer_fills(buffer: jax.Array, fills: dict[int, padded.Fill]) -> dict[int, padded.Fill]:
+def _buffer_fills(buffer: jax.Array, fills: dict[int, Fill]) -> dict[int, Fill]:
     """Rows never written hold zeros; on other axes, what written rows and zeros have in common."""
-    zero = padded.constant_fill(False if buffer.dtype == bool else 0)
-    kept = {axis + 1: fill for axis, fill in fills.items() if fill.is_known(0)}
-    finite = {axis + 1: padded.FINITE for axis, fill in fills.items() if fill.finite}
-    return {**finite, **kept, 0: zero}
+    zero = constant_fill(False if buffer.dtype == bool else 0)
+    return {0: zero} | {axis + 1: fill.meet(zero) for axis, fill in fills.items()}

@@ -13,9 +13,9 @@ from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes.layouts import align_axes
+from sod2jax.rewrite.monoids import highest, lowest
 from sod2jax.rewrite.padded import Padded, is_padded
-from sod2jax.rewrite.rules.elementwise import align
-from sod2jax.rewrite.rules.reduce import highest, lowest
 
 
 @register_pad_rule("argmax", "argmin")
@@ -37,7 +37,7 @@ def _sort(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     front of them.
     """
     axis, num_keys = eqn.params["dimension"], eqn.params["num_keys"]
-    operands = align(ctx, tuple(ctx.compact(p, (axis,)) for p in operands))
+    operands = align_axes(ctx, tuple(ctx.compact(p, (axis,)) for p in operands))
     extents = operands[0].extents
     if not is_padded(extents[axis]):
         return [Padded(out, extents) for out in ctx.bind(*(p.array for p in operands))]

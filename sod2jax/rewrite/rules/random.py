@@ -18,8 +18,8 @@ from sod2jax.ir.vocabulary import CIPHERS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes import bitstreams
+from sod2jax.rewrite.lanes.layouts import align_axes, broadcast_extents
 from sod2jax.rewrite.padded import Extent, Padded
-from sod2jax.rewrite.rules.elementwise import align, broadcast_extents
 
 _GENERATORS = ("rbg", "unsafe_rbg")
 
@@ -48,7 +48,7 @@ def _each_key(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
 @register_pad_rule(*CIPHERS, "random_fold_in")
 def _hash(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Elementwise, but for unsafe_rbg: a batch of its keys is one stream, in row-major order."""
-    operands = align(ctx, operands)
+    operands = align_axes(ctx, operands)
     if eqn.primitive.name == "random_fold_in" and _implementation(operands[0]) == "unsafe_rbg":
         operands = _in_one_stream(ctx, operands)
     extents = broadcast_extents(operands)
@@ -196,8 +196,7 @@ def _random_gamma(ctx: Context, eqn: JaxprEqn, keys: Padded, alpha: Padded) -> l
     """
     if not eqn.ctx.threefry_partitionable or _implementation(keys) == "unsafe_rbg":
         raise ctx.refuse("how it splits keys depends on the shape; use partitionable threefry keys")
-    for axis in range(keys.rank):
-        keys, alpha = ctx.unify([(keys, axis), (alpha, axis)])
+    keys, alpha = align_axes(ctx, (keys, alpha), range(keys.rank))
     own = alpha.shape[keys.rank :]
     flat = _laid_out(ctx, alpha, keys.rank, (dims.product(own),))
     flat = ctx.mask(flat, flat.padded_axes, 1, "their rejection loops could run on")

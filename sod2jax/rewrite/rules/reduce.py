@@ -2,80 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
+from sod2jax.rewrite.lanes.layouts import align_axes
+from sod2jax.rewrite.monoids import IDENTITY, OPERATORS, monoid_of
 from sod2jax.rewrite.padded import ANYTHING, Padded, RowReduction, is_padded
 
-
-def lowest(dtype: Any) -> Any:
-    """The identity of max: -inf, the smallest integer, or False."""
-    return _extreme(dtype, -1)
-
-
-def highest(dtype: Any) -> Any:
-    """The identity of min: inf, the largest integer, or True."""
-    return _extreme(dtype, 1)
-
-
-def _extreme(dtype: Any, sign: int) -> Any:
-    if np.dtype(dtype).kind == "b":
-        return sign > 0
-    if jnp.issubdtype(dtype, np.inexact):
-        return sign * (math.inf if _has_infinity(dtype) else float(jnp.finfo(dtype).max))
-    info = jnp.iinfo(dtype)
-    return int(info.max if sign > 0 else info.min)
-
-
-def _has_infinity(dtype: Any) -> bool:
-    """Some 8-bit floats have none: infinity becomes NaN, or the largest number."""
-    with np.errstate(all="ignore"):
-        return bool(np.isinf(np.asarray(math.inf).astype(dtype).astype(np.complex64)))
-
-
-def _ones(dtype: Any) -> Any:
-    """The identity of bitwise and."""
-    if np.dtype(dtype).kind == "b":
-        return True
-    return int(jnp.iinfo(dtype).max) if jnp.issubdtype(dtype, np.unsignedinteger) else -1
-
-
-def _zero(dtype: Any) -> Any:
-    return False if np.dtype(dtype).kind == "b" else 0
-
-
-def _one(dtype: Any) -> Any:
-    return True if np.dtype(dtype).kind == "b" else 1
-
-
-# The number that changes nothing, by monoid.
-IDENTITY: dict[str, Callable[[Any], Any]] = {
-    "sum": _zero,
-    "prod": _one,
-    "max": lowest,
-    "min": highest,
-    "and": _ones,
-    "or": _zero,
-    "xor": _zero,
-}
-OPERATORS: dict[str | None, Callable[[Any, Any], Any]] = {
-    "sum": lax.add,
-    "prod": lax.mul,
-    "max": lax.max,
-    "min": lax.min,
-    "and": lax.bitwise_and,
-    "or": lax.bitwise_or,
-    "xor": lax.bitwise_xor,
-}
 _REDUCTIONS = {f"reduce_{monoid}": monoid for monoid in IDENTITY}
 
 
@@ -102,33 +43,18 @@ def _kept_fills(operand: Padded, kept: list[int], monoid: str) -> dict[int, Any]
     fills = {}
     for to, axis in enumerate(kept):
         fill = operand.fills.get(axis, ANYTHING)
-        known = fill.value is not None and not fill.or_nan_row
-        if known and (same is None or fill.value in same):
+        one_number = fill.value is not None and not fill.or_nan_row
+        if one_number and (same is None or fill.value in same):
             fills[to] = fill
     return fills
-
-
-_MONOIDS = {"add": "sum", "mul": "prod"} | {
-    name: name for name in ("max", "min", "and", "or", "xor")
-}
-
-
-def monoid_of(jaxpr: Jaxpr) -> str | None:
-    """The monoid of a reducer that is one primitive applied to its two arguments."""
-    if len(jaxpr.eqns) != 1 or list(jaxpr.outvars) != list(jaxpr.eqns[0].outvars):
-        return None
-    (eqn,) = jaxpr.eqns
-    own = len(set(jaxpr.invars)) == 2 and set(eqn.invars) == set(jaxpr.invars)
-    return _MONOIDS.get(eqn.primitive.name) if own else None
 
 
 @register_pad_rule("reduce")
 def _reduce_by_jaxpr(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """The same for a reducer given as a jaxpr, if its identity is known or not needed."""
     axes, half = eqn.params["dimensions"], len(operands) // 2
-    values, initial = list(operands[:half]), operands[half:]
-    for axis in range(values[0].rank):
-        values = ctx.unify([(value, axis) for value in values])
+    values, initial = operands[:half], operands[half:]
+    values = align_axes(ctx, values)
     if any(is_padded(values[0].extents[axis]) for axis in axes):
         monoid = monoid_of(eqn.params["jaxpr"]) if half == 1 else None
         if monoid is None:

@@ -14,8 +14,8 @@ from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes import indices as ix
+from sod2jax.rewrite.lanes.layouts import transposed
 from sod2jax.rewrite.padded import Extent, Padded
-from sod2jax.rewrite.rules.layout import transposed
 
 # What each primitive makes of the old and the new element.
 _COMBINE: dict[str, Callable[[Any, Any], Any] | None] = {
@@ -114,14 +114,14 @@ def _aligned(
     for axis, at in enumerate(batch):
         together = [(indices, axis), (updates, at)]
         if axis in batching:
-            indices, updates, operand = ctx.unify([*together, (operand, batching[axis])])
+            indices, updates, operand = ctx.align([*together, (operand, batching[axis])])
         else:
-            indices, updates = ctx.unify(together)
+            indices, updates = ctx.align(together)
     for axis, at in places.items():
         if axis in partial:
             updates = ctx.compact(updates, (at,))
         else:
-            operand, updates = ctx.unify([(operand, axis), (updates, at)])
+            operand, updates = ctx.align([(operand, axis), (updates, at)])
     return ctx.compact(operand, partial), indices, updates
 
 

@@ -14,18 +14,18 @@ from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes import along
 from sod2jax.rewrite.lanes.sliding import (
     Windows,
+    align_trivial,
     extents_after,
     fixed,
     fold,
     moving_axes,
     parameters,
     unfold,
-    unify_trivial,
     windows_of,
     with_fill,
 )
+from sod2jax.rewrite.monoids import highest, lowest
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules.reduce import highest, lowest
 
 
 def _worst(select: JaxprEqn, dtype: Any) -> Any:
@@ -43,7 +43,7 @@ def _select_and_scatter_add(
     """
     worst = _worst(eqn.params["select_prim"], operand.array.dtype)
     windows = windows_of(eqn, source.shape)
-    source, operand = unify_trivial(ctx, (source, operand), windows)
+    source, operand = align_trivial(ctx, (source, operand), windows)
     moving, left = moving_axes(operand, windows), list(windows)
     operand = with_fill(ctx, operand, moving, worst)
     source = ctx.compact(source, moving)
@@ -84,7 +84,7 @@ def _select_and_gather_add(
     A flag beside each lane leaves them out: no number would, because a NaN loses to any.
     """
     windows = windows_of(eqn, ctx.out_shape())
-    tangents, operand = unify_trivial(ctx, (tangents, operand), windows)
+    tangents, operand = align_trivial(ctx, (tangents, operand), windows)
     moving, left = moving_axes(operand, windows), list(windows)
     extents = extents_after(operand, windows)
     if not moving:
@@ -118,7 +118,7 @@ def _select_and_scatter(
 ) -> list[Padded]:
     """Binds as it is where no window moves along an axis with pad lanes."""
     windows = windows_of(eqn, source.shape)
-    source, operand = unify_trivial(ctx, (source, operand), windows)
+    source, operand = align_trivial(ctx, (source, operand), windows)
     if moving_axes(operand, windows):
         raise ctx.refuse("its functions have no identity that is known; use max or min pooling")
     (out,) = ctx.bind(operand.array, source.array, initial.array)

@@ -10,44 +10,43 @@ from jax import lax
 from sod2jax._compat import JaxprEqn
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
-from sod2jax.rewrite.lanes.blocks import aligned, results, with_diagonal, zeroed
+from sod2jax.rewrite.lanes.blocks import align_batch, results, solved, with_identity, zeroed
 from sod2jax.rewrite.padded import Padded, is_padded
 
 
 @register_pad_rule("triangular_solve")
 def _triangular_solve(ctx: Context, eqn: JaxprEqn, matrix: Padded, rhs: Padded) -> list[Padded]:
     """Solves with diag(A, I) and zeros in the pad rows of the right side."""
-    matrix, rhs = aligned(ctx, [matrix, rhs], (2, 2))
-    out = ctx.bind(with_diagonal(ctx, matrix, 1).array, zeroed(ctx, rhs).array)
-    return results(ctx, out, matrix.extents[:-2])
+    return solved(ctx, (matrix, 2, with_identity), (rhs, 2, zeroed))
 
 
 @register_pad_rule("tridiagonal_solve")
 def _tridiagonal_solve(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Pad rows say x = 0; the upper entry of the last true row, unread without padding, is 0."""
-    lower, main, upper, rhs = aligned(ctx, operands, (1, 1, 1, 2))
-    main = ctx.mask(main, main.padded_axes, 1, "the solver would read them", strict=True)
-    upper = zeroed(ctx, upper)
-    array = _without_last(ctx, upper)
-    out = ctx.bind(zeroed(ctx, lower).array, main.array, array, zeroed(ctx, rhs).array)
-    return results(ctx, out, rhs.extents[:-2])
+    lower, main, upper, rhs = operands
+    return solved(
+        ctx, (lower, 1, zeroed), (main, 1, _with_ones), (upper, 1, _without_last), (rhs, 2, zeroed)
+    )
+
+
+def _with_ones(ctx: Context, main: Padded) -> Any:
+    reason = "the solver would read them"
+    return ctx.mask(main, main.padded_axes, 1, reason, strict=True).array
 
 
 def _without_last(ctx: Context, upper: Padded) -> Any:
+    array = zeroed(ctx, upper)
     if not is_padded(upper.extents[-1]):
-        return upper.array
+        return array
     last = ctx.true(upper.shape[-1]) - 1
-    shape = upper.array.shape
-    row = lax.broadcasted_iota(np.int32, shape, len(shape) - 1)
-    return lax.select(
-        lax.eq(row, lax.broadcast(last, shape)), lax.full_like(upper.array, 0), upper.array
-    )
+    row = lax.broadcasted_iota(np.int32, array.shape, array.ndim - 1)
+    return lax.select(lax.eq(row, lax.broadcast(last, array.shape)), lax.full_like(array, 0), array)
 
 
 @register_pad_rule("lu_pivots_to_permutation")
 def _lu_pivots_to_permutation(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """A pad pivot swaps its row with itself."""
-    (pivots,) = aligned(ctx, [operand], (1,))
+    (pivots,) = align_batch(ctx, [operand], (1,))
     shape = pivots.array.shape
     same = lax.broadcasted_iota(pivots.array.dtype, shape, len(shape) - 1)
     array = pivots.array

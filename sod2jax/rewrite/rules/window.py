@@ -12,17 +12,17 @@ from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes.sliding import (
     Windows,
+    align_trivial,
     combine,
     extents_after,
     fixed,
     moving_axes,
     parameters,
-    unify_trivial,
     windows_of,
     with_fill,
 )
+from sod2jax.rewrite.monoids import IDENTITY, OPERATORS, monoid_of
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.rules.reduce import IDENTITY, OPERATORS, monoid_of
 
 
 @register_pad_rule("reduce_window_sum", "reduce_window_max", "reduce_window_min")
@@ -41,7 +41,7 @@ def _generic_reduce_window(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> li
     half = len(operands) // 2
     monoid = monoid_of(eqn.params["jaxpr"]) if half == 1 else None
     windows = windows_of(eqn, ctx.out_shape())
-    values = unify_trivial(ctx, operands[:half], windows)
+    values = align_trivial(ctx, operands[:half], windows)
     arrays, lefts = zip(*(_prepare(ctx, value, windows, monoid) for value in values), strict=True)
     initial = (p.array for p in operands[half:])
     outs = ctx.bind(*arrays, *initial, **parameters(lefts[0]))

@@ -1,4 +1,4 @@
-"""Windows along an axis: where they reach, and what cannot be exact."""
+"""Reductions over windows: what cannot be exact."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from jax import lax
 
 import sod2jax
 from sod2jax.errors import UnsupportedPrimitiveError
-from sod2jax.rewrite.lanes.sliding import Windows
-
-
-def test_windows_with_steps_of_their_own_are_not_fixed() -> None:
-    fixed = Windows(3, 2, 1, 1, 1, 2, count=5)
-    symbol = sod2jax.ir.dims.symbol("s")
-    assert fixed.is_fixed
-    assert fixed.has_fixed_steps
-    assert not Windows(3, 2, symbol, 1, 1, 2, count=5).is_fixed
-    assert Windows(3, 2, symbol, 1, 1, 2, count=5).has_fixed_steps
-    assert not Windows(symbol, 2, 1, 1, 1, 2, count=5).has_fixed_steps
 
 
 def test_a_reducer_without_known_identity_is_refused_where_lanes_must_be_filled() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sod2jax.rewrite.rules.fourier import LONGEST, chirp_transform, square_modulo
+from sod2jax.rewrite.lanes.chirp import LONGEST, chirp_transform, square_modulo
 
 
 @given(st.integers(0, LONGEST), st.integers(2, 2 * LONGEST))
