@@ -29,7 +29,7 @@ _UNPLANNED = object()
 _MOST_CHECKED = 512  # sizes that `compile` checks ahead of time in programs that need that
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Choice:
     """What serves a call.
 
@@ -42,6 +42,9 @@ class Choice:
     plan: Plan
     specialisation: Specialisation
     regime: Regime
+
+    def __repr__(self) -> str:
+        return f"Choice({self.plan!r})"
 
 
 class Planner:

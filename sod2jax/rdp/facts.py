@@ -53,7 +53,7 @@ def array_fact(array: Any, region: Region) -> Fact:
     return Fact(shape, value, Flow.constant(rank))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Facts:
     """The result of the analysis; ``print`` it to read it.
 
@@ -114,6 +114,9 @@ class Facts:
     def demand(self, var: Any) -> Demand:
         """Which part of it the program's outputs need; all of it where that was not followed."""
         return self.demands.get(var, Demand.whole(len(dims_of(var))))
+
+    def __repr__(self) -> str:
+        return f"Facts({len(self.table)} values, for {self.region})"
 
     def __str__(self) -> str:
         names: dict[Any, str] = {}

@@ -21,7 +21,7 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Regime:
     """The shapes that one trace is for.
 
@@ -36,6 +36,11 @@ class Regime:
     constraints: tuple[Comparison, ...]
     reasons: tuple[str, ...] = ()
     assumptions: Assumptions = NO_ASSUMPTIONS
+
+    def __repr__(self) -> str:
+        return (
+            f"Regime({len(self.leaves)} arrays, for {self.region}; {len(self.reasons)} decisions)"
+        )
 
     @property
     def key(self) -> Any:
