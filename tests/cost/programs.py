@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from tests.harnesses.base import QUICK, Arg
+from tests.harnesses.base import Arg
+from tests.quick import QUICK
 
 SIZES = ({"b": 1, "s": 1}, {"b": 3, "s": 17}, {"b": 4, "s": 64})
 BS, S = Arg("b, s"), Arg("s")

@@ -16,7 +16,8 @@ from sod2jax.ir.jaxprs import equations
 from sod2jax.passes.branches.conds import is_cond
 from tests.cost.programs import BS, SIZES, S, close, symbolic, xla_analysis
 from tests.cost.test_formulas import ROWS
-from tests.harnesses.base import QUICK, Arg
+from tests.harnesses.base import Arg
+from tests.quick import QUICK
 
 
 @pytest.mark.parametrize("name", ["elementwise", "gelu", "sum", "matmul", "valid_conv", "mlp"])
