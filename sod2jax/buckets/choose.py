@@ -42,12 +42,7 @@ def choose(
     """
     edges = edges or {}
     given = {n: _cut(given[n], lo, hi) for n, lo, hi in region.ranges if n in given}
-    fixed = math.prod(map(len, given.values()))
-    if fixed > max_executables:
-        raise SpecError(
-            f"buckets asks for {fixed} executables; max_executables is {max_executables}"
-        )
-    most = max_executables // fixed
+    most = max_executables // count_given(given, max_executables)
     free = {
         n: _spaced(lo, hi, most, edges.get(n, ()))
         for n, lo, hi in region.ranges
@@ -57,6 +52,20 @@ def choose(
     ladders |= _picked(free, most)
     ladders |= given
     return Ladders(tuple(sorted(ladders.items())), frozenset(edges))
+
+
+def count_given(given: Mapping[str, tuple[int, ...]], max_executables: int) -> int:
+    """How many buckets the user's ladders make.
+
+    Raises:
+      SpecError: more than ``max_executables``.
+    """
+    count = math.prod(map(len, given.values()))
+    if count > max_executables:
+        raise SpecError(
+            f"buckets asks for {count} executables; max_executables is {max_executables}"
+        )
+    return count
 
 
 def extended(ladders: Ladders, region: Region, max_executables: int) -> Ladders:

@@ -11,6 +11,7 @@ from sod2jax import rewrite
 from sod2jax.arguments.calls import Call, Caller
 from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf, leaves_of, spec_of
+from sod2jax.buckets.choose import count_given
 from sod2jax.errors import ShapeError, SpecError, TraceError, UnsupportedPrimitiveError
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
@@ -173,6 +174,7 @@ class Planner:
             low, high = regime.region.range(name)
             if ladder[0] < low or (high is not None and ladder[-1] > high):
                 raise SpecError(f"buckets[{name!r}] = {ladder} leaves the range {regime.region}")
+        count_given(options.buckets, options.max_executables)
         bounds = [Comparison.parse(f"{n} <= {ladder[-1]}") for n, ladder in options.buckets.items()]
         return regimes.base(leaves, (*options.constraints, *bounds))
 

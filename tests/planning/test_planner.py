@@ -15,6 +15,7 @@ import sod2jax
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     ExactFallbackWarning,
+    SpecError,
     TraceError,
     UnsupportedPrimitiveError,
 )
@@ -38,6 +39,21 @@ def test_unbounded_symbols_grow_on_demand():
         np.testing.assert_allclose(f(x), x.sum(0), rtol=1e-4)
     assert [b["s"] for b in f.buckets] == [16, 32, 64, 512]
     assert (f.stats().traces, f.stats().compiles) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [
+        lambda x: sum(x[k] for k in range(x.shape[0])),  # has no program, symbolic or generalised
+        lambda x: x.sum() if x.shape[0] >= 10 else x.max(),  # each regime has fewer buckets
+        lambda x: jnp.linalg.eigvalsh(x[:, None] * x),  # has no exact padded form
+    ],
+)
+def test_too_many_buckets_are_refused_whatever_becomes_of_the_trace(fun):
+    f = sod2jax.optimize(fun, shapes=("s",), buckets={"s": (4, 8, 16, 32)}, max_executables=3)
+    for _ in range(2):
+        with pytest.raises(SpecError, match="asks for 4 executables; max_executables is 3"):
+            f(normal(5))
 
 
 def test_buckets_are_chosen_within_the_limit():
