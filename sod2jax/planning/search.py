@@ -107,7 +107,9 @@ class Search:
         if not isinstance(result, Failed) or not isinstance(result.error, _TooManyRegimes):
             return result
         traced = self._generalised(request, regime, result.error)
-        return Match(traced, regime) if isinstance(traced, Specialisation) else result
+        if isinstance(traced, Specialisation):
+            return Match(traced, regime)
+        return traced if isinstance(traced, Failed) else result
 
     def _narrowed(
         self,

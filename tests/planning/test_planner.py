@@ -201,3 +201,16 @@ def test_programs_given_up_run_exactly_from_then_on():
     assert f.planner.specialisations == []
     assert_close(f(normal(2, 3, 4), W), jax.jit(attention)(normal(2, 3, 4), W))
     assert f.stats().exact_fallbacks == 1
+
+
+def test_too_many_regimes_are_told_once_with_why_generalising_failed():
+    def fun(x, y, z):
+        return x[: min(len(x), len(y), len(z))] * max(len(x), 3)
+
+    f = sod2jax.optimize(fun, shapes=("a", "b", "c"))
+    arrays = [normal(size) for size in (3, 4, 5)]
+    with pytest.warns(ExactFallbackWarning, match="in more than 8 ways.* which fit no dimension"):
+        f(*arrays)
+    with warnings.catch_warnings(action="error"):
+        f(*arrays[::-1])  # other decisions lead to as many regimes
+    assert f.stats().exact_fallbacks == 2
