@@ -12,7 +12,6 @@ import pytest
 import sod2jax
 from tests.compile_log import compile_log
 from tests.e2e import language_model
-from tests.quick import QUICK
 
 EXECUTABLES = 4
 TOLERANCE = 1e-5
@@ -49,14 +48,14 @@ def assert_follows(run: list[tuple[Any, np.ndarray]], exact: list[tuple[Any, np.
             assert np.abs(a - b).max() <= TOLERANCE * np.abs(b).max(), place
 
 
+@pytest.mark.optimised  # a rounding of what Adam divides by next to nothing shows
 @pytest.mark.parametrize(
     ("steps", "shapes"), [(12, 3), pytest.param(30, 10, marks=pytest.mark.slow)]
 )
 def test_steps_follow_the_exact_shape_run(steps, shapes):
     stream = list(language_model.batches(steps, shapes, seed=0))
     assert len({tokens.shape for tokens in stream}) == shapes
-    # LLVM's optimisation is most of what a shape costs to compile, and changes only rounding.
-    exact = jax.jit(language_model.train_step, compiler_options=QUICK)
+    exact = jax.jit(language_model.train_step)
     step = optimized()
     run = train(step, stream)
     assert_follows(run, train(exact, stream))

@@ -41,7 +41,7 @@ CONTRACTIONS = [
         "tensordot_axes": lambda x: (jnp.tensordot(x, x, ((0,), (0,))), jnp.tensordot(x, x, 0)),
         "kron": lambda x: (jnp.kron(x, MATRIX), jnp.kron(MATRIX, x)),
         "kron_itself": lambda x: jnp.kron(x[:, 0], x[:, 1]),
-        "cross": lambda x: (jnp.cross(x, jnp.sin(x)), jnp.cross(x[:, :2], x[:, 1:])),
+        "cross": lambda x: jnp.cross(x, jnp.sin(x)),
         "inner": lambda x: (jnp.inner(x, x), jnp.vdot(x, x), jnp.dot(x, MATRIX)),
         "outer": lambda x: (jnp.outer(x, POINTS), jnp.linalg.outer(x[:, 0], x[:, 1])),
         "vecdot": lambda x: (jnp.vecdot(x, x), jnp.vecdot(x, x, axis=0)),
@@ -103,9 +103,15 @@ MATRICES = [
     Harness("linear_lstsq", lambda x: jnp.linalg.lstsq(x, x[:, 0])[0], (M3,), exact="svd"),
 ]  # fmt: skip
 
+# Until jax 0.12, which has no products of vectors in the plane, and unrolls a polynomial.
+BEFORE_012 = [
+    *table("linear", M3, {"cross_plane": lambda x: jnp.cross(x[:, :2], x[:, 1:])}),
+    *table("linear", N, {"polyval_at_points": lambda x: jnp.polyval(jnp.tanh(x), POINTS)}),
+]  # fmt: skip
+
 POLYNOMIALS = [
     *table("linear", N, {
-        "polyval": lambda x: (jnp.polyval(POINTS, x), jnp.polyval(jnp.tanh(x), POINTS)),
+        "polyval": lambda x: jnp.polyval(POINTS, x),
         "polyval_unrolled": lambda x: jnp.polyval(POINTS, x, unroll=4),
         "polyadd": lambda x: (jnp.polyadd(x, POINTS), jnp.polysub(POINTS, x)),
         "polymul": lambda x: (jnp.polymul(x, POINTS), jnp.polymul(x, x)),
@@ -141,4 +147,6 @@ SPECTRA = [
     }),
 ]  # fmt: skip
 
+if jax.__version_info__ < (0, 12):
+    POLYNOMIALS += BEFORE_012
 HARNESSES = [*CONTRACTIONS, *MATRICES, *POLYNOMIALS, *SPECTRA]
