@@ -234,7 +234,7 @@ class OptimizedFunction:
 
 def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
     sizes = ", ".join(f"{symbol} = {size}" for symbol, size in outcome.sizes.items())
-    relied = "; ".join(choice.regime.reasons) or "nothing"
+    relied = "; ".join(map(str, choice.regime.reasons)) or "nothing"
     return (
         f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
         f"on: {relied}"
@@ -306,6 +306,7 @@ def optimize(
 
     Raises:
       SpecError: an option is malformed.
+      TypeError: ``fun`` is no function.
     """
     options = Options.checked(
         shapes=shapes,
@@ -320,4 +321,6 @@ def optimize(
     )
     if fun is None:
         return lambda f: OptimizedFunction(f, options)
+    if not callable(fun):
+        raise TypeError(f"optimize takes a function; specs go into shapes=(...), as {fun!r} may be")
     return OptimizedFunction(fun, options)

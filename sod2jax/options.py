@@ -59,7 +59,7 @@ class Options:
             static_argnames=_tuple(static_argnames, str),
             on_unsupported=_one_of(_ON_UNSUPPORTED, "on_unsupported", on_unsupported),
             cut=_one_of(_CUT, "cut", cut),
-            poison=poison,
+            poison=_one_of((False, True), "poison", poison),
         )
 
     def __repr__(self) -> str:
@@ -79,13 +79,16 @@ def _specs(shapes: Any) -> Specs:
         return shapes
     raise SpecError(
         "shapes must be a sequence with one spec per argument, or a dictionary by parameter name; "
-        f"got {shapes!r}"
+        f"got {reprlib.repr(shapes)}"
     )
 
 
 def _constraints(texts: Sequence[str]) -> tuple[Comparison, ...]:
     if isinstance(texts, str):
         raise SpecError(f"constraints must be a sequence of strings: ({texts!r},)")
+    for text in texts:
+        if not isinstance(text, str):
+            raise SpecError(f"a constraint must be a string such as 's <= 512'; got {text!r}")
     return tuple(map(Comparison.parse, texts))
 
 
@@ -97,11 +100,11 @@ def _ladders(buckets: Any) -> dict[str, tuple[int, ...]]:
 
 def _count(most: Any) -> int:
     if not isinstance(most, int) or most < 1:
-        raise SpecError(f"max_executables must be at least 1; got {most}")
+        raise SpecError(f"max_executables must be an integer of at least 1; got {most!r}")
     return most
 
 
-def _one_of(choices: tuple[str, ...], name: str, value: str) -> str:
+def _one_of(choices: tuple[Any, ...], name: str, value: Any) -> Any:
     if value not in choices:
         raise SpecError(f"{name} must be one of {choices}; got {value!r}")
     return value

@@ -83,12 +83,12 @@ def test_buckets_outside_the_range():
         ({"constraints": "s <= 8"}, "constraints must be a sequence of strings"),
         ({"constraints": ("s < 8",)}, "must be one comparison by <=, >= or =="),
         ({"constraints": ("s <= 8.5",)}, "'8.5' is not a dimension expression"),
-        ({"max_executables": 2.5}, "max_executables must be at least 1; got 2.5"),
+        ({"max_executables": 2.5}, "max_executables must be an integer of at least 1; got 2.5"),
         ({"buckets": (8, 16)}, "buckets must be a dictionary from symbols to sizes"),
         ({"buckets": {"s": ()}}, r"buckets\['s'\] must be positive integers"),
         ({"buckets": {"s": (0, 8)}}, r"buckets\['s'\] must be positive integers"),
         ({"buckets": {"s": (8.0,)}}, r"buckets\['s'\] must be positive integers"),
-        ({"max_executables": 0}, "max_executables must be at least 1; got 0"),
+        ({"max_executables": 0}, "max_executables must be an integer of at least 1; got 0"),
         ({"on_unsupported": "ignore"}, "on_unsupported must be one of"),
     ],
 )
@@ -109,3 +109,21 @@ def test_errors_have_one_base():
     for error in (SpecError, ShapeError, TraceError, UnsupportedPrimitiveError):
         assert issubclass(error, sod2jax.errors.Sod2jaxError)
     assert issubclass(ShapeError, ValueError)
+
+
+def test_a_spec_in_the_place_of_the_function():
+    with pytest.raises(TypeError, match=r"takes a function; specs go into shapes=\(\.\.\.\)"):
+        sod2jax.optimize("b, 16")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"poison": "yes"}, "poison must be one of"),
+        ({"constraints": (5,)}, "a constraint must be a string"),
+        ({"constraints": ("b < 4",)}, "for s < 512 write 's <= 511'"),
+    ],
+)
+def test_what_is_no_option_says_what_is(options, text):
+    with pytest.raises(sod2jax.errors.SpecError, match=text):
+        sod2jax.optimize(lambda x: x, shapes=("b",), **options)

@@ -52,7 +52,7 @@ def test_arguments_are_brought_to_one_form(given: dict, name: str, value: Any) -
         ({"buckets": {"s": (8.0,)}}, r"buckets\['s'\] must be positive integers"),
         ({"cut": "sometimes"}, "cut must be one of .*; got 'sometimes'"),
         ({"on_unsupported": "ignore"}, "on_unsupported must be one of .*; got 'ignore'"),
-        ({"max_executables": 0}, "max_executables must be at least 1; got 0"),
+        ({"max_executables": 0}, "max_executables must be an integer of at least 1; got 0"),
     ],
 )
 def test_malformed_arguments_are_named(given: dict, message: str) -> None:

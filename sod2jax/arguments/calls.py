@@ -48,7 +48,7 @@ class Call:
         leaves = [described(leaf) for leaf in self.leaves[:_MOST_LEAVES]]
         more = len(self.leaves) - len(leaves)
         leaves += [f"{more} more"] if more else []
-        static = [f"static {where}={_shortened(value)}" for where, value in self.static]
+        static = [f"static {where}={shortened(value)}" for where, value in self.static]
         return f"Call({', '.join([*leaves, *static])})"
 
 
@@ -126,8 +126,8 @@ class Caller:
                 hash(value)
             except TypeError as error:
                 raise TypeError(
-                    f"static argument {where!r} of {self._name} is {value!r}, which has no hash: a "
-                    "program is made for each static value, so these must be hashable"
+                    f"static argument {where!r} of {self._name} is {shortened(value)}, which has "
+                    "no hash: a program is made for each static value, so these must be hashable"
                 ) from error
 
     def named(self, call: Call) -> tuple[dict[str, Any], tuple[int, ...], Callable[..., Any]]:
@@ -209,10 +209,11 @@ def abstract_argument(leaf: Any, name: str) -> Any:
 def _said_of(leaf: Any) -> str:
     if isinstance(leaf, np.ndarray):
         return f"a NumPy array of dtype {leaf.dtype!r}"
-    return f"{_shortened(leaf)} of type {type(leaf).__name__}"
+    return f"{shortened(leaf)} of type {type(leaf).__name__}"
 
 
-def _shortened(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """What a value prints, cut where it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
@@ -220,7 +221,7 @@ def _shortened(value: Any) -> str:
 def described(array: Any) -> str:
     """An array's dtype and shape, such as ``float32[3, 4]``; another value in few words."""
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
-        return _shortened(array)
+        return shortened(array)
     return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
 
 

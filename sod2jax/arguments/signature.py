@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import sympy
 
-from sod2jax.arguments.calls import abstract_argument
+from sod2jax.arguments.calls import abstract_argument, shortened
 from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
@@ -114,8 +114,8 @@ def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
     children, parts = _children(value), _children(spec)
     if type(value) is not type(spec) or [key for key, _ in children] != [key for key, _ in parts]:
         raise SpecError(
-            f"the spec of '{name}' is {spec!r}, which is no prefix of the argument's tree "
-            f"{jax.tree.structure(value)}"
+            f"the spec of '{name}' is {shortened(spec)}, which is no prefix of the argument's tree "
+            f"{shortened(jax.tree.structure(value))}"
         )
     out: list[str | None] = []
     for (_, child), (_, part) in zip(children, parts, strict=True):

@@ -1,4 +1,4 @@
-"""Operator classes, and the vocabulary of primitives that all tables are made of."""
+"""Operator classes of primitives, and of a program's equations."""
 
 from sod2jax.classify.classes import DimKind, OpClass, Summary, classify, dimension_kind, summarize
 

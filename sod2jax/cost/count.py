@@ -13,10 +13,11 @@ from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.cost import formulas
 from sod2jax.cost.cost import Cost
 from sod2jax.cost.formulas import elements, fuses, takes_in, width
-from sod2jax.cost.trips import ValueRange, trip_count
+from sod2jax.cost.trips import trip_count
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.vocabulary import CALLS, GENERAL_REDUCTIONS, LINEAR_SOLVES, SCATTERS
+from sod2jax.rdp import ValueRange
 
 # Their jaxprs combine scalars, which is a part of the operation.
 REDUCERS = GENERAL_REDUCTIONS | SCATTERS | {"reduce_window", "select_and_scatter"}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
-
-ValueRange = Callable[[Any], tuple[Dim, Dim] | None]
+from sod2jax.rdp import ValueRange
 
 
 def trip_count(eqn: JaxprEqn, value_range: ValueRange) -> Dim | None:

@@ -41,7 +41,8 @@ class Comparison:
         parts = re.split(r"(<=|>=|==)", text)
         if len(parts) != 3:
             raise SpecError(
-                f"constraint '{text}' must be one comparison by <=, >= or ==, such as 's <= 512'"
+                f"constraint '{text}' must be one comparison by <=, >= or ==, such as 's <= 512': "
+                "for s < 512 write 's <= 511', for bounds on both sides write two"
             )
         left, op, right = dims.parse(parts[0]), parts[1], dims.parse(parts[2])
         if op == "<=":

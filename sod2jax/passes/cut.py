@@ -69,7 +69,6 @@ def cut(
       ladders: the sizes of the symbols known before.
       names: data-dependent symbols.
       max_executables: as for ``buckets.choose.extended``.
-      target: what is compiled for.
     """
     levels = _levels(program, frozenset(names))
     count = max(levels.eqns, default=0) + 1

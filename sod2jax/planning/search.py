@@ -123,10 +123,11 @@ class Search:
             if not isinstance(result, Regime):
                 return result
             regime = result
+        decisions = "; ".join(map(str, regime.reasons))
         return Failed(
             _TooManyRegimes(
-                f"{self._name} decides by size in more than {MOST_REGIMES} ways: "
-                f"{'; '.join(regime.reasons)}. Narrow the constraints, or decide by jnp.where"
+                f"{self._name} decides by size in more than {MOST_REGIMES} ways: {decisions}. "
+                "Narrow the constraints, or decide by jnp.where"
             )
         )
 

@@ -145,11 +145,11 @@ class RowPlans:
         if reference.analysis.program.varying is not None:
             return "it needs sizes as Python numbers"
         if [x.shape for x in base.leaves] != [x.shape for x in regime.leaves]:
-            return regime.reasons[-1]
+            return str(regime.reasons[-1])
         region = base.region.below(most)
         for constraint in regime.constraints:
             if constraint not in base.constraints and not region.proves(constraint):
-                return regime.reasons[-1]
+                return str(regime.reasons[-1])
         for guard in reference.analysis.program.guards:
             if not region.proves(guard):
                 return str(guard.negated)

@@ -10,9 +10,10 @@ from sod2jax.ir.region import Region
 from sod2jax.rdp import rules as rules
 from sod2jax.rdp.engine import propagate
 from sod2jax.rdp.facts import Facts as Facts
+from sod2jax.rdp.facts import ValueRange as ValueRange
 from sod2jax.rdp.rule import LocalRule, Places, rule_of
 
-__all__ = ["Facts", "analyse", "analyse_program", "lanes_of"]
+__all__ = ["Facts", "ValueRange", "analyse", "analyse_program", "lanes_of"]
 
 
 def analyse(jaxpr: Jaxpr, region: Region, data_dependent: frozenset[str] = frozenset()) -> Facts:

@@ -20,6 +20,9 @@ from sod2jax.rdp.lanes import Demand, Flow
 from sod2jax.rdp.lattice import Element, ShapeFact
 from sod2jax.rdp.values import MAX_ELEMENTS, NAC_VALUE, UNDEF_VALUE, Range, ValueFact, is_integer
 
+ValueRange = Callable[[Atom], tuple[Dim, Dim] | None]
+"""Gives the smallest and largest true element of an operand; None where nothing is known."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Fact:

@@ -20,7 +20,7 @@ import sympy
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region, bounds
-from sod2jax.rdp.lattice import NAC, DimFact, Element
+from sod2jax.rdp.lattice import Element
 
 MAX_ELEMENTS = 64  # longest vector whose elements are tracked one by one
 _MAX_NODES = 48  # largest expression of a range's end; larger ones become numbers
@@ -168,12 +168,6 @@ class ValueFact:
         if not is_integer(dtype):
             return None
         return self.every if isinstance(self.every, Range) else dtype_range(dtype)
-
-    def dim_facts(self) -> tuple[DimFact, ...] | None:
-        """Each element as a lattice element, where elements are tracked."""
-        if self.elements is None:
-            return None
-        return tuple(DimFact.of(r.low) if r and r.is_point else NAC for r in self.elements)
 
     def meet(self, other: ValueFact, region: Region) -> ValueFact:
         """What holds on both of two paths: the hull."""

@@ -8,14 +8,15 @@ from typing import Any
 from sod2jax import _compat
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
+from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import rules as rules
-from sod2jax.rewrite.context import Context, ValueRange
+from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import interpret
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
 from sod2jax.target import Target
 
-__all__ = ["MaskRecord", "ValueRange", "padded_function", "padded_shapes"]
+__all__ = ["MaskRecord", "padded_function", "padded_shapes"]
 
 
 def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ...]:

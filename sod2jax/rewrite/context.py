@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.errors import UnsupportedPrimitiveError
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
+from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import masks, moves, padded
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
 from sod2jax.rewrite.sizes import Sizes
 from sod2jax.target import Target
-
-# The (smallest, largest) true element of an operand, where the analysis knows it.
-ValueRange = Callable[[Atom], tuple[Dim, Dim] | None]
 
 
 class Context(Sizes):

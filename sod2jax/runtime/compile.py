@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,9 +13,9 @@ import numpy as np
 from sod2jax import memory, rewrite
 from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
-from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program, positions
 from sod2jax.passes.remark import Remark
+from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import MaskRecord
 from sod2jax.target import Target
 
@@ -60,7 +60,7 @@ class Executable:
 def compile_bucket(
     program: Program,
     bucket: Bucket,
-    value_range: Callable[[Any], tuple[Dim, Dim] | None],
+    value_range: ValueRange,
     constants: Sequence[Any],
     target: Target,
 ) -> Executable:

@@ -21,6 +21,18 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 
 
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """A question of a trace, with the answer that a call's sizes gave."""
+
+    question: Comparison
+    answer: bool
+
+    def __str__(self) -> str:
+        asked = dataclasses.replace(self.question, source="", text="")
+        return f"{asked} is {self.answer} at {self.question.source}"
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Regime:
     """The shapes that one trace is for.
@@ -28,13 +40,13 @@ class Regime:
     Attributes:
       leaves: the arrays of a call, with their symbolic shapes here.
       constraints: what is known of the symbols.
-      reasons: the decisions that led here, with their answers.
+      reasons: the decisions that led here.
       assumptions: what is taken for granted of data-dependent sizes.
     """
 
     leaves: tuple[Leaf, ...]
     constraints: tuple[Comparison, ...]
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Decision, ...] = ()
     assumptions: Assumptions = NO_ASSUMPTIONS
 
     def __repr__(self) -> str:
@@ -85,7 +97,7 @@ class Regime:
     def forgetting(self) -> Regime:
         """The regime before anything was assumed of data-dependent sizes."""
         assumed = self.assumptions.symbols - self.symbols
-        reasons = tuple(r for r in self.reasons if assumed.isdisjoint(r.split()))
+        reasons = tuple(d for d in self.reasons if assumed.isdisjoint(d.question.symbols))
         return dataclasses.replace(self, assumptions=NO_ASSUMPTIONS, reasons=reasons)
 
     def assuming(self, question: Comparison, order: Sequence[str]) -> Regime | None:
@@ -102,9 +114,7 @@ class Regime:
         return dataclasses.replace(self, assumptions=assumptions)._because(question, True)
 
     def _because(self, question: Comparison, answer: bool) -> Regime:
-        asked = dataclasses.replace(question, source="", text="")
-        reason = f"{asked} is {answer} at {question.source}"
-        return dataclasses.replace(self, reasons=(*self.reasons, reason))
+        return dataclasses.replace(self, reasons=(*self.reasons, Decision(question, answer)))
 
     def _constrain(self, constraint: Comparison) -> Regime:
         constraint = Comparison.of(constraint.left, constraint.op, constraint.right)

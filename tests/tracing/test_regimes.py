@@ -179,3 +179,10 @@ def test_sizes_that_fail_the_assertion_get_the_users_error():
         pytest.raises(AssertionError, match="multiple of 4"),
     ):
         optimized(np.ones(6, np.float32))
+
+
+def test_what_was_assumed_is_forgotten_with_the_decisions_that_say_so():
+    base = regime("n", (6,), "n <= 9").decided(question("n", ">=", "5"))
+    assumed = base.decided(question("2*k", ">=", "n"), {"k": 4})
+    assert assumed.assumptions and len(assumed.reasons) == 2
+    assert assumed.forgetting() == base

@@ -3,7 +3,7 @@
 ``select(gate[b], f(x), x)`` and a ``cond`` under ``vmap`` compute ``f`` for every row and throw
 the rest away. Where only the select needs it, and no row of it needs another row, ``f`` becomes the
 body of a ``gated_rows`` equation, which runs it for the rows whose gate is on: their results are
-the same, and the others' were never seen. Regions inside a body are found in turn: rows that left a
+the same, and the others' were never seen. Gates inside a body come in turn: rows that left a
 network early pay for no later stage.
 """
 
@@ -70,18 +70,18 @@ class _Scope:
     block: int | None
 
     def compacted(self, jaxpr: Jaxpr) -> Jaxpr:
-        """A jaxpr, open or closed, with its regions and those of its sub-jaxprs; itself if none."""
+        """A jaxpr, open or closed, with gated rows in it and in its sub-jaxprs; itself if none."""
         if not _has_select(jaxpr) or not any(map(is_heavy, jaxpr.eqns)):
             return jaxpr
         eqns, outvars = flat(jaxpr)
-        compacted = self._regions(eqns, outvars)
+        compacted = self._with_gated_rows(eqns, outvars)
         inside = [with_bodies(eqn, self.compacted) for eqn in compacted]
         if compacted is eqns and all(a is b for a, b in zip(eqns, inside, strict=True)):
             return jaxpr
         return _compat.with_equations(jaxpr, inside, outvars)
 
-    def _regions(self, eqns: list[JaxprEqn], outvars: Sequence[Atom]) -> list[JaxprEqn]:
-        """The equations with regions in place of selects, the outermost (last) ones first.
+    def _with_gated_rows(self, eqns: list[JaxprEqn], outvars: Sequence[Atom]) -> list[JaxprEqn]:
+        """The equations with gated rows in place of selects, the outermost (last) ones first.
 
         The list itself if none pays.
         """
@@ -101,7 +101,7 @@ class _Scope:
     def _replaced(
         self, group: Group, eqns: Sequence[JaxprEqn], outvars: Sequence[Atom]
     ) -> list[JaxprEqn] | None:
-        """The equations with a group as one region; None where it does not pay or cannot be."""
+        """The equations with a group as one ``gated_rows``; None where that does not pay."""
         uses = Uses(eqns, outvars)
         owned = {k: uses.owned(group, k) for k in range(group.count)}
         if not any(is_heavy(eqn) for own in owned.values() for eqn in own):
