@@ -70,7 +70,6 @@ DYNAMIC_SLICES = _names("dynamic_slice dynamic_update_slice")
 # Many places read, or written, at once.
 GATHERS = _names("gather")
 SCATTERS = _names("scatter scatter-add scatter-max scatter-min scatter-mul scatter-sub")
-INDEXED = DYNAMIC_SLICES | GATHERS | SCATTERS
 
 # Elements combined and compared along axes.
 

@@ -181,11 +181,10 @@ class Planner:
     # Choices
 
     def _chosen(self, call: Call) -> Choice | None:
-        arguments, order, function = self._caller.named(call)
+        request, arguments, order = self._request(call)
         leaves = self._leaves(call, arguments)
         if any(leaf.is_empty for leaf in leaves):
             return None
-        request = Request(call.key[:2], function, list(arguments.values()))
         regime = self._base(leaves)
         out_of_range.check(self._name, leaves, regime.region, regime.sizes)
         with self._lock:
@@ -194,22 +193,23 @@ class Planner:
 
     def _chosen_in(self, call: Call, regime: Regime) -> Choice | None:
         """What serves a call in a regime that its computed sizes led to."""
-        request, order = self._request(call)
+        request, _, order = self._request(call)
         with self._lock:
             result = self._search.complete(request, regime)
         return self._settled(result, order)
 
     def _hypothetical(self, call: Call, regime: Regime) -> list[Choice]:
         """The choice for a regime that a call may come to, if the function can be traced for it."""
-        request, order = self._request(call)
+        request, _, order = self._request(call)
         with self._lock:
             result = self._search.symbolic(request, regime)
         choice = None if isinstance(result, Failed) else self._settled(result, order)
         return [] if choice is None else [choice]
 
-    def _request(self, call: Call) -> tuple[Request, tuple[int, ...]]:
+    def _request(self, call: Call) -> tuple[Request, dict[str, Any], tuple[int, ...]]:
+        """What to search for, the arguments by name, and the place of each leaf in the call's."""
         arguments, order, function = self._caller.named(call)
-        return Request(call.key[:2], function, list(arguments.values())), order
+        return Request(call.key[:2], function, list(arguments.values())), arguments, order
 
     def _searched(self, request: Request, regime: Regime) -> Match | Failed:
         """The program for a call; where sizes were learned, with the relations that it needs."""
