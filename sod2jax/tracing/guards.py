@@ -54,6 +54,7 @@ class Recorder:
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
       unequal: the last two sizes that were taken for different, one of which is data-dependent.
+      doubts: what the trace may have taken for granted without asking; the values mean nothing.
       computed: results that stand for the same argument whenever it comes, by its id.
     """
 
@@ -65,6 +66,7 @@ class Recorder:
     undecided: Comparison | None = None
     extremum: Comparison | None = None
     unequal: Comparison | None = None
+    doubts: dict[str, None] = dataclasses.field(default_factory=dict)
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     busy: bool = False
 
@@ -82,6 +84,14 @@ class Recorder:
     def guard(self, comparison: Comparison) -> None:
         """From here on, the trace holds where a comparison does."""
         self.guards.setdefault(comparison)
+
+    def doubt(self, reason: str) -> None:
+        """Other sizes may make the function take another course, and no comparison tells.
+
+        Args:
+          reason: what was seen of a size, and the line.
+        """
+        self.doubts.setdefault(reason)
 
     def assume(self, question: Comparison) -> bool:
         """Answers a ``>=`` about such a size as large sizes do; the run will tell."""

@@ -91,6 +91,8 @@ def trace(
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
             raise failure from error
+    if recorder.doubts:
+        raise TraceError(f"{name} may depend on sizes unseen: {'; '.join(recorder.doubts)}")
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
         raise TraceError(
