@@ -47,5 +47,9 @@ class InvariantError(Sod2jaxError, AssertionError):
     """A stage of sod2jax broke its own contract: a bug in sod2jax, never in the user's program."""
 
 
+class AuditWarning(UserWarning):
+    """A function does something else at some sizes than its symbolic trace says."""
+
+
 class ExactFallbackWarning(UserWarning):
     """A function runs through exact-shape executables: right, but compiled once per shape."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sys
 import types
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,14 +18,15 @@ from sod2jax.arguments import nnx
 from sod2jax.arguments.calls import Call
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
+    AuditWarning,
     DataDependentSizeError,
-    ExactFallbackWarning,
     SpecError,
     TraceError,
     UnsupportedPrimitiveError,
 )
 from sod2jax.options import Options, Specs
 from sod2jax.pipeline import Analysis
+from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
 from sod2jax.planning.planner import Choice, Planner
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.plan import Outcome
@@ -52,8 +51,9 @@ class OptimizedFunction:
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._counters = Counters()
         self._traced = traced = nnx.returning_updates(fun)
-        self.planner = Planner(traced, self._name, options, self._counters, self._fall_back)
-        self._fallback_reasons: list[str] = []
+        how = "runs through exact-shape executables, one compile per shape"
+        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported)
+        self.planner = Planner(traced, self._name, options, self._counters, self._fallbacks)
         self._computes_sizes = False
         self._exact = jax.jit(
             traced,
@@ -94,32 +94,55 @@ class OptimizedFunction:
         call = self.planner.read(args, kwargs)
         if call.is_traced:
             return self._fun(*args, **kwargs)
-        choice = None if debugs() else self.planner.choose(call)
+        served = debugging() or self.planner.choose(call)
         tried: list[Specialisation] = []
-        while choice is not None:
-            outcome = self._outcome(choice, call, poison)
-            if outcome is None:
-                break
-            if outcome.holds:
+        while isinstance(served, Choice):
+            outcome = self._outcome(served, call, poison)
+            if isinstance(outcome, Exact):
+                served = outcome
+            elif served.is_doubtful:
+                served = self._reconsidered(call, served)
+            elif outcome.holds:
                 self._counters.hit(outcome.bucket, outcome.waste)
                 return outcome.result
-            tried.append(choice.specialisation)
-            choice = self.planner.choose_again(call, choice, outcome)
-            if choice and (choice.specialisation in tried or len(tried) == _MOST_RUNS):
-                self._fall_back(TraceError(_unsettled(self._name, choice, outcome)))
-                break
-        return self._run_exact(args, kwargs)
+            else:
+                tried.append(served.specialisation)
+                served = self._again(call, served, outcome, tried)
+        return self._run_exact(served, args, kwargs)
 
-    def _outcome(self, choice: Choice, call: Call, poison: bool) -> Outcome | None:
-        """What a run comes to; None if the program cannot be compiled."""
+    def _outcome(self, choice: Choice, call: Call, poison: bool) -> Outcome | Exact:
+        """What a run comes to, or why the program cannot be compiled."""
         try:
             return choice.plan.run(call.leaves, poison)
         except UnsupportedPrimitiveError as error:
-            self.planner.give_up(choice.specialisation, error)
-            return None
+            return self.planner.give_up(choice.specialisation, error)
 
-    def _run_exact(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        self._counters.add(exact_fallbacks=1)
+    def _reconsidered(self, call: Call, choice: Choice) -> Choice | Exact:
+        """What serves a call now that its program has turned out wrong somewhere."""
+        doubts = "; ".join(choice.specialisation.trust.doubts)
+        warn(
+            f"{self._name} does not do at all sizes what its symbolic trace says: {doubts}. From "
+            "now on each new size is traced and compared before it runs",
+            AuditWarning,
+        )
+        self.planner.forget_choices()
+        return self.planner.choose(call)
+
+    def _again(
+        self, call: Call, choice: Choice, outcome: Outcome, tried: Sequence[Specialisation]
+    ) -> Choice | Exact:
+        """What serves a call that computed sizes which the programs tried were not made for."""
+        other = self.planner.choose_again(call, choice, outcome)
+        if isinstance(other, Exact):
+            return other
+        if other.specialisation in tried or len(tried) == _MOST_RUNS:
+            return self.planner.exact(TraceError(_unsettled(self._name, other, outcome)))
+        return other
+
+    def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The only way to an exact run."""
+        self._fallbacks.tell(exact)
+        self._counters.exact(exact.reason)
         return self.exactly(args, kwargs)
 
     def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -132,20 +155,6 @@ class OptimizedFunction:
         args, kwargs = jax.tree.map(_on_device, (args, dict(kwargs)))
         return jax.tree.map(jnp.asarray, self._traced(*args, **kwargs))
 
-    def _fall_back(self, error: Exception) -> None:
-        """Warns once per reason, or raises if the user wants no exact-shape executables."""
-        if self.options.on_unsupported == "error":
-            raise error
-        reason = str(error)
-        if reason in self._fallback_reasons:
-            return
-        self._fallback_reasons.append(reason)
-        warnings.warn(
-            f"{self._name} runs through exact-shape executables, one compile per shape: {reason}",
-            ExactFallbackWarning,
-            stacklevel=callers_level(),
-        )
-
     # Ahead of time
 
     def trace(self, *args: Any, **kwargs: Any) -> Analysis:
@@ -155,10 +164,8 @@ class OptimizedFunction:
           TraceError: the function cannot be traced with symbolic dimensions.
         """
         choice = self.planner.choose(self.planner.read(args, kwargs))
-        if choice is None:
-            raise TraceError(
-                f"{self._name} runs with exact shapes: {'; '.join(self._fallback_reasons)}"
-            )
+        if isinstance(choice, Exact):
+            raise TraceError(f"{self._name} runs with exact shapes: {choice.reason}")
         return choice.specialisation.analysis
 
     def compile(self, *args: Any, **kwargs: Any) -> OptimizedFunction:
@@ -199,7 +206,7 @@ class OptimizedFunction:
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
         """The bucket that would serve a call; None if it would run with exact shapes."""
         choice = self.planner.choose(self.planner.read(args, kwargs))
-        return None if choice is None else choice.plan.bucket
+        return choice.plan.bucket if isinstance(choice, Choice) else None
 
     def memory_plan(self, bucket: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
         """The memory plan of a compiled bucket, in bytes, beside XLA's own figures.
@@ -227,9 +234,10 @@ class OptimizedFunction:
     def explain(self) -> str:
         """A report of every stage: programs, operator classes, buckets, masks and reasons."""
         parts = [
-            report.describe(s.analysis, s.regime, s.ready) for s in self.planner.specialisations
+            report.describe(s.analysis, s.regime, s.trust, s.ready)
+            for s in self.planner.specialisations
         ]
-        return report.document(self._name, parts, self._fallback_reasons, self.stats())
+        return report.document(self._name, parts, self._fallbacks.reasons, self.stats())
 
 
 def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
@@ -246,21 +254,6 @@ def _on_device(leaf: Any) -> Any:
     return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
-def debugs() -> bool:
-    """Whether JAX was told to compile nothing, or to stop at what pad lanes may hold."""
-    config: Any = jax.config
-    return config.jax_disable_jit or config.jax_debug_nans or config.jax_debug_infs
-
-
-def callers_level() -> int:
-    """The ``stacklevel`` at which a warning points to the code that called this package."""
-    package = __name__.partition(".")[0] + "."
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
-        frame, level = frame.f_back, level + 1
-    return level
-
-
 def optimize(
     fun: Callable[..., Any] | None = None,
     *,
@@ -272,6 +265,7 @@ def optimize(
     static_argnames: str | Sequence[str] | None = None,
     on_unsupported: str = "exact",
     cut: str = "auto",
+    audit: bool = True,
     poison: bool = False,
 ) -> Any:
     """Lets a function written for exact shapes run at any shape, exactly, from few executables.
@@ -299,6 +293,8 @@ def optimize(
         executable, padded to the largest size that there can be; "always" waits for the size and
         goes on in the bucket that holds it; "auto" does what costs less. A size without an upper
         bound is waited for in any case.
+      audit: compares each new program with traces at a few concrete sizes beside its first compile
+        (see "How far a program is to be trusted" in the README); one warning where they differ.
       poison: fills input padding with NaN and the largest integers, for tests and debugging.
 
     Returns:
@@ -317,6 +313,7 @@ def optimize(
         static_argnames=static_argnames,
         on_unsupported=on_unsupported,
         cut=cut,
+        audit=audit,
         poison=poison,
     )
     if fun is None:

@@ -29,6 +29,7 @@ class Options:
     static_argnames: tuple[str, ...] = ()
     on_unsupported: str = "exact"
     cut: str = "auto"
+    audit: bool = True
     poison: bool = False
 
     @classmethod
@@ -43,6 +44,7 @@ class Options:
         static_argnums: int | Sequence[int] | None = None,
         static_argnames: str | Sequence[str] | None = None,
         cut: str = "auto",
+        audit: bool = True,
         poison: bool = False,
     ) -> Options:
         """Reads the arguments of the decorator.
@@ -59,6 +61,7 @@ class Options:
             static_argnames=_tuple(static_argnames, str),
             on_unsupported=_one_of(_ON_UNSUPPORTED, "on_unsupported", on_unsupported),
             cut=_one_of(_CUT, "cut", cut),
+            audit=_one_of((False, True), "audit", audit),
             poison=_one_of((False, True), "poison", poison),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from sod2jax import classify, passes, rdp
 from sod2jax.buckets.bucket import Bucket
@@ -66,13 +67,19 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts, target)
 
 
-def compile_part(part: Part, chosen: Bucket, target: Target) -> Executable:
+def compile_part(
+    part: Part, chosen: Bucket, target: Target, beside: Callable[[], None] | None = None
+) -> Executable:
     """Decides what the bucket's sizes decide, rewrites, lowers and compiles.
+
+    ``beside`` is what this thread does while XLA compiles.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
     """
     region = chosen.part_of(part.program.region)
     program, facts, remarks = passes.in_region(part.program, part.facts, region, target)
-    built = compile_bucket(program, chosen, facts.value_range, part.program.constants, target)
+    built = compile_bucket(
+        program, chosen, facts.value_range, part.program.constants, target, beside
+    )
     return dataclasses.replace(built, remarks=remarks)

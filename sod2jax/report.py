@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sod2jax.pipeline import Analysis
+from sod2jax.planning.trust import Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Stats
 from sod2jax.tracing.regimes import Regime
 
 
-def describe(analysis: Analysis, regime: Regime, executables: Sequence[Executable]) -> str:
+def describe(
+    analysis: Analysis, regime: Regime, trust: Trust, executables: Sequence[Executable]
+) -> str:
     """One program: its stages, its buckets and its masks."""
-    lines = [str(analysis)]
+    lines = [str(analysis), f"trust: {trust}"]
     lines += [f"regime: {reason}" for reason in regime.reasons]
     lines += _remarks(analysis)
     lines += ["buckets:"]

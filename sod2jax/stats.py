@@ -16,20 +16,24 @@ class Stats:
     Attributes:
       calls: calls from Python; those under ``jit``, ``grad`` or ``vmap`` are inlined, not counted.
       traces: symbolic traces.
+      checks: traces at concrete sizes that confirmed programs, or did not.
       compiles: executables built.
       compile_seconds: seconds spent on building them, added over threads.
       exact_fallbacks: calls that ran through an exact-shape executable.
+      reasons: how many of them for each reason.
       padding_waste: mean of padded over true elements of the symbolic inputs, minus 1.
       hits: calls per bucket.
     """
 
     calls: int = 0
     traces: int = 0
+    checks: int = 0
     compiles: int = 0
     compile_seconds: float = 0.0
     exact_fallbacks: int = 0
     padding_waste: float = 0.0
     hits: Mapping[Bucket, int] = dataclasses.field(default_factory=dict)
+    reasons: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         hits = ", ".join(f"[{bucket}]: {count}" for bucket, count in self.hits.items()) or "none"
@@ -54,6 +58,7 @@ class Counters:
         self._stats = Stats()
         self._waste = 0.0
         self._hits: dict[Bucket, int] = {}
+        self._reasons: dict[str, int] = {}
 
     def add(self, **more: float) -> None:
         """Adds to plain counters, by name."""
@@ -67,14 +72,20 @@ class Counters:
             self._hits[bucket] = self._hits.get(bucket, 0) + 1
             self._waste += waste
 
+    def exact(self, reason: str) -> None:
+        """Counts a call with exact shapes."""
+        with self._lock:
+            self._reasons[reason] = self._reasons.get(reason, 0) + 1
+
     def read(self) -> Stats:
         """A consistent copy."""
         with self._lock:
-            calls = sum(self._hits.values())
-            waste = self._waste / calls if calls else 0.0
+            calls, exact = sum(self._hits.values()), sum(self._reasons.values())
             return dataclasses.replace(
                 self._stats,
-                calls=calls + self._stats.exact_fallbacks,
-                padding_waste=waste,
+                calls=calls + exact,
+                exact_fallbacks=exact,
+                padding_waste=self._waste / calls if calls else 0.0,
                 hits=dict(self._hits),
+                reasons=dict(self._reasons),
             )

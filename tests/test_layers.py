@@ -24,7 +24,8 @@ ORDER = {
         program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames hooks numeric polyfill guards data_dependent regimes trace
-        generalise""",
+        generalise audit""",
+    "tracing/audit": "moves folding canonical __init__",
     "tracing/generalise": "form fit rebuild __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",
@@ -44,7 +45,7 @@ ORDER = {
         gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
     "runtime": "__init__ compile executables transfer plan dispatch parts",
-    "planning": "__init__ out_of_range specialise search planner",
+    "planning": "__init__ exact out_of_range results trust specialise search planner",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",

@@ -15,11 +15,14 @@ def test_calls_are_hits_and_fallbacks() -> None:
     counters.hit(SMALL, 0.5)
     counters.hit(SMALL, 0.1)
     counters.hit(LARGE, 0.0)
-    counters.add(exact_fallbacks=2, traces=1)
+    counters.add(traces=1)
+    counters.exact("a reason")
+    counters.exact("another")
     counters.add(compiles=1, compile_seconds=0.25)
     stats = counters.read()
     assert (stats.calls, stats.exact_fallbacks, stats.traces, stats.compiles) == (5, 2, 1, 1)
     assert stats.hits == {SMALL: 2, LARGE: 1}
+    assert stats.reasons == {"a reason": 1, "another": 1}
     assert abs(stats.padding_waste - 0.2) < 1e-12
 
 
@@ -45,7 +48,7 @@ def test_no_count_is_lost_between_threads() -> None:
 
 
 def test_text() -> None:
-    stats = Stats(3, 1, 2, 1.5, 1, 0.25, {SMALL: 2})
+    stats = Stats(3, 1, 0, 2, 1.5, 1, 0.25, {SMALL: 2})
     assert str(stats) == (
         "3 calls, 1 traces, 2 compiles (1.50 s), 1 exact fallbacks, padding waste 25.0%; "
         "calls per bucket: [s=8]: 2"

@@ -7,6 +7,7 @@ from jax.extend.core import InconclusiveDimensionOperation, Primitive
 
 from sod2jax._compat.arrays import (
     converted,
+    drawn_keys,
     host_to_device,
     is_key_array,
     key_array,
@@ -32,6 +33,7 @@ from sod2jax._compat.jaxprs import (
     closed_jaxpr,
     constants,
     expanded,
+    function_of,
     is_jaxpr,
     is_literal,
     literal_array,
@@ -87,8 +89,10 @@ __all__ = [
     "converted",
     "dim_text",
     "dimensions",
+    "drawn_keys",
     "equation_scope",
     "expanded",
+    "function_of",
     "host_to_device",
     "is_jaxpr",
     "is_key_array",

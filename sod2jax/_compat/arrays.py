@@ -42,6 +42,13 @@ def key_bits(keys: Any) -> jax.Array:
     return keys._base_array
 
 
+def drawn_keys(aval: Any, rng: np.random.Generator) -> jax.Array:
+    """Typed keys as an abstract value describes them, with random bits."""
+    impl = aval.dtype._impl
+    bits = rng.integers(0, 1 << 32, (*aval.shape, *impl.key_shape), np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(bits), impl=impl)
+
+
 def key_array(bits: jax.Array, like: Any) -> Any:
     """Typed keys with these bits and the implementation of ``like``; compiles nothing."""
     return type(like)(like._impl, bits)

@@ -6,13 +6,13 @@ Since jax 0.11 ``Jaxpr`` and ``ClosedJaxpr`` are one class; both have ``constvar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 from jax._src import config, core
-from jax.extend.core import Literal
+from jax.extend.core import Literal, jaxpr_as_fun
 
 # The parts of programs, in annotations. They are no more than names for readers: JAX types an aval
 # as an ``AbstractValue`` without shape or dtype, and open and closed jaxprs are two classes before
@@ -66,6 +66,11 @@ def is_wide_dtype(dtype: Any) -> bool:
     """Whether a dtype has 64 bits, or 64 bits for each part."""
     wide = ("int64", "uint64", "float64", "complex128")
     return isinstance(dtype, np.dtype) and dtype.name in wide
+
+
+def function_of(jaxpr: Jaxpr) -> Callable[..., list[Any]]:
+    """A function that runs a closed jaxpr."""
+    return jaxpr_as_fun(jaxpr)
 
 
 def is_literal(atom: object) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 import sod2jax
 from sod2jax.bench.suite import load_package
 from sod2jax.ir import dims
+from sod2jax.planning.planner import Choice
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -153,7 +154,7 @@ def _methods(
         )
         call = optimized.planner.read((model.params, *inputs, gates), {})
         choice = optimized.planner.choose(call)
-        assert choice is not None  # on_unsupported raises
+        assert isinstance(choice, Choice)  # on_unsupported raises
         executable = choice.specialisation.executables.get(choice.plan.bucket)
         yield _Method(method, optimized, _temp_bytes(executable.call))
 

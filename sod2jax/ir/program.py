@@ -32,6 +32,7 @@ class Program:
       data_dependent: the symbols whose true sizes are known only then.
       varying: where it was generalised from concrete traces, gives the constants that vary with
         the sizes (see ``generalise.VaryingConstants``); they are its last inputs.
+      doubts: what the trace may have taken for granted without asking.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Program:
     computed_dims: tuple[Dim, ...] = ()
     data_dependent: frozenset[str] = frozenset()
     varying: Any = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -84,8 +86,7 @@ class Program:
             for name, var in zip(self.in_names, self.jaxpr.invars, strict=True)
         ]
         guards = [f"  guard: {guard}" for guard in self.guards]
-        checked = [] if self.varying is None else [f"  {self.varying}"]
-        return "\n".join([f"program {self._head}", *_shortened(inputs), *guards, *checked])
+        return "\n".join([f"program {self._head}", *_shortened(inputs), *guards])
 
 
 def positions(values: Iterable[Any], among: Iterable[Any]) -> list[int]:

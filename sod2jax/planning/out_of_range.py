@@ -26,6 +26,14 @@ def check(name: str, leaves: Sequence[Leaf], region: Region, sizes: Mapping[str,
             raise ShapeError(f"the call of {name} violates the constraint '{constraint}': {used}")
 
 
+def empty(name: str, leaf: Leaf) -> str:
+    """Says that an array of a call has no elements along an axis that varies."""
+    return (
+        f"'{leaf.name}' of {name} has the shape {leaf.aval.shape}: programs begin at size 1, so "
+        "arrays without elements run with exact shapes; leave such calls out"
+    )
+
+
 def over_maximum(program: Program, sizes: Mapping[str, int]) -> str:
     """Says that a program computed a size above the maximum that was given with it."""
     shown = ", ".join(f"{n} = {size}" for n, size in sizes.items())

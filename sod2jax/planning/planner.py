@@ -12,11 +12,16 @@ from sod2jax.arguments.calls import Call, Caller
 from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf, leaves_of, spec_of
 from sod2jax.buckets.choose import count_given
-from sod2jax.errors import ShapeError, SpecError, TraceError, UnsupportedPrimitiveError
+from sod2jax.errors import (
+    ShapeError,
+    SpecError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
 from sod2jax.ir.comparisons import Comparison
-from sod2jax.ir.program import Program
 from sod2jax.options import Options
 from sod2jax.planning import out_of_range
+from sod2jax.planning.exact import Exact, Fallbacks
 from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Request, Search
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.dispatch import plan_whole
@@ -26,7 +31,6 @@ from sod2jax.stats import Counters
 from sod2jax.tracing import regimes
 from sod2jax.tracing.regimes import Regime
 
-_UNPLANNED = object()
 _MOST_CHECKED = 512  # sizes that `compile` checks ahead of time in programs that need that
 
 
@@ -38,11 +42,18 @@ class Choice:
       plan: how it runs.
       specialisation: the program that runs.
       regime: what decisions led to that program, with the call's own shapes.
+      is_checked: whether the program was compared at the call's sizes.
     """
 
     plan: Plan
     specialisation: Specialisation
     regime: Regime
+    is_checked: bool = False
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether there is reason to doubt the program since it was chosen."""
+        return self.specialisation.trust.is_checked and not self.is_checked
 
     def __repr__(self) -> str:
         return f"Choice({self.plan!r})"
@@ -56,7 +67,7 @@ class Planner:
       name: what to call it.
       options: what the user asked for.
       counters: where traces and compiles are counted.
-      refused: is told why a program runs with exact shapes; may raise instead.
+      fallbacks: is told why calls run with exact shapes; may raise instead.
     """
 
     def __init__(
@@ -65,38 +76,40 @@ class Planner:
         name: str,
         options: Options,
         counters: Counters,
-        refused: Callable[[Exception], None],
+        fallbacks: Fallbacks,
     ):
         self._fun, self._name, self._options = fun, name, options
-        self._counters, self._refused = counters, refused
+        self._counters, self._fallbacks = counters, fallbacks
         self._caller = Caller(fun, options)
         self._learner = Learner()
         self._search = Search(name, options, counters)
         self._lock = threading.RLock()
-        self._choices: dict[Any, Any] = {}  # a Choice, or None for exact shapes
+        self._choices: dict[Any, Choice | Exact] = {}
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
         return self._caller.read(args, kwargs)
 
-    def choose(self, call: Call) -> Choice | None:
-        """What serves a call; None to run it with exact shapes.
+    def choose(self, call: Call) -> Choice | Exact:
+        """What serves a call.
 
         Raises:
+          Exception: it must run with exact shapes, and the user wants no such run.
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
           SpecError: the specs do not fit the arguments.
           TypeError: a static argument has no hash.
         """
         self._caller.check_hashable(call)
-        choice = self._choices.get(call.key, _UNPLANNED)
-        if choice is _UNPLANNED:
+        choice = self._choices.get(call.key)
+        if choice is None:
             choice = self._choices[call.key] = self._chosen(call)
         return choice
 
-    def choose_again(self, call: Call, choice: Choice, outcome: Outcome) -> Choice | None:
+    def choose_again(self, call: Call, choice: Choice, outcome: Outcome) -> Choice | Exact:
         """What serves a call whose run computed sizes that its program was not made for.
 
         Raises:
+          Exception: it must run with exact shapes, and the user wants no such run.
           ShapeError: a size is over the maximum that the function gave for it.
         """
         if outcome.violated:
@@ -108,14 +121,14 @@ class Planner:
         else:
             regime = choice.regime.forgetting()
         other = self._chosen_in(call, regime)
-        if other is not None and other.specialisation is not choice.specialisation:
+        if isinstance(other, Choice) and other.specialisation is not choice.specialisation:
             self._choices[call.key] = other  # where there is no other, this one may serve others
         return other
 
     def alternatives(self, call: Call) -> list[Choice]:
         """What a call may come to need: its own choice, and those for other computed sizes."""
         first = self.choose(call)
-        choices = [] if first is None else [first]
+        choices = [first] if isinstance(first, Choice) else []
         for choice in choices:
             program = choice.plan.program
             order = [str(d) for d in program.computed_dims if str(d) in program.data_dependent]
@@ -124,12 +137,32 @@ class Planner:
                     choices += self._hypothetical(call, regime)
         return choices
 
-    def give_up(self, specialisation: Specialisation, error: UnsupportedPrimitiveError) -> None:
-        """From now on, runs the calls of a program with exact shapes."""
-        self._refused(error)
+    def give_up(self, specialisation: Specialisation, error: UnsupportedPrimitiveError) -> Exact:
+        """From now on, runs the calls of a program with exact shapes.
+
+        Raises:
+          UnsupportedPrimitiveError: the user wants no such runs.
+        """
+        exact = self.exact(error)
         with self._lock:
             self._search.give_up(specialisation, error)
             self._choices.clear()
+        return exact
+
+    def forget_choices(self) -> None:
+        """Has every call planned anew: a program is no longer what it was taken for."""
+        with self._lock:
+            self._choices.clear()
+
+    def exact(self, error: Exception) -> Exact:
+        """An exact run for a reason, which is told.
+
+        Raises:
+          Exception: this one, if the user wants no such runs.
+        """
+        exact = Exact(error)
+        self._fallbacks.tell(exact)
+        return exact
 
     @property
     def specialisations(self) -> list[Specialisation]:
@@ -138,11 +171,11 @@ class Planner:
             return self._search.specialisations
 
     def check_sizes(self, specialisation: Specialisation) -> None:
-        """Checks all sizes of a program generalised from concrete traces, if they are few."""
+        """Checks all sizes of a program that is right where it was checked, if they are few."""
         program = specialisation.analysis.program
-        if program.varying is not None:
+        if specialisation.trust.is_checked:
             for sizes in program.region.points(_MOST_CHECKED) or ():
-                self._constants(program, sizes)
+                specialisation.trust.constants(sizes)
 
     def base(self, call: Call) -> tuple[Regime, tuple[int, ...]]:
         """What the specs alone say of a call, and the place of each leaf in ``call.leaves``."""
@@ -180,18 +213,19 @@ class Planner:
 
     # Choices
 
-    def _chosen(self, call: Call) -> Choice | None:
+    def _chosen(self, call: Call) -> Choice | Exact:
         request, arguments, order = self._request(call)
         leaves = self._leaves(call, arguments)
-        if any(leaf.is_empty for leaf in leaves):
-            return None
+        for leaf in leaves:
+            if leaf.is_empty:
+                return Exact(ShapeError(out_of_range.empty(self._name, leaf)), is_harmless=True)
         regime = self._base(leaves)
         out_of_range.check(self._name, leaves, regime.region, regime.sizes)
         with self._lock:
             result = self._searched(request, regime)
         return self._settled(result, order)
 
-    def _chosen_in(self, call: Call, regime: Regime) -> Choice | None:
+    def _chosen_in(self, call: Call, regime: Regime) -> Choice | Exact:
         """What serves a call in a regime that its computed sizes led to."""
         request, _, order = self._request(call)
         with self._lock:
@@ -203,8 +237,7 @@ class Planner:
         request, _, order = self._request(call)
         with self._lock:
             result = self._search.symbolic(request, regime)
-        choice = None if isinstance(result, Failed) else self._settled(result, order)
-        return [] if choice is None else [choice]
+        return [] if isinstance(result, Failed) else [self._served(result, order)]
 
     def _request(self, call: Call) -> tuple[Request, dict[str, Any], tuple[int, ...]]:
         """What to search for, the arguments by name, and the place of each leaf in the call's."""
@@ -224,37 +257,21 @@ class Planner:
                     self._learner.failed(request.key, regime.leaves, relations)
         return self._search.complete(request, regime)
 
-    def _settled(self, result: Match | Failed, order: tuple[int, ...]) -> Choice | None:
-        """The choice that a search leads to; None, with the reason told, if it failed."""
+    def _settled(self, result: Match | Failed, order: tuple[int, ...]) -> Choice | Exact:
+        """What a search leads to."""
         if isinstance(result, Failed):
-            self._refused(result.error)
-            return None
-        specialisation, sizes = result.specialisation, result.regime.sizes
+            return self.exact(result.error)
+        return self._served(result, order)
+
+    def _served(self, match: Match, order: tuple[int, ...]) -> Choice:
+        """The choice of a program."""
+        specialisation, sizes = match.specialisation, match.regime.sizes
         program = specialisation.analysis.program
-        constants = self._constants(program, sizes)
-        if constants is None:
-            return None
         bucket = specialisation.executables.part.ladders.bucket(sizes)
         shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
         if program.computed_dims:
             plan = plan_parts(program, specialisation.parts, bucket, sizes, order, shapes)
         else:
             executables = specialisation.executables
-            plan = plan_whole(program, executables, bucket, sizes, order, shapes, constants)
-        return Choice(plan, specialisation, result.regime)
-
-    def _constants(self, program: Program, sizes: Mapping[str, int]) -> tuple[Any, ...] | None:
-        """The constants that vary with the sizes; None where the program is wrong."""
-        if program.varying is None:
-            return ()
-        before = program.varying.traces
-        constants = program.varying.at(sizes)
-        self._counters.add(traces=program.varying.traces - before)
-        if constants is None:
-            self._refused(
-                TraceError(
-                    f"{program.varying.cause} It was traced at concrete sizes instead, and some "
-                    "sizes make it take another course than others; those run with exact shapes"
-                )
-            )
-        return constants
+            plan = plan_whole(program, executables, bucket, sizes, order, shapes, match.constants)
+        return Choice(plan, specialisation, match.regime, specialisation.trust.is_checked)

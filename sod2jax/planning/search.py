@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import jax
 
 from sod2jax import pipeline
 from sod2jax.errors import DataDependentSizeError, TraceError, UnsupportedPrimitiveError
@@ -13,9 +15,11 @@ from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
 from sod2jax.planning.specialise import Specialisation, specialise
+from sod2jax.planning.trust import AnotherCourse, Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
+from sod2jax.tracing.audit import Concrete, traced_at
 from sod2jax.tracing.generalise import generalise
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
@@ -38,16 +42,28 @@ class Request:
     function: Callable[..., Any]
     arguments: Sequence[Any]
 
+    def tracer(self, regime: Regime) -> Callable[[Mapping[str, int]], Concrete]:
+        """Traces the function at sizes of a regime's symbols."""
+        tree = jax.tree.structure(tuple(self.arguments))
+        return lambda sizes: traced_at(self.function, tree, regime.leaves, sizes)
+
     def __repr__(self) -> str:
         return f"Request({len(self.arguments)} arguments)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """The program for a call, and the regime that the call's sizes led to."""
+    """The program for a call.
+
+    Attributes:
+      specialisation: the program.
+      regime: what the call's sizes led to.
+      constants: the inputs of the program beyond the call's arrays, which depend on sizes only.
+    """
 
     specialisation: Specialisation
     regime: Regime
+    constants: tuple[Any, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +75,8 @@ class Failed:
     @property
     def can_be_generalised(self) -> bool:
         """Whether traces at concrete sizes may lead further."""
-        error = self.error
-        return isinstance(error, TraceError) and not isinstance(error, DataDependentSizeError)
+        final = (DataDependentSizeError, AnotherCourse)
+        return isinstance(self.error, TraceError) and not isinstance(self.error, final)
 
 
 class Search:
@@ -108,7 +124,7 @@ class Search:
             return result
         traced = self._generalised(request, regime, result.error)
         if isinstance(traced, Specialisation):
-            return Match(traced, regime)
+            return self._match(traced, regime)
         return traced if isinstance(traced, Failed) else result
 
     def _narrowed(
@@ -135,14 +151,17 @@ class Search:
         key = (*request.key, regime.key)
         if key not in self._traced:
             self._traced[key] = self._analysed(
-                key, regime, lambda: trace(request.function, request.arguments, regime, self._name)
+                key,
+                request,
+                regime,
+                lambda: trace(request.function, request.arguments, regime, self._name),
             )
-        return _next(regime, self._traced[key])
+        return self._next(regime, self._traced[key])
 
     def _complete(self, request: Request, regime: Regime) -> Match | Regime | Failed:
         result = self._symbolic(request, regime)
         if isinstance(result, Failed) and result.can_be_generalised:
-            return _next(regime, self._generalised(request, regime, result.error))
+            return self._next(regime, self._generalised(request, regime, result.error))
         return result
 
     def _generalised(
@@ -153,6 +172,7 @@ class Search:
         if key not in self._traced:
             traced = self._analysed(
                 key,
+                request,
                 regime,
                 lambda: generalise(request.function, request.arguments, regime, self._name, cause),
             )
@@ -163,7 +183,7 @@ class Search:
         return self._traced[key]
 
     def _analysed(
-        self, key: Any, regime: Regime, traced: Callable[[], Program | Undecided]
+        self, key: Any, request: Request, regime: Regime, traced: Callable[[], Program | Undecided]
     ) -> Specialisation | Undecided | Failed:
         """What becomes of a trace."""
         try:
@@ -175,8 +195,35 @@ class Search:
             return Failed(error)
         finally:
             self._counters.add(traces=1)
+        trust = Trust(program, request.tracer(regime), regime.sizes, self._options.audit)
         most = self._options.max_executables
-        return specialise(key, regime, analysis, most, self._count_compile)
+        return specialise(key, regime, analysis, trust, most, self._count_compile)
+
+    def _next(
+        self, regime: Regime, traced: Specialisation | Undecided | Failed
+    ) -> Match | Regime | Failed:
+        """A trace's program if it serves the regime's call; else the narrower regime to try."""
+        if isinstance(traced, Failed):
+            return traced
+        if isinstance(traced, Specialisation):
+            guards = violated(traced.analysis.program.guards, regime.sizes)
+            return regime.decided(guards[0].negated) if guards else self._match(traced, regime)
+        if traced.is_data_dependent:
+            assumed = regime.assuming(traced.question, traced.data_dependent)
+            return Failed(traced.error) if assumed is None else assumed
+        if traced.is_final(regime.sizes):
+            return Failed(traced.error)
+        return regime.decided(traced.question)
+
+    def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Failed:
+        """A program for its regime's call, if it is right at the call's sizes."""
+        trust = specialisation.trust
+        before = trust.traces
+        constants = trust.constants(regime.sizes)
+        self._counters.add(checks=trust.traces - before)
+        if constants is None:
+            return Failed(trust.refusal(self._name))
+        return Match(specialisation, regime, constants)
 
     def _count_compile(self, executable: Executable) -> None:
         self._counters.add(compiles=1, compile_seconds=executable.seconds)
@@ -184,18 +231,3 @@ class Search:
 
 class _TooManyRegimes(TraceError):
     """Each trace asked for one more decision."""
-
-
-def _next(regime: Regime, traced: Specialisation | Undecided | Failed) -> Match | Regime | Failed:
-    """A trace's program if it serves the regime's call; else the narrower regime to try next."""
-    if isinstance(traced, Failed):
-        return traced
-    if isinstance(traced, Specialisation):
-        guards = violated(traced.analysis.program.guards, regime.sizes)
-        return regime.decided(guards[0].negated) if guards else Match(traced, regime)
-    if traced.is_data_dependent:
-        assumed = regime.assuming(traced.question, traced.data_dependent)
-        return Failed(traced.error) if assumed is None else assumed
-    if traced.is_final(regime.sizes):
-        return Failed(traced.error)
-    return regime.decided(traced.question)

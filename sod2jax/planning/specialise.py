@@ -12,6 +12,7 @@ from sod2jax.buckets.ladders import Ladders
 from sod2jax.ir.region import Region
 from sod2jax.passes.cut import Part
 from sod2jax.pipeline import Analysis
+from sod2jax.planning.trust import Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.runtime.executables import Executables
 from sod2jax.tracing.regimes import Regime
@@ -26,12 +27,14 @@ class Specialisation:
       regime: the shapes it was traced for.
       analysis: the program and what is known of it.
       parts: the compiled buckets of each of its parts; there is one unless it is cut.
+      trust: what confirms it.
     """
 
     key: Any
     regime: Regime
     analysis: Analysis
     parts: tuple[Executables, ...]
+    trust: Trust
 
     @property
     def executables(self) -> Executables:
@@ -60,6 +63,7 @@ def specialise(
     key: Any,
     regime: Regime,
     analysis: Analysis,
+    trust: Trust,
     max_executables: int,
     built: Callable[[Executable], None],
 ) -> Specialisation:
@@ -67,13 +71,16 @@ def specialise(
 
     def executables(part: Part) -> Executables:
         def build(bucket: Bucket) -> Executable:
-            executable = pipeline.compile_part(part, bucket, analysis.target)
+            executable = trust.compiled(
+                lambda beside: pipeline.compile_part(part, bucket, analysis.target, beside),
+                part.program.constants,
+            )
             built(executable)
             return executable
 
         return Executables(part, build, max(max_executables, len(part.ladders.buckets)))
 
-    return Specialisation(key, regime, analysis, tuple(map(executables, analysis.parts)))
+    return Specialisation(key, regime, analysis, tuple(map(executables, analysis.parts)), trust)
 
 
 def _is_reachable(bucket: Bucket, ladders: Ladders, region: Region) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,10 +12,10 @@ import jax
 
 from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf
-from sod2jax.errors import ExactFallbackWarning, ShapeError, SpecError, TraceError
+from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
-from sod2jax.optimize import callers_level, debugs
 from sod2jax.options import Options, Specs
+from sod2jax.planning.exact import Fallbacks, debugging
 from sod2jax.ragged.batch import Argument, Batch, read_argument
 from sod2jax.ragged.over_rows import OverRows
 from sod2jax.ragged.stacked import run_stacked
@@ -40,7 +39,8 @@ class RaggedFunction:
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._learner = Learner()
         self._over: dict[Any, OverRows] = {}
-        self._reasons: list[str] = []
+        how = "runs row by row through exact-shape executables, one compile per shape"
+        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported)
 
     def __repr__(self) -> str:
         shapes = self._options.shapes
@@ -140,7 +140,7 @@ class RaggedFunction:
                 max_executables=self._options.max_executables,
             )
             self._over[key] = OverRows(
-                self._fun, self._name, options, self._fall_back, self._ladder
+                self._fun, self._name, options, self._fallbacks, self._ladder
             )
         return self._over[key]
 
@@ -153,19 +153,6 @@ class RaggedFunction:
             count=count,
         )
 
-    def _fall_back(self, reason: str) -> None:
-        """Warns once per reason, or raises if the user wants no exact-shape executables."""
-        if self._options.on_unsupported == "error":
-            raise TraceError(f"{self._name} has no exact padded form: {reason}")
-        if reason not in self._reasons:
-            self._reasons.append(reason)
-            warnings.warn(
-                f"{self._name} runs row by row through exact-shape executables, one compile per "
-                f"shape: {reason}",
-                ExactFallbackWarning,
-                stacklevel=callers_level(),
-            )
-
     # Lists
 
     def _run_lists(self, arguments: Sequence[Argument], count: int) -> list[Any]:
@@ -177,7 +164,7 @@ class RaggedFunction:
                 )
         over, leaves = self._leaves(arguments)
         batch = self._batch(arguments, count, leaves)
-        results = over.results(batch, exact=debugs())
+        results = over.results(batch, exact=debugging())
         return [jax.tree.unflatten(tree, leaves) for tree, leaves in results]
 
     def _leaves(self, arguments: Sequence[Argument]) -> tuple[OverRows, Sequence[Leaf]]:

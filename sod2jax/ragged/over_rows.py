@@ -15,6 +15,7 @@ import numpy as np
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import UnsupportedPrimitiveError
 from sod2jax.options import Options
+from sod2jax.planning.exact import Exact, Fallbacks
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays
 from sod2jax.ragged.batch import Batch
@@ -34,7 +35,7 @@ class OverRows:
       fun: the function.
       name: what to call it.
       options: shapes and constraints of one example.
-      fall_back: is told why rows run with exact shapes; may raise instead.
+      fallbacks: is told why rows run with exact shapes; may raise instead.
       ladder: the numbers of rows to pad to; None for powers of two.
 
     Attributes:
@@ -47,42 +48,41 @@ class OverRows:
         fun: Callable[..., Any],
         name: str,
         options: Options,
-        fall_back: Callable[[str], None],
+        fallbacks: Fallbacks,
         ladder: tuple[int, ...] | None = None,
     ):
         self._fun, self._name = fun, name
-        self._fall_back, self._ladder = fall_back, ladder
+        self._fallbacks, self._ladder = fallbacks, ladder
         self._exact = jax.jit(fun)
         self.plans = RowPlans(fun, name, options)
         self.programs = RowPrograms(self.plans, self._pull)
         self._pullbacks: dict[Specialisation, OverRows] = {}
 
-    def results(self, batch: Batch, exact: bool = False) -> list[tuple[Any, list[Any]]]:
+    def results(self, batch: Batch, exact: Exact | None = None) -> list[tuple[Any, list[Any]]]:
         """(tree, leaves) of the result of every row, at its true shape; sizes must be concrete.
 
         Args:
           batch: the inputs.
-          exact: runs every row with its exact shape.
+          exact: why every row runs with its exact shape, if they do.
 
         Raises:
           ShapeError: the shape of a row breaks a spec or a constraint.
         """
-        if exact:
-            return list(self._run_exactly(batch, range(batch.count)).values())
         groups: dict[Specialisation, list[Member]] = collections.defaultdict(list)
-        alone: list[int] = []
-        for row, plan in enumerate(self.plans.of(batch)):
-            if plan is None:
-                alone.append(row)
+        alone: dict[Exact, list[int]] = collections.defaultdict(list)
+        if exact is not None:
+            alone[exact] = list(range(batch.count))
+        for row, plan in enumerate(self.plans.of(batch) if exact is None else ()):
+            if isinstance(plan, Exact):
+                alone[plan].append(row)
             else:
                 groups[plan.specialisation].append((row, plan.call))
         results: dict[int, tuple[Any, list[Any]]] = {}
         for specialisation, members in groups.items():
             for chunk in self._chunks(members):
                 results |= self._run_group(batch, specialisation, chunk)
-        if alone and self.plans.refusals:
-            self._fall_back("; ".join(dict.fromkeys(self.plans.refusals)))
-        results |= self._run_exactly(batch, alone)
+        for reason, rows in alone.items():
+            results |= self._run_exactly(batch, rows, reason)
         return [results[row] for row in range(batch.count)]
 
     def padded(
@@ -93,7 +93,7 @@ class OverRows:
         Raises:
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
-        members = [(row, plan.call) for row, plan in enumerate(self.plans.of(batch)) if plan]
+        members = list(enumerate(self.plans.served(batch)))
         chunks = [self._run_chunk(batch, specialisation, part) for part in self._chunks(members)]
         return [
             arrays.joined(pieces, batch.count, shape)
@@ -122,7 +122,11 @@ class OverRows:
                     raise
         return restacked([leaves for _, leaves in self.results(batch)], axes, present)
 
-    def _run_exactly(self, batch: Batch, rows: Sequence[int]) -> dict[int, tuple[Any, list[Any]]]:
+    def _run_exactly(
+        self, batch: Batch, rows: Sequence[int], exact: Exact
+    ) -> dict[int, tuple[Any, list[Any]]]:
+        """The only way to an exact run."""
+        self._fallbacks.tell(exact)
         return {row: _flat(self._exact(*batch.row(row))) for row in rows}
 
     def _run_group(
@@ -132,8 +136,7 @@ class OverRows:
         try:
             outputs = self._run_chunk(batch, specialisation, members)
         except UnsupportedPrimitiveError as error:
-            self._fall_back(str(error))
-            return self._run_exactly(batch, rows)
+            return self._run_exactly(batch, rows, Exact(error))
         columns = [
             arrays.unstack(y, [plan.out_shapes[k] for _, plan in members])
             for k, y in enumerate(outputs)
@@ -180,7 +183,7 @@ class OverRows:
         if specialisation not in self._pullbacks:
             pull, options = pullback(self._fun, specialisation, tree)
             name = f"the gradient of {self._name}"
-            self._pullbacks[specialisation] = OverRows(pull, name, options, self._fall_back)
+            self._pullbacks[specialisation] = OverRows(pull, name, options, self._fallbacks)
         return self._pullbacks[specialisation].every_row(batch, bucket, axes, true, present)
 
 

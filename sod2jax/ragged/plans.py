@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from sod2jax.errors import DataDependentSizeError, ShapeError, TraceError
+from sod2jax.errors import DataDependentSizeError, ShapeError, TraceError, UnsupportedPrimitiveError
 from sod2jax.ir import dims
 from sod2jax.options import Options
+from sod2jax.planning.exact import Exact, Silent
 from sod2jax.planning.planner import Planner
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays, true_sizes
@@ -35,18 +37,12 @@ class RowPlans:
       fun: the function of one example.
       name: what to call it.
       options: shapes and constraints of one example.
-
-    Attributes:
-      refusals: why some rows have no plan.
     """
 
     def __init__(self, fun: Callable[..., Any], name: str, options: Options):
         self._name, self._options = name, options
-        self.refusals: list[str] = []
-        self._planner = Planner(
-            fun, name, options, Counters(), lambda error: self.refusals.append(str(error))
-        )
-        self._plans: dict[Any, dict[Any, RowPlan | None]] = {}
+        self._planner = Planner(fun, name, options, Counters(), Silent())
+        self._plans: dict[Any, dict[Any, RowPlan | Exact]] = {}
         self._bases: dict[Any, regimes.Regime] = {}
         self._references: dict[Any, Specialisation] = {}
 
@@ -58,8 +54,8 @@ class RowPlans:
             self._bases[tree, avals] = self._planner.base(self._planner.read(args, {}))[0]
         return self._bases[tree, avals]
 
-    def of(self, batch: Batch) -> list[RowPlan | None]:
-        """The plan for every row; None to run it with exact shapes.
+    def of(self, batch: Batch) -> list[RowPlan | Exact]:
+        """The plan for every row, or why it runs with exact shapes.
 
         Raises:
           ShapeError: its shape breaks a spec or a constraint.
@@ -75,10 +71,18 @@ class RowPlans:
                 raise ShapeError(f"example {row}: {error}") from error
         return [made[key] for key in keys]
 
+    def served(self, batch: Batch, rows: Iterable[int] | None = None) -> list[WholePlan]:
+        """The plans of some rows alone, or of all, where programs serve them."""
+        plans = self.of(batch)
+        chosen = plans if rows is None else map(plans.__getitem__, rows)
+        return [plan.call for plan in chosen if isinstance(plan, RowPlan)]
+
     def only(self, batch: Batch) -> Specialisation | None:
         """The program that serves every row, if one does."""
-        programs = {plan and plan.specialisation for plan in self.of(batch)}
-        return programs.pop() if len(programs) == 1 else None
+        plans = self.of(batch)
+        programs = {plan.specialisation for plan in plans if isinstance(plan, RowPlan)}
+        served = all(isinstance(plan, RowPlan) for plan in plans)
+        return programs.pop() if served and len(programs) == 1 else None
 
     def reference(self, batch: Batch, most: Mapping[str, int]) -> Specialisation:
         """The program for the largest sizes below ``most``.
@@ -108,11 +112,17 @@ class RowPlans:
             "pass the sizes as NumPy arrays, or decide by jnp.where"
         )
 
-    def _plan(self, batch: Batch, shapes: Sequence[arrays.Shape]) -> RowPlan | None:
+    def _plan(self, batch: Batch, shapes: Sequence[arrays.Shape]) -> RowPlan | Exact:
         args = jax.tree.unflatten(batch.tree, batch.specs(shapes))
         choice = self._planner.choose(self._planner.read(args, {}))
-        if choice is None:
-            return None
+        if isinstance(choice, Exact):
+            return choice
+        if choice.specialisation.trust.needs_results():
+            with contextlib.suppress(UnsupportedPrimitiveError):  # running the rows will say so
+                choice.specialisation.executables.get(choice.plan.bucket)
+        if choice.is_doubtful:
+            self._planner.forget_choices()
+            return self._plan(batch, shapes)
         if not isinstance(choice.plan, WholePlan):
             raise DataDependentSizeError(
                 f"{self._name} makes sizes that depend on values, which differ from row to row: "
@@ -130,9 +140,9 @@ class RowPlans:
             )
         shapes = [tuple(int(dims.evaluate(d, point)) for d in x.shape) for x in batch.leaves]
         plan = self._plan(batch, shapes)
-        if plan is None:
+        if isinstance(plan, Exact):
             raise TraceError(
-                f"{self._name} has no padded form: {'; '.join(self.refusals)}. With a list of "
+                f"{self._name} has no padded form: {plan.reason}. With a list of "
                 "examples outside jit, grad and vmap it runs row by row"
             )
         return plan.specialisation
@@ -142,8 +152,8 @@ class RowPlans:
     ) -> str | None:
         """A decision of the trace that some sizes below ``most`` answer otherwise."""
         base, regime = regimes.base(batch.leaves, self._options.constraints), reference.regime
-        if reference.analysis.program.varying is not None:
-            return "it needs sizes as Python numbers"
+        if reference.trust.is_checked:
+            return "it needs sizes as Python numbers, or looks at them in ways that no trace sees"
         if [x.shape for x in base.leaves] != [x.shape for x in regime.leaves]:
             return str(regime.reasons[-1])
         region = base.region.below(most)

@@ -106,8 +106,7 @@ class RowPrograms:
         """The inputs of a program beyond the call's own: constants that vary with the sizes."""
         if not shapes:
             return []
-        plans = self._plans.of(batch)
-        constants = [plan.call.constants for plan in map(plans.__getitem__, rows) if plan]
+        constants = [plan.constants for plan in self._plans.served(batch, rows)]
         return [
             arrays.stack(column, np.asarray(column[0]).dtype, shape, width)
             for column, shape in zip(zip(*constants, strict=True), shapes, strict=True)

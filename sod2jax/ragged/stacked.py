@@ -17,7 +17,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
-from sod2jax.optimize import debugs
+from sod2jax.planning.exact import debugging
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays, true_sizes
 from sod2jax.ragged.batch import Argument, Batch, Ragged
@@ -100,15 +100,15 @@ def _run_concrete(over: OverRows, name: str, batch: Batch, most: Mapping[str, in
     reference = over.plans.reference(batch, most)
     program = reference.analysis.program
     shapes = _padded_out(program, most)
-    if over.plans.only(batch) is reference and shapes is not None and not debugs():
+    if over.plans.only(batch) is reference and shapes is not None and not debugging():
         try:
             outputs = _one_program(over, batch, reference, most, shapes)
         except UnsupportedPrimitiveError:
             pass  # row by row
         else:
-            true = [plan.call.out_shapes for plan in over.plans.of(batch) if plan]
+            true = [plan.out_shapes for plan in over.plans.served(batch)]
             return _assembled(program, outputs, lambda k, axis: _column(true, k, axis))
-    results = over.results(batch, exact=debugs())
+    results = over.results(batch, exact=debugging())
     _check_alike(name, program, results)
     columns = [[leaves[k] for _, leaves in results] for k in range(len(program.out_shapes))]
     outputs = [
@@ -136,7 +136,7 @@ def _one_program(
 ) -> list[Any]:
     if not batch.is_traced:
         return over.padded(batch, specialisation, shapes)
-    true = np.stack([plan.call.sizes for plan in over.plans.of(batch) if plan])
+    true = np.stack([plan.sizes for plan in over.plans.served(batch)])
     return _at(over, batch, specialisation, most, true, checked=False)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -63,10 +64,17 @@ def compile_bucket(
     value_range: ValueRange,
     constants: Sequence[Any],
     target: Target,
+    beside: Callable[[], None] | None = None,
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
 
-    ``constants`` are what the executable is called with: the program's, perhaps among others.
+    Args:
+      program: to compile.
+      bucket: its padded sizes.
+      value_range: what is known of its integers.
+      constants: what the executable is called with: the program's, perhaps among others.
+      target: what to compile for.
+      beside: what this thread does while XLA compiles.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -88,9 +96,27 @@ def compile_bucket(
     sizes = jax.ShapeDtypeStruct((len(program.symbols),), np.int32)
     run.__name__ = run.__qualname__ = program.name
     traced = jax.jit(run).trace(sizes, _specs(constants), specs)
-    compiled = traced.lower().compile()
-    seconds = time.perf_counter() - start
+    lowered = traced.lower()
+    if beside is None:
+        compiled = lowered.compile()
+        seconds = time.perf_counter() - start
+    else:
+        compiled, seconds = _compiled_meanwhile(lowered, beside, start)
     return Executable(bucket, compiled, shapes, traced.jaxpr, tuple(masks), seconds, target)
+
+
+def _compiled_meanwhile(
+    lowered: Any, beside: Callable[[], None], start: float
+) -> tuple[Any, float]:
+    """The executable, and the seconds since ``start`` when it was ready."""
+
+    def build() -> tuple[Any, float]:
+        return lowered.compile(), time.perf_counter() - start
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(build)
+        beside()
+        return future.result()
 
 
 def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:

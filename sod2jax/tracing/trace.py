@@ -91,8 +91,6 @@ def trace(
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
             raise failure from error
-    if recorder.doubts:
-        raise TraceError(f"{name} may depend on sizes unseen: {'; '.join(recorder.doubts)}")
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
         raise TraceError(
@@ -113,6 +111,7 @@ def trace(
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         varying=varying,
+        doubts=tuple(recorder.doubts),
     )
 
 

@@ -19,6 +19,7 @@ from sod2jax.errors import (
     TraceError,
     UnsupportedPrimitiveError,
 )
+from sod2jax.planning.exact import Exact
 from tests.attention import W, assert_close, attention, normal, optimized
 
 
@@ -197,7 +198,7 @@ def test_programs_given_up_run_exactly_from_then_on():
     error = UnsupportedPrimitiveError("dot_general", "line 3", "no reason")
     with pytest.warns(ExactFallbackWarning, match="no reason"):
         f.planner.give_up(choice.specialisation, error)
-    assert f.planner.choose(call) is None
+    assert f.planner.choose(call) == Exact(error)
     assert f.planner.specialisations == []
     assert_close(f(normal(2, 3, 4), W), jax.jit(attention)(normal(2, 3, 4), W))
     assert f.stats().exact_fallbacks == 1

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 import sod2jax
-from sod2jax.errors import ExactFallbackWarning, ShapeError, TraceError
+from sod2jax.errors import (
+    ExactFallbackWarning,
+    ShapeError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
 from tests.ragged.examples import (
     W,
     assert_close,
@@ -114,7 +119,7 @@ def test_unsupported_primitives_run_row_by_row():
     with pytest.raises(NotImplementedError, match="pure_callback"):
         jax.jit(f)((padded(xs, 5, 4), lengths(xs)))
     strict = sod2jax.ragged_vmap(called_back, shapes=("n, 4",), on_unsupported="error")
-    with pytest.raises(TraceError, match="pure_callback"):
+    with pytest.raises(UnsupportedPrimitiveError, match="pure_callback"):
         strict(xs)
 
 

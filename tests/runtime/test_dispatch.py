@@ -9,6 +9,7 @@ import pytest
 import sod2jax
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.options import Options
+from sod2jax.planning.exact import Silent
 from sod2jax.planning.planner import Planner
 from sod2jax.stats import Counters
 
@@ -16,7 +17,7 @@ from sod2jax.stats import Counters
 @pytest.mark.parametrize(("size", "bucket", "waste"), [(3, 8, 5 / 3), (8, 8, 0.0)])
 def test_a_plan_knows_sizes_and_waste(size, bucket, waste):
     options = Options(shapes=({"x": "s"}, None), buckets={"s": (8,)})
-    planner = Planner(lambda tree, y: (tree["x"] * y, y), "f", options, Counters(), pytest.fail)
+    planner = Planner(lambda tree, y: (tree["x"] * y, y), "f", options, Counters(), Silent())
     plan = planner.choose(planner.read(({"x": np.zeros(size)}, 1.0), {})).plan
     assert plan.bucket == Bucket.of({"s": bucket})
     assert plan.sizes.tolist() == [size]

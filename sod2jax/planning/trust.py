@@ -1,0 +1,205 @@
+"""How far a program is to be trusted, and what confirms it.
+
+What a trace asked of sizes is proved, or a guard. What it cannot have asked shows in comparison
+with traces at concrete sizes: at a few of them beside the first compile (the audit), and at each
+new size where there is a reason to doubt.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import TraceError
+from sod2jax.ir.comparisons import violated
+from sod2jax.ir.program import Program
+from sod2jax.planning.results import same_results
+from sod2jax.runtime.compile import Executable
+from sod2jax.tracing.audit import Concrete, Difference, difference
+
+_SHARE = 0.1  # of the seconds that the first compile takes, which the audit may take
+_DRAWN = 3  # sizes of the audit that are drawn at random
+
+Sizes = Mapping[str, int]
+
+
+class AnotherCourse(TraceError):
+    """A function does something else at some sizes than its program generalised from others."""
+
+
+class Trust:
+    """What confirms a program at given sizes.
+
+    Args:
+      program: as it was traced.
+      traced_at: traces the function at concrete sizes; raises what the function raises.
+      own: the sizes of the call that it was traced for.
+      audit: whether to compare where there is no doubt.
+
+    Attributes:
+      doubts: why each new size is checked; none if none need be.
+      audited: the sizes at which the audit found the program right.
+      traces: how many traces at concrete sizes were made.
+      seconds: how long the audit took.
+    """
+
+    def __init__(
+        self, program: Program, traced_at: Callable[[Sizes], Concrete], own: Sizes, audit: bool
+    ):
+        self.doubts = list(program.doubts)
+        self.audited: list[Sizes] = []
+        self.traces, self.seconds = 0, 0.0
+        self._program, self._traced_at, self._own = program, traced_at, own
+        self._lock = threading.RLock()
+        self._checked: dict[tuple[int, ...], bool] = {}
+        self._pending = audit and self._is_auditable
+        self._suspects: list[tuple[Difference, Concrete]] = []
+
+    @property
+    def _is_auditable(self) -> bool:
+        program = self._program
+        return bool(program.symbols) and not (self.is_checked or program.computed_dims)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether each new size is traced and compared before it runs."""
+        return bool(self.doubts) or self._program.varying is not None
+
+    def constants(self, sizes: Sizes) -> tuple[Any, ...] | None:
+        """What a call with these sizes passes besides its arrays; None if the program is wrong."""
+        if self._program.varying is not None:
+            before = self._program.varying.traces
+            constants = self._program.varying.at(sizes)
+            self.traces += self._program.varying.traces - before
+            return constants
+        return () if not self.doubts or self._is_right(sizes) else None
+
+    def refusal(self, name: str) -> TraceError:
+        """Why the program does not serve some sizes; ``name`` is the function's."""
+        if self._program.varying is None:
+            return TraceError(f"{name} may depend on sizes unseen: {'; '.join(self.doubts)}")
+        return AnotherCourse(
+            f"{self._program.varying.cause} It was traced at concrete sizes instead, and some "
+            "sizes make it take another course than others; those run with exact shapes"
+        )
+
+    def _is_right(self, sizes: Sizes) -> bool:
+        key = tuple(sizes[name] for name in self._program.symbols)
+        with self._lock:
+            if key not in self._checked:
+                concrete = self._concrete(sizes)
+                known = concrete is not None
+                self._checked[key] = known and not difference(self._program, concrete, sizes)
+            return self._checked[key]
+
+    def _concrete(self, sizes: Sizes) -> Concrete | None:
+        """The trace at concrete sizes; None if the function fails there."""
+        self.traces += 1
+        try:
+            return self._traced_at(sizes)
+        except Exception:  # the exact run of that size raises it again
+            return None
+
+    # The audit
+
+    def compiled(
+        self, build: Callable[[Callable[[], None] | None], Executable], constants: Sequence[Any]
+    ) -> Executable:
+        """Builds an executable; the first time, audits beside that and after it.
+
+        Args:
+          build: takes what to do while XLA compiles.
+          constants: that the executable is called with.
+        """
+        with self._lock:
+            first, self._pending = self._pending, False
+        if not first:
+            return build(None)
+        executable = build(lambda: self._audit(self._own) if self._serves(self._own) else None)
+        for sizes in self._points(executable.bucket):
+            if self.seconds * (1 + 1 / max(1, self.traces)) > _SHARE * executable.seconds:
+                break
+            self._audit(sizes)
+        for suspect, concrete in self._suspects:
+            self._judge(suspect, concrete, executable, constants)
+        return executable
+
+    def needs_results(self) -> bool:
+        """Audits without an executable, once; whether only the results of one can settle it."""
+        with self._lock:
+            if not self._pending or not self._serves(self._own):
+                return False
+            self._audit(self._own)
+            self._pending = bool(self._suspects)
+            self._suspects.clear()
+            return self._pending
+
+    def _audit(self, sizes: Sizes) -> None:
+        start = time.perf_counter()
+        concrete = self._concrete(sizes)
+        suspect = None if concrete is None else difference(self._program, concrete, sizes)
+        if concrete is not None and suspect is not None:
+            self._suspects.append((suspect, concrete))
+        elif concrete is not None:
+            self.audited.append(sizes)
+        self.seconds += time.perf_counter() - start
+
+    def _points(self, bucket: Bucket) -> Iterator[Sizes]:
+        """Sizes that the program serves: the bucket, the smallest ones, and some at random."""
+        region, rng = self._program.region, np.random.default_rng(0)
+        low = {name: region.range(name)[0] for name in self._program.symbols}
+        drawn = [
+            {name: int(rng.integers(low[name], max(low[name], bucket[name]) + 1)) for name in low}
+            for _ in range(_DRAWN)
+        ]
+        seen = [self._own]
+        for sizes in ({name: bucket[name] for name in low}, low, *drawn):
+            if sizes not in seen and self._serves(sizes):
+                seen.append(sizes)
+                yield sizes
+
+    def _serves(self, sizes: Sizes) -> bool:
+        """Whether the program is for these sizes."""
+        inside = self._program.region.contains(sizes)
+        return inside and not violated(self._program.guards, sizes)
+
+    def _judge(
+        self,
+        suspect: Difference,
+        concrete: Concrete,
+        executable: Executable,
+        constants: Sequence[Any],
+    ) -> None:
+        """Another form may have the same results, as where an index is written in another way."""
+        sizes = dict(suspect.sizes)
+        if not executable.bucket.covers(Bucket.of(sizes)):
+            return
+        start = time.perf_counter()
+        if not suspect.is_of_results and same_results(
+            self._program, executable, constants, concrete, sizes
+        ):
+            self.audited.append(sizes)
+        else:
+            self.doubts.append(str(suspect))
+        self.seconds += time.perf_counter() - start
+
+    def __str__(self) -> str:
+        if self._program.varying is not None:
+            return str(self._program.varying)
+        if self.doubts:
+            right = sum(self._checked.values())
+            return (
+                f"checked: each new size is traced and compared before it runs; {right} are right, "
+                f"{len(self._checked) - right} are not. The reason: {'; '.join(self.doubts)}"
+            )
+        shown = "; ".join(str(Bucket.of(sizes)) for sizes in self.audited)
+        audited = f"audited at {shown}" if shown else "not audited"
+        return f"proved, as far as the trace was asked; {audited}"
+
+    def __repr__(self) -> str:
+        return f"Trust({len(self.audited)} sizes audited, {len(self.doubts)} doubts)"

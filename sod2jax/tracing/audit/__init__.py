@@ -1,0 +1,114 @@
+"""Whether a symbolic program is what a trace at concrete sizes gives.
+
+A symbolic trace takes for granted what it did not see asked. The trace at concrete sizes takes
+nothing for granted: where both have one canonical form, the program is right at those sizes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from sod2jax import _compat
+from sod2jax._compat import Jaxpr
+from sod2jax.arguments.signature import Leaf
+from sod2jax.ir import dims
+from sod2jax.ir.program import Program
+from sod2jax.tracing.audit.canonical import Numbering
+
+_SHOWN = 4  # results of a program that a text names
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Concrete:
+    """A function traced at concrete sizes.
+
+    Attributes:
+      jaxpr: closed.
+      out_tree: structure of the result.
+    """
+
+    jaxpr: Jaxpr
+    out_tree: Any
+
+    def __repr__(self) -> str:
+        return f"Concrete({len(self.jaxpr.eqns)} equations)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Where a program differs from the trace at given sizes.
+
+    Attributes:
+      sizes: of its symbols.
+      what: the equation of the trace that the program lacks, with its line; or the results.
+      is_of_results: whether the results differ in number, shape or dtype.
+    """
+
+    sizes: tuple[tuple[str, int], ...]
+    what: str
+    is_of_results: bool = False
+
+    def __str__(self) -> str:
+        return f"at {', '.join(f'{n} = {size}' for n, size in self.sizes)}: {self.what}"
+
+
+def traced_at(
+    fun: Callable[..., Any], tree: Any, leaves: Sequence[Leaf], sizes: Mapping[str, int]
+) -> Concrete:
+    """Traces a function at concrete sizes.
+
+    Args:
+      fun: takes the dynamic arguments by position.
+      tree: structure of the tuple of arguments.
+      leaves: the arrays with their symbolic shapes.
+      sizes: of the symbols.
+
+    Raises:
+      Exception: whatever the function raises.
+    """
+    specs = [
+        jax.ShapeDtypeStruct(
+            tuple(dims.evaluate(d, sizes) for d in leaf.shape),
+            leaf.aval.dtype,
+            weak_type=leaf.aval.weak_type,
+        )
+        for leaf in leaves
+    ]
+    traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
+    return Concrete(traced.jaxpr, jax.tree.structure(traced.out_info))
+
+
+def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -> Difference | None:
+    """Where a program and a trace of the same function differ; None if they do not."""
+    point = tuple(sorted(sizes.items()))
+    shapes = [_signature(atom, sizes) for atom in program.results]
+    wanted = [_signature(atom, sizes) for atom in concrete.jaxpr.outvars]
+    if program.out_tree != concrete.out_tree or shapes != wanted:
+        what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
+        return Difference(point, what, is_of_results=True)
+    numbering = Numbering()
+    ours = numbering.outputs(program.jaxpr, sizes)[: len(shapes)]
+    known = set(numbering.equations)
+    theirs = numbering.outputs(concrete.jaxpr, sizes)
+    if ours == theirs:
+        return None
+    lacking = (eqn for number, eqn in numbering.equations.items() if number not in known)
+    eqn = next(lacking, None)
+    if eqn is None:
+        return Difference(point, "the results are computed from others of the same values")
+    return Difference(point, f"'{eqn.primitive.name}' at {_compat.source_line(eqn)}")
+
+
+def _listed(signatures: Sequence[str]) -> str:
+    shown = ", ".join(signatures[:_SHOWN])
+    return shown + ", ..." if len(signatures) > _SHOWN else shown or "none"
+
+
+def _signature(atom: Any, sizes: Mapping[str, int]) -> str:
+    aval = atom.aval
+    shape = [int(dims.evaluate(dims.from_jax(d), sizes)) for d in aval.shape]
+    return f"{aval.dtype}{shape}{' (weak)' if getattr(aval, 'weak_type', False) else ''}"

@@ -1,0 +1,285 @@
+"""Programs in canonical form at given sizes, to tell whether two of them are the same.
+
+Every value gets a number: equal numbers, equal values. Calls are read through, what depends on
+sizes only is evaluated, and elements that are only moved are followed to where they come from. So
+neither the order of equations, nor dead code, nor the way in which an index is written makes a
+difference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.vocabulary import CALLS
+from sod2jax.tracing.audit import moves
+from sod2jax.tracing.audit.folding import evaluated
+
+# What JAX prefers or promises, and names.
+_HINTS = frozenset(
+    "indices_are_sorted is_stable jaxpr name out_sharding sharding unique_indices".split()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """A value of a program.
+
+    Attributes:
+      number: equal for what is computed in the same way.
+      known: its elements, where they depend on sizes only.
+      places: where its elements stand in the value ``base``, flat; -1 where they are ``fill``.
+      base: the number of the value that its elements are of.
+      fill: the number of a scalar.
+    """
+
+    number: int
+    known: np.ndarray | None = None
+    places: np.ndarray | None = None
+    base: int | None = None
+    fill: int | None = None
+
+
+class Numbering:
+    """Numbers the values of several programs, so that these can be compared.
+
+    Attributes:
+      equations: the first equation that each number was given to.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Any, int] = {}
+        self._constants: dict[Any, list[Value]] = {}
+        self.equations: dict[int, JaxprEqn] = {}
+
+    def outputs(self, jaxpr: Jaxpr, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The numbers of the results of a closed jaxpr at given sizes of its symbols."""
+        return tuple(value.number for value in _Reader(self, sizes).program(jaxpr))
+
+    def number(self, token: Any, eqn: JaxprEqn | None = None) -> int:
+        """The number of what a hashable token describes."""
+        number = self._numbers.setdefault(token, len(self._numbers))
+        if eqn is not None:
+            self.equations.setdefault(number, eqn)
+        return number
+
+    def constant(self, array: Any) -> Value:
+        """A constant: the same number for equal elements, but for rounding."""
+        if np.size(array) > moves.LARGEST or _compat.is_key_array(array):
+            return Value(self.number(("object", id(array))))
+        array = np.asarray(array)
+        alike = self._constants.setdefault((array.dtype.name, array.shape), [])
+        same = next((value for value in alike if _is_same(value.known, array)), None)
+        if same is None:
+            token = ("constant", array.dtype.name, array.shape, len(alike))
+            same = Value(self.number(token), array)
+            alike.append(same)
+        return same
+
+
+def _is_same(a: Any, b: np.ndarray) -> bool:
+    if a.dtype.kind not in "fcV":
+        return bool((a == b).all())
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
+    tolerance = {8: 1e-12, 4: 3e-6}.get(a.dtype.itemsize // (1 + (a.dtype.kind == "c")), 1e-2)
+    x, y = a.astype(wide), b.astype(wide)
+    return bool(np.allclose(x, y, rtol=tolerance, atol=0.0, equal_nan=True))
+
+
+class _Reader:
+    """Reads jaxprs at fixed sizes into a numbering."""
+
+    def __init__(self, numbering: Numbering, sizes: Mapping[str, int]):
+        self._numbering, self._sizes = numbering, dict(sizes)
+        self._dims: dict[Any, int] = {}
+
+    def program(self, jaxpr: Jaxpr) -> list[Value]:
+        """The values of the results, from numbered inputs."""
+        return self._run(jaxpr, self._arguments(jaxpr.invars, "input"))
+
+    def _run(self, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
+        env = dict(zip(jaxpr.invars, args, strict=True))
+        constants = map(self._numbering.constant, _compat.constants(jaxpr))
+        env.update(zip(jaxpr.constvars, constants, strict=True))
+        for eqn in jaxpr.eqns:
+            results = self._equation(eqn, [self._read(env, atom) for atom in eqn.invars])
+            env.update(zip(eqn.outvars, results, strict=True))
+        return [self._read(env, atom) for atom in jaxpr.outvars]
+
+    def _read(self, env: Mapping[Any, Value], atom: Atom) -> Value:
+        if _compat.is_literal(atom):
+            return self._numbering.constant(_compat.literal_array(atom))
+        return env[atom]
+
+    def _arguments(self, variables: Sequence[Any], kind: str) -> list[Value]:
+        tokens = [(kind, k, self._aval(var)) for k, var in enumerate(variables)]
+        return [Value(self._numbering.number(token)) for token in tokens]
+
+    def _equation(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
+        name, bodies = eqn.primitive.name, [body for _, body in _compat.sub_jaxprs(eqn)]
+        if name in CALLS and bodies and len(bodies[0].invars) == len(operands):
+            return self._run(bodies[0], operands)
+        if name in _STRUCTURED:
+            return _STRUCTURED[name](self, eqn, operands)
+        params = {k: self._static(v) for k, v in eqn.params.items() if k not in _HINTS}
+        if len(eqn.outvars) == 1:
+            if 0 in self._aval(eqn.outvars[0])[0]:
+                return [Value(self._numbering.number(("empty", self._aval(eqn.outvars[0]))))]
+            result = self._known(eqn, params, operands) or self._moved(eqn, params, operands)
+            if result is not None:
+                return [result]
+        numbers = [value.number for value in operands]
+        if name in _COMMUTATIVE:
+            numbers.sort()
+        inner = tuple(map(self._scalars, bodies))
+        fixed = tuple((k, _hashable(v)) for k, v in sorted(params.items()))
+        return self._results(eqn, (eqn.primitive, fixed, inner, *numbers))
+
+    def _results(self, eqn: JaxprEqn, token: Any) -> list[Value]:
+        avals = map(self._aval, eqn.outvars)
+        tokens = [(token, k, aval) for k, aval in enumerate(avals)]
+        return [Value(self._numbering.number(token, eqn)) for token in tokens]
+
+    def _scalars(self, body: Jaxpr) -> Any:
+        """What a jaxpr of scalars computes, as that of a reducer."""
+        return tuple(v.number for v in self._run(body, self._arguments(body.invars, "scalar")))
+
+    # Values that need no equation
+
+    def _known(
+        self, eqn: JaxprEqn, params: Mapping[str, Any], operands: Sequence[Value]
+    ) -> Value | None:
+        shape, _ = self._aval(eqn.outvars[0])
+        known = [operand.known for operand in operands]
+        if any(array is None for array in known) or math.prod(shape) > moves.LARGEST:
+            return None
+        result = evaluated(eqn.primitive.name, params, known, shape, eqn.outvars[0].aval.dtype)
+        return None if result is None else self._numbering.constant(result)
+
+    def _moved(
+        self, eqn: JaxprEqn, params: Mapping[str, Any], operands: Sequence[Value]
+    ) -> Value | None:
+        """The value if the equation only moves elements of its first operand."""
+        if not operands:
+            return None
+        name, first = eqn.primitive.name, operands[0]
+        shape, dtype = self._aval(eqn.outvars[0])
+        whole, before = self._aval(eqn.invars[0])
+        if name in _COPYING and before == dtype:
+            return first
+        if max(math.prod(shape), math.prod(whole)) > moves.LARGEST:
+            return None
+        fill = operands[1].number if name == "pad" else first.fill
+        if first.fill not in (None, fill):
+            return None
+        origin = first if first.places is not None else _whole(first, whole)
+        places = _followed(name, origin.places, params, operands, shape)
+        if places is None:
+            return None
+        fill = None if (places >= 0).all() else fill
+        if fill is None and origin is not first and np.array_equal(places, origin.places):  # type: ignore[arg-type]
+            return first
+        token = ("taken", origin.base, fill, shape, dtype, places.astype(np.int32).tobytes())
+        return Value(self._numbering.number(token, eqn), None, places, origin.base, fill)
+
+    # Loops and branches
+
+    def _scan(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
+        """What is constant in a loop is what it is outside of it."""
+        consts, carries = _compat.scan_counts(eqn)
+        body = eqn.params["jaxpr"]
+        steps = self._arguments(body.invars[consts:], "step")
+        outputs = self._run(body, [*operands[:consts], *steps])
+        modes = self._static(eqn.params["length"]), eqn.params["reverse"]
+        numbers = tuple(value.number for value in (*operands[consts:], *outputs))
+        return self._results(eqn, ("scan", carries, modes, numbers))
+
+    def _while(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
+        split = eqn.params["cond_nconsts"]
+        both = split + eqn.params["body_nconsts"]
+        body, cond = eqn.params["body_jaxpr"], eqn.params["cond_jaxpr"]
+        carry = self._arguments(body.invars[both - split :], "step")
+        tests = self._run(cond, [*operands[:split], *carry])
+        outputs = self._run(body, [*operands[split:both], *carry])
+        numbers = tuple(value.number for value in (*operands[both:], *tests, *outputs))
+        return self._results(eqn, ("while", numbers))
+
+    def _cond(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
+        index, *rest = operands
+        branches = eqn.params["branches"]
+        if index.known is not None and index.known.ndim == 0:
+            chosen = min(max(int(index.known), 0), len(branches) - 1)
+            return self._run(branches[chosen], rest)
+        outputs = [tuple(value.number for value in self._run(b, rest)) for b in branches]
+        return self._results(eqn, ("cond", index.number, tuple(outputs)))
+
+    # Parameters
+
+    def _aval(self, atom: Any) -> tuple[tuple[int, ...], str]:
+        shape = self._static(tuple(getattr(atom.aval, "shape", ())))
+        return shape, str(getattr(atom.aval, "dtype", ""))
+
+    def _static(self, param: Any) -> Any:
+        """A parameter with sizes for its dimensions."""
+        if _compat.is_symbolic(param):
+            if param not in self._dims:
+                self._dims[param] = int(dims.evaluate(dims.from_jax(param), self._sizes))
+            return self._dims[param]
+        if isinstance(param, tuple) and hasattr(param, "_fields"):
+            return type(param)(*map(self._static, param))
+        if isinstance(param, tuple | list):
+            return tuple(map(self._static, param))
+        return param
+
+
+def _whole(value: Value, shape: tuple[int, ...]) -> Value:
+    """A value as the elements of itself."""
+    places = np.arange(math.prod(shape)).reshape(shape)
+    return dataclasses.replace(value, places=places, base=value.number)
+
+
+def _followed(
+    name: str,
+    places: Any,
+    params: Mapping[str, Any],
+    operands: Sequence[Value],
+    shape: tuple[int, ...],
+) -> np.ndarray | None:
+    """Where the elements of a result come from, if the equation only moves some."""
+    if name in moves.MOVES and not (name == "reshape" and params.get("dimensions")):
+        return moves.MOVES[name](places, params, shape)
+    known = [operand.known for operand in operands[1:]]
+    if any(array is None for array in known):
+        return None
+    if name == "dynamic_slice":
+        return moves.dynamic_slice(places, known, params["slice_sizes"])
+    if name == "gather":
+        return moves.gather(places, known[0], params, shape)  # type: ignore[arg-type]
+    return None
+
+
+_STRUCTURED = {"scan": _Reader._scan, "while": _Reader._while, "cond": _Reader._cond}
+_COPYING = frozenset("convert_element_type copy copy_p stop_gradient".split())
+_COMMUTATIVE = frozenset("add add_any and max min mul or xor".split())
+
+
+def _hashable(param: Any) -> Any:
+    """A parameter as something that is equal to its like."""
+    if isinstance(param, np.ndarray):
+        return (str(param.dtype), param.shape, param.tobytes())
+    if isinstance(param, Mapping):
+        return tuple((k, _hashable(v)) for k, v in param.items())
+    if isinstance(param, tuple | list):
+        return tuple(map(_hashable, param))
+    try:
+        hash(param)
+    except TypeError:
+        return repr(param)
+    return param
