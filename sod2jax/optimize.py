@@ -101,7 +101,8 @@ class OptimizedFunction:
             if isinstance(outcome, Exact):
                 served = outcome
             elif served.is_doubtful:
-                served = self._reconsidered(call, served)
+                self._reconsider(served)
+                served = self.planner.choose(call)
             elif outcome.holds:
                 self._counters.hit(outcome.bucket, outcome.waste)
                 return outcome.result
@@ -117,8 +118,8 @@ class OptimizedFunction:
         except UnsupportedPrimitiveError as error:
             return self.planner.give_up(choice.specialisation, error)
 
-    def _reconsidered(self, call: Call, choice: Choice) -> Choice | Exact:
-        """What serves a call now that its program has turned out wrong somewhere."""
+    def _reconsider(self, choice: Choice) -> None:
+        """Has calls planned anew, now that a program has turned out wrong somewhere."""
         doubts = "; ".join(choice.specialisation.trust.doubts)
         warn(
             f"{self._name} does not do at all sizes what its symbolic trace says: {doubts}. From "
@@ -126,7 +127,6 @@ class OptimizedFunction:
             AuditWarning,
         )
         self.planner.forget_choices()
-        return self.planner.choose(call)
 
     def _again(
         self, call: Call, choice: Choice, outcome: Outcome, tried: Sequence[Specialisation]
@@ -180,19 +180,31 @@ class OptimizedFunction:
         choices = self.planner.alternatives(self.planner.read(args, kwargs))
         if not choices:
             return self
-        specialisation = choices[0].specialisation
-        self.planner.check_sizes(specialisation)
-        buckets = [job for c in choices for job in c.specialisation.buckets(c.plan.bucket)]
-        bar = tqdm.tqdm(
-            total=len(buckets), desc=f"compile {self._name}", unit="bucket", disable=None
-        )
+        first = choices[0]
+        self.planner.check_sizes(first.specialisation)
         try:
-            with bar, ThreadPoolExecutor() as pool:
-                for _ in pool.map(lambda job: job[0].get(job[1]), reversed(buckets)):
-                    bar.update()
+            self._compile_all(choices)
         except UnsupportedPrimitiveError as error:
-            self.planner.give_up(specialisation, error)
+            self.planner.give_up(first.specialisation, error)
+        if first.is_doubtful:
+            self._reconsider(first)
+            return self.compile(*args, **kwargs)
         return self
+
+    def _compile_all(self, choices: Sequence[Choice]) -> None:
+        """Compiles all buckets in threads, and audits the programs in this one meanwhile."""
+        jobs = [job for c in choices for job in c.specialisation.buckets(c.plan.bucket)]
+        audited = [choice for choice in choices if choice.specialisation.trust.begin()]
+        bar = tqdm.tqdm(total=len(jobs), desc=f"compile {self._name}", unit="bucket", disable=None)
+        with bar, ThreadPoolExecutor() as pool:
+            built = pool.map(lambda job: job[0].get(job[1]), reversed(jobs))
+            for choice in audited:
+                choice.specialisation.trust.audit_own()
+            for _ in built:
+                bar.update()
+        for choice in audited:
+            executable = choice.specialisation.executables.get(choice.plan.bucket)
+            choice.specialisation.trust.finish(executable, choice.plan.program.constants)
 
     # Reading
 

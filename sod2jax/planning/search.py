@@ -195,8 +195,9 @@ class Search:
             return Failed(error)
         finally:
             self._counters.add(traces=1)
-        trust = Trust(program, request.tracer(regime), regime.sizes, self._options.audit)
-        most = self._options.max_executables
+        options, tracer = self._options, request.tracer(regime)
+        trust = Trust(program, tracer, regime.sizes, options.audit, self._count_checks)
+        most = options.max_executables
         return specialise(key, regime, analysis, trust, most, self._count_compile)
 
     def _next(
@@ -218,15 +219,16 @@ class Search:
     def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Failed:
         """A program for its regime's call, if it is right at the call's sizes."""
         trust = specialisation.trust
-        before = trust.traces
         constants = trust.constants(regime.sizes)
-        self._counters.add(checks=trust.traces - before)
         if constants is None:
             return Failed(trust.refusal(self._name))
         return Match(specialisation, regime, constants)
 
     def _count_compile(self, executable: Executable) -> None:
         self._counters.add(compiles=1, compile_seconds=executable.seconds)
+
+    def _count_checks(self, traces: int) -> None:
+        self._counters.add(checks=traces)
 
 
 class _TooManyRegimes(TraceError):

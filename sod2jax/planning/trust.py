@@ -40,21 +40,27 @@ class Trust:
       traced_at: traces the function at concrete sizes; raises what the function raises.
       own: the sizes of the call that it was traced for.
       audit: whether to compare where there is no doubt.
+      count: is told of the number of traces at concrete sizes.
 
     Attributes:
       doubts: why each new size is checked; none if none need be.
       audited: the sizes at which the audit found the program right.
-      traces: how many traces at concrete sizes were made.
       seconds: how long the audit took.
     """
 
     def __init__(
-        self, program: Program, traced_at: Callable[[Sizes], Concrete], own: Sizes, audit: bool
+        self,
+        program: Program,
+        traced_at: Callable[[Sizes], Concrete],
+        own: Sizes,
+        audit: bool,
+        count: Callable[[int], None],
     ):
         self.doubts = list(program.doubts)
         self.audited: list[Sizes] = []
-        self.traces, self.seconds = 0, 0.0
+        self.seconds = 0.0
         self._program, self._traced_at, self._own = program, traced_at, own
+        self._count = count
         self._lock = threading.RLock()
         self._checked: dict[tuple[int, ...], bool] = {}
         self._pending = audit and self._is_auditable
@@ -75,7 +81,7 @@ class Trust:
         if self._program.varying is not None:
             before = self._program.varying.traces
             constants = self._program.varying.at(sizes)
-            self.traces += self._program.varying.traces - before
+            self._count(self._program.varying.traces - before)
             return constants
         return () if not self.doubts or self._is_right(sizes) else None
 
@@ -99,13 +105,19 @@ class Trust:
 
     def _concrete(self, sizes: Sizes) -> Concrete | None:
         """The trace at concrete sizes; None if the function fails there."""
-        self.traces += 1
+        self._count(1)
         try:
             return self._traced_at(sizes)
         except Exception:  # the exact run of that size raises it again
             return None
 
     # The audit
+
+    def begin(self) -> bool:
+        """Whether the audit is still to be made; it is the caller's to make from now on."""
+        with self._lock:
+            pending, self._pending = self._pending, False
+        return pending
 
     def compiled(
         self, build: Callable[[Callable[[], None] | None], Executable], constants: Sequence[Any]
@@ -116,18 +128,25 @@ class Trust:
           build: takes what to do while XLA compiles.
           constants: that the executable is called with.
         """
-        with self._lock:
-            first, self._pending = self._pending, False
-        if not first:
+        if not self.begin():
             return build(None)
-        executable = build(lambda: self._audit(self._own) if self._serves(self._own) else None)
-        for sizes in self._points(executable.bucket):
-            if self.seconds * (1 + 1 / max(1, self.traces)) > _SHARE * executable.seconds:
+        executable = build(self.audit_own)
+        self.finish(executable, constants)
+        return executable
+
+    def audit_own(self) -> None:
+        """Audits at the sizes of the call that the program was traced for."""
+        if self._serves(self._own):
+            self._audit(self._own)
+
+    def finish(self, executable: Executable, constants: Sequence[Any]) -> None:
+        """Audits at other sizes while there is time; then decides where forms were different."""
+        for count, sizes in enumerate(self._points(executable.bucket), 1):
+            if self.seconds * (1 + 1 / count) > _SHARE * executable.seconds:
                 break
             self._audit(sizes)
         for suspect, concrete in self._suspects:
             self._judge(suspect, concrete, executable, constants)
-        return executable
 
     def needs_results(self) -> bool:
         """Audits without an executable, once; whether only the results of one can settle it."""

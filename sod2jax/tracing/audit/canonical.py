@@ -8,9 +8,10 @@ difference.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,7 @@ class _Reader:
     def __init__(self, numbering: Numbering, sizes: Mapping[str, int]):
         self._numbering, self._sizes = numbering, dict(sizes)
         self._dims: dict[Any, int] = {}
+        self._depth = 0  # of loops that are being read
 
     def program(self, jaxpr: Jaxpr) -> list[Value]:
         """The values of the results, from numbered inputs."""
@@ -119,7 +121,7 @@ class _Reader:
         return env[atom]
 
     def _arguments(self, variables: Sequence[Any], kind: str) -> list[Value]:
-        tokens = [(kind, k, self._aval(var)) for k, var in enumerate(variables)]
+        tokens = [(kind, self._depth, k, self._aval(var)) for k, var in enumerate(variables)]
         return [Value(self._numbering.number(token)) for token in tokens]
 
     def _equation(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
@@ -149,7 +151,17 @@ class _Reader:
 
     def _scalars(self, body: Jaxpr) -> Any:
         """What a jaxpr of scalars computes, as that of a reducer."""
-        return tuple(v.number for v in self._run(body, self._arguments(body.invars, "scalar")))
+        with self._inside():
+            return tuple(v.number for v in self._run(body, self._arguments(body.invars, "scalar")))
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        """Numbers what a body takes apart from what the bodies around it take."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
 
     # Values that need no equation
 
@@ -195,8 +207,9 @@ class _Reader:
         """What is constant in a loop is what it is outside of it."""
         consts, carries = _compat.scan_counts(eqn)
         body = eqn.params["jaxpr"]
-        steps = self._arguments(body.invars[consts:], "step")
-        outputs = self._run(body, [*operands[:consts], *steps])
+        with self._inside():
+            steps = self._arguments(body.invars[consts:], "step")
+            outputs = self._run(body, [*operands[:consts], *steps])
         modes = self._static(eqn.params["length"]), eqn.params["reverse"]
         numbers = tuple(value.number for value in (*operands[consts:], *outputs))
         return self._results(eqn, ("scan", carries, modes, numbers))
@@ -205,9 +218,10 @@ class _Reader:
         split = eqn.params["cond_nconsts"]
         both = split + eqn.params["body_nconsts"]
         body, cond = eqn.params["body_jaxpr"], eqn.params["cond_jaxpr"]
-        carry = self._arguments(body.invars[both - split :], "step")
-        tests = self._run(cond, [*operands[:split], *carry])
-        outputs = self._run(body, [*operands[split:both], *carry])
+        with self._inside():
+            carry = self._arguments(body.invars[both - split :], "step")
+            tests = self._run(cond, [*operands[:split], *carry])
+            outputs = self._run(body, [*operands[split:both], *carry])
         numbers = tuple(value.number for value in (*operands[both:], *tests, *outputs))
         return self._results(eqn, ("while", numbers))
 

@@ -1,0 +1,166 @@
+"""A symbolic trace is a guess until something concrete confirms it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sod2jax
+from sod2jax.errors import AuditWarning, ExactFallbackWarning
+from sod2jax.tracing import guards
+
+SIZES = (5, 1, 8, 3, 7, 2)
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+def checked(fun, sizes=SIZES, **options):
+    """Runs at several sizes, poisoned; gives the optimized function."""
+    options = {"shapes": ("n",), "buckets": {"n": (8,)}, "poison": True, **options}
+    f = sod2jax.optimize(fun, **options)
+    for size in sizes:
+        x = np.arange(1, size + 1, dtype=np.float32)
+        np.testing.assert_allclose(f(x), jax.jit(fun)(x), rtol=1e-6)
+    return f
+
+
+def _peek(x):
+    """The size as tracing holds it, told by nothing that a hook sees."""
+    size = x.shape[0]
+    return size if type(size) is int else None
+
+
+def by_kind(x):
+    """Takes a symbol for something that is no size."""
+    size = _peek(x)
+    return x * 7 if size is None else x * size
+
+
+def at_three(x):
+    return x * 7 if _peek(x) == 3 else x
+
+
+def test_what_no_hook_sees_is_found_and_warned_of_once():
+    with pytest.warns(AuditWarning, match=r"by_kind does not .*at n = 5: 'mul' at .*test_trust.py"):
+        f = checked(by_kind, (5,))
+    with warnings.catch_warnings(action="error"):
+        for size in SIZES:
+            np.testing.assert_array_equal(f(ones(size)), size * ones(size))
+    stats = f.stats()
+    assert stats.exact_fallbacks == 0
+    assert stats.compiles == 2  # one of the guess, one of the program generalised instead
+    assert "trust: checked" in f.explain()
+
+
+def test_sizes_that_differ_run_exactly_and_others_in_the_bucket():
+    with pytest.warns(Warning) as caught:
+        f = checked(at_three, (3, 4, 3, 8, 1))
+    categories = [w.category for w in caught]
+    assert categories == [AuditWarning, ExactFallbackWarning]
+    assert (f.stats().exact_fallbacks, f.stats().calls) == (2, 5)
+
+
+@pytest.mark.filterwarnings("ignore::sod2jax.errors.AuditWarning")
+def test_without_the_audit_nobody_looks():
+    f = sod2jax.optimize(by_kind, shapes=("n",), buckets={"n": (8,)}, audit=False)
+    assert f(ones(5))[0] == 7
+    assert f.stats().checks == 0
+    assert "not audited" in f.explain()
+
+
+def test_programs_in_other_words_are_compared_by_their_results():
+    def searched(x):
+        return jnp.searchsorted(jnp.sort(x), x, method="compare_all") + jnp.flip(jnp.cumsum(x))
+
+    with warnings.catch_warnings(action="error"):
+        f = checked(searched)
+    (program,) = f.planner.specialisations
+    assert program.trust.audited
+    assert not program.trust.doubts
+
+
+def test_most_programs_need_no_results():
+    f = checked(lambda x: jnp.tanh(x[::-1]) * x.shape[0] + jnp.pad(x[1:], (0, 1)))
+    (program,) = f.planner.specialisations
+    assert {"n": 5} in program.trust.audited
+    assert "audited at n=5" in f.explain()
+    assert f.stats().checks == len(program.trust.audited) <= 6
+
+
+def test_a_doubt_of_the_trace_needs_no_audit():
+    def fun(x):
+        recorder = guards.active()
+        if recorder is not None:
+            recorder.doubt("a test says so")
+        return x * 2 if x.shape[0] % 2 else x * 3
+
+    f = checked(fun)
+    assert "trust: checked: each new size is traced and compared before it runs" in f.explain()
+    assert "a test says so" in f.explain()
+    assert f.stats().checks >= len(SIZES)
+    assert f.stats().exact_fallbacks == 0
+    before = f.stats().checks
+    for size in SIZES:
+        f(ones(size))
+    assert f.stats().checks == before
+
+
+def test_a_function_that_fails_at_other_sizes_is_none_the_worse():
+    def fun(x):
+        with contextlib.suppress(TypeError):
+            if operator_index(x.shape[0]) > 6:
+                raise ValueError("too long")
+        return x + 1
+
+    def operator_index(size):
+        return size if type(size) is int else 0
+
+    f = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (8,)})
+    assert f(ones(5)).shape == (5,)
+    (program,) = f.planner.specialisations
+    assert {"n": 8} not in program.trust.audited
+
+
+def test_ahead_of_time():
+    f = sod2jax.optimize(by_kind, shapes=("n",), buckets={"n": (4, 8)})
+    with pytest.warns(AuditWarning, match="by_kind"):
+        f.compile(ones(5))
+    with warnings.catch_warnings(action="error"):
+        np.testing.assert_array_equal(f(ones(3)), 3 * ones(3))
+
+
+def test_rows_of_different_sizes():
+    f = sod2jax.ragged_vmap(by_kind, shapes=("n",))
+    for x, y in zip(map(ones, SIZES), f(list(map(ones, SIZES))), strict=True):
+        np.testing.assert_array_equal(y, len(x) * x)
+
+
+def test_the_first_call_of_a_bare_function_is_concrete():
+    f = sod2jax.optimize(by_kind)
+    with pytest.warns(AuditWarning):
+        for size in SIZES:
+            np.testing.assert_array_equal(f(ones(size)), size * ones(size))
+
+
+def test_other_threads_never_see_the_wrong_result():
+    f = sod2jax.optimize(by_kind, shapes=("n",), buckets={"n": (8,)})
+    results = []
+
+    def call():
+        results.append(float(f(ones(5))[0]))
+
+    with warnings.catch_warnings(action="ignore"):
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert results == [5.0] * 4
