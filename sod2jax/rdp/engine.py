@@ -2,9 +2,10 @@
 
 Forward runs the equations of a jaxpr in order and enters sub-jaxprs once per call, so that facts
 inside are those of that call; the table keeps the meet over all calls. Shapes, values and flow at
-an equation depend only on its operands, so one pass is the fixpoint except at loops, whose rules
-repeat the body until the carry no longer moves: meets only go down, flow is finite, and values are
-widened to NAC after two changes, so they stop. Backward runs the equations in reverse; demand reads
+an equation depend only on its operands, so a jaxpr runs once for all calls with the same facts, and
+one pass is the fixpoint except at loops, whose rules repeat the body until the carry no longer
+moves: meets only go down, flow is finite, and values are widened to NAC after two changes, so they
+stop. Without the memory, time would grow by a factor with each level of nested loops. Backward runs the equations in reverse; demand reads
 values but no forward fact reads demand, so one pass each way is the joint fixpoint, and the pass
 back waits until somebody asks.
 
@@ -79,11 +80,19 @@ class _Engine:
         self._region, self._data_dependent, self._rule_of = region, data_dependent, rule_of
         self.table = table
         self.demands: dict[Any, Demand] = {}
+        self._results: dict[Any, list[Fact]] = {}  # by jaxpr and facts of its inputs
+        self._needs: dict[Any, list[Demand]] = {}  # by jaxpr and demands of its outputs
         self._context = Context(
             region=region, forward=self.forward, backward=self.backward, value=self._value
         )
 
     def forward(self, jaxpr: Jaxpr, ins: Sequence[Fact]) -> list[Fact]:
+        key = (jaxpr, *ins)
+        if key not in self._results:
+            self._results[key] = self._forward(jaxpr, ins)
+        return list(self._results[key])
+
+    def _forward(self, jaxpr: Jaxpr, ins: Sequence[Fact]) -> list[Fact]:
         env = dict(zip(jaxpr.constvars, self._constants(jaxpr), strict=True))
         env.update(zip(jaxpr.invars, ins, strict=True))
 
@@ -138,6 +147,12 @@ class _Engine:
         return self.table[atom].value
 
     def backward(self, jaxpr: Jaxpr, outs: Sequence[Demand]) -> list[Demand]:
+        key = (jaxpr, *outs)
+        if key not in self._needs:
+            self._needs[key] = self._backward(jaxpr, outs)
+        return list(self._needs[key])
+
+    def _backward(self, jaxpr: Jaxpr, outs: Sequence[Demand]) -> list[Demand]:
         env: dict[Any, Demand] = {}
 
         def need(atom: Atom, demand: Demand) -> None:
