@@ -2,12 +2,13 @@
 
 Forward runs the equations of a jaxpr in order and enters sub-jaxprs once per call, so that facts
 inside are those of that call; the table keeps the meet over all calls. Shapes, values and flow at
-an equation depend only on its operands, so a jaxpr runs once for all calls with the same facts, and
-one pass is the fixpoint except at loops, whose rules repeat the body until the carry no longer
-moves: meets only go down, flow is finite, and values are widened to NAC after two changes, so they
-stop. Without the memory, time would grow by a factor with each level of nested loops. Backward runs the equations in reverse; demand reads
-values but no forward fact reads demand, so one pass each way is the joint fixpoint, and the pass
-back waits until somebody asks.
+an equation depend only on its operands, so one pass is the fixpoint except at loops, whose rules
+repeat the body until the carry no longer moves: meets only go down, flow is finite, and values are
+widened to NAC after two changes, so they stop. For the same reason an equation runs again only
+where facts of its operands changed, and a jaxpr once for all calls with the same facts; otherwise
+time would grow by a factor with each level of nested loops. Backward runs the equations in reverse;
+demand reads values but no forward fact reads demand, so one pass each way is the joint fixpoint,
+and the pass back waits until somebody asks.
 
 JAX has inferred every shape itself. A rule infers it again from its operands' facts, fills what it
 left UNDEF from the aval, and any conflict between the two is a bug.
@@ -104,9 +105,8 @@ class _Engine:
             return self._literal(atom) if _compat.is_literal(atom) else env[atom]
 
         for eqn in jaxpr.eqns:
-            env.update(
-                zip(eqn.outvars, self._equation(eqn, list(map(read, eqn.invars))), strict=True)
-            )
+            results = self._equation(eqn, list(map(read, eqn.invars)))
+            env.update(zip(eqn.outvars, results, strict=True))
         return list(map(read, jaxpr.outvars))
 
     def _equation(self, eqn: JaxprEqn, operands: list[Fact]) -> list[Fact]:
