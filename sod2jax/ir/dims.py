@@ -22,6 +22,11 @@ from sod2jax.errors import SpecError
 
 Dim = int | sympy.Expr
 
+# JAX's dimensions by identity, each kept alive beside its value: a program has few objects and asks
+# often, and JAX takes long to compare two of them.
+_known: dict[int, tuple[Any, Dim]] = {}
+_MOST_KNOWN = 8192
+
 
 class floordiv(sympy.Function):
     """Quotient rounded towards minus infinity; kept as written, as ``jax.export`` does."""
@@ -145,12 +150,12 @@ def from_jax(dim: Any) -> Dim:
         return int(dim)
     if isinstance(dim, sympy.Expr):
         return normalise(dim)
-    return _from_expression(dim)
-
-
-@functools.lru_cache(maxsize=8192)
-def _from_expression(dim: Any) -> Dim:
-    return parse(_compat.dim_text(dim))
+    known = _known.get(id(dim))
+    if known is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        known = _known[id(dim)] = dim, parse(_compat.dim_text(dim))
+    return known[1]
 
 
 def normalise(expr: sympy.Expr | int) -> Dim:

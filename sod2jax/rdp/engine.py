@@ -4,9 +4,11 @@ Forward runs the equations of a jaxpr in order and enters sub-jaxprs once per ca
 inside are those of that call; the table keeps the meet over all calls. Shapes, values and flow at
 an equation depend only on its operands, so one pass is the fixpoint except at loops, whose rules
 repeat the body until the carry no longer moves: meets only go down, flow is finite, and values are
-widened to NAC after two changes, so they stop. Backward runs the equations in reverse; demand reads
-values but no forward fact reads demand, so one pass each way is the joint fixpoint, and the pass
-back waits until somebody asks.
+widened to NAC after two changes, so they stop. For the same reason an equation runs again only
+where facts of its operands changed, and a jaxpr once for all calls with the same facts; otherwise
+time would grow by a factor with each level of nested loops. Backward runs the equations in reverse;
+demand reads values but no forward fact reads demand, so one pass each way is the joint fixpoint,
+and the pass back waits until somebody asks.
 
 JAX has inferred every shape itself. A rule infers it again from its operands' facts, fills what it
 left UNDEF from the aval, and any conflict between the two is a bug.
@@ -79,28 +81,58 @@ class _Engine:
         self._region, self._data_dependent, self._rule_of = region, data_dependent, rule_of
         self.table = table
         self.demands: dict[Any, Demand] = {}
+        self._results: dict[Any, list[Fact]] = {}  # by jaxpr and facts of its inputs
+        self._last: dict[int, tuple[list[Fact], list[Fact]]] = {}  # by equation
+        self._literals: dict[int, tuple[Atom, Fact]] = {}
+        self._needs: dict[Any, list[Demand]] = {}  # by jaxpr and demands of its outputs
         self._context = Context(
             region=region, forward=self.forward, backward=self.backward, value=self._value
         )
 
     def forward(self, jaxpr: Jaxpr, ins: Sequence[Fact]) -> list[Fact]:
+        key = (jaxpr, *ins)
+        if key not in self._results:
+            self._results[key] = self._forward(jaxpr, ins)
+        return list(self._results[key])
+
+    def _forward(self, jaxpr: Jaxpr, ins: Sequence[Fact]) -> list[Fact]:
         env = dict(zip(jaxpr.constvars, self._constants(jaxpr), strict=True))
         env.update(zip(jaxpr.invars, ins, strict=True))
+        for var, fact in env.items():
+            self._note(var, fact)
 
         def read(atom: Atom) -> Fact:
-            if _compat.is_literal(atom):
-                return array_fact(_compat.literal_array(atom), self._region)
-            return env[atom]
+            return self._literal(atom) if _compat.is_literal(atom) else env[atom]
 
         for eqn in jaxpr.eqns:
-            operands = list(map(read, eqn.invars))
-            results = self._rule_of(eqn).forward(self._context, eqn, operands)
-            for var, fact in zip(eqn.outvars, results, strict=True):
-                env[var] = self._checked(eqn, var, fact)
-        for var, fact in env.items():
-            before = self.table.get(var)  # of other calls
-            self.table[var] = fact if before is None else before.meet(fact, self._region)
+            results = self._equation(eqn, list(map(read, eqn.invars)))
+            env.update(zip(eqn.outvars, results, strict=True))
         return list(map(read, jaxpr.outvars))
+
+    def _equation(self, eqn: JaxprEqn, operands: list[Fact]) -> list[Fact]:
+        """Facts of the results; those of the last time where the operands' are, too."""
+        last = self._last.get(id(eqn))
+        if last is not None and last[0] == operands:
+            return last[1]
+        results = self._rule_of(eqn).forward(self._context, eqn, operands)
+        pairs = zip(eqn.outvars, results, strict=True)
+        results = [self._checked(eqn, var, fact) for var, fact in pairs]
+        for var, fact in zip(eqn.outvars, results, strict=True):
+            self._note(var, fact)
+        self._last[id(eqn)] = operands, results
+        return results
+
+    def _note(self, var: Any, fact: Fact) -> None:
+        """Meets what is known of a variable from other calls, or earlier steps of a loop."""
+        before = self.table.get(var)
+        if before is not fact:
+            self.table[var] = fact if before is None else before.meet(fact, self._region)
+
+    def _literal(self, atom: Atom) -> Fact:
+        if id(atom) not in self._literals:
+            fact = array_fact(_compat.literal_array(atom), self._region)
+            self._literals[id(atom)] = atom, fact
+        return self._literals[id(atom)][1]
 
     def _constants(self, jaxpr: Jaxpr) -> list[Fact]:
         values = _compat.constants(jaxpr)
@@ -133,11 +165,15 @@ class _Engine:
         return dataclasses.replace(fact, shape=shape)
 
     def _value(self, atom: Atom) -> ValueFact:
-        if _compat.is_literal(atom):
-            return array_fact(_compat.literal_array(atom), self._region).value
-        return self.table[atom].value
+        return (self._literal(atom) if _compat.is_literal(atom) else self.table[atom]).value
 
     def backward(self, jaxpr: Jaxpr, outs: Sequence[Demand]) -> list[Demand]:
+        key = (jaxpr, *outs)
+        if key not in self._needs:
+            self._needs[key] = self._backward(jaxpr, outs)
+        return list(self._needs[key])
+
+    def _backward(self, jaxpr: Jaxpr, outs: Sequence[Demand]) -> list[Demand]:
         env: dict[Any, Demand] = {}
 
         def need(atom: Atom, demand: Demand) -> None:

@@ -34,6 +34,8 @@ class Fact:
 
     def meet(self, other: Fact, region: Region) -> Fact:
         """What holds on both of two paths."""
+        if self is other or self == other:
+            return self
         return Fact(
             self.shape.meet(other.shape),
             self.value.meet(other.value, region),
