@@ -17,6 +17,7 @@ from sod2jax._compat.arrays import (
 )
 from sod2jax._compat.dims import (
     AT_LEAST,
+    BOUNDS,
     Dimension,
     dim_text,
     dimensions,
@@ -69,6 +70,7 @@ from sod2jax._compat.wants import (
 
 __all__ = [
     "AT_LEAST",
+    "BOUNDS",
     "JAX_DIRECTORY",
     "PACKAGE_DIRECTORY",
     "TELL_SIZES_APART",

@@ -8,9 +8,11 @@ from typing import Any
 import jax
 from jax._src.export import shape_poly
 
-# The class of symbolic dimensions, and the function (module, name) that decides on ``>=`` of them.
+# The class of symbolic dimensions, and the functions (module, name) that decide on ``>=`` of them,
+# and that give their bounds as floats.
 Dimension: Any = shape_poly._DimExpr
 AT_LEAST = (shape_poly, "_geq_decision")
+BOUNDS = (shape_poly, "_bounds_decision")
 
 
 def is_symbolic(dim: Any) -> bool:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
+
+import sympy
 
 from sod2jax.ir import dims
 
@@ -19,6 +23,30 @@ class Interval:
 
     def __contains__(self, value: int) -> bool:
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no integer lies inside."""
+        return self.low is not None and self.high is not None and self.low > self.high
+
+
+Ranges = tuple[tuple[str, int, int | None], ...]
+"""Name, smallest and largest size, or None, of each symbol."""
+UNKNOWN = Interval(None, None)
+
+
+def meet(a: Interval, b: Interval) -> Interval:
+    """What lies in both."""
+    low = b.low if a.low is None else a.low if b.low is None else max(a.low, b.low)
+    high = b.high if a.high is None else a.high if b.high is None else min(a.high, b.high)
+    return Interval(low, high)
+
+
+def hull(a: Interval, b: Interval) -> Interval:
+    """The smallest interval that holds both."""
+    low = None if a.low is None or b.low is None else min(a.low, b.low)
+    high = None if a.high is None or b.high is None else max(a.high, b.high)
+    return Interval(low, high)
 
 
 def plus(a: Interval, b: Interval) -> Interval:
@@ -47,7 +75,7 @@ def times(a: Interval, b: Interval) -> Interval:
 def floordiv(a: Interval, b: Interval) -> Interval:
     """Bounds of a quotient, rounded down; none where the divisor may be 0."""
     if 0 in b:
-        return Interval(None, None)
+        return UNKNOWN
     corners = itertools.product(_floats(a), _floats(b))
     return _from_ends(_divide(x, y) for x, y in corners)
 
@@ -63,7 +91,7 @@ def _divide(x: float, y: float) -> float:
 def mod(a: Interval, b: Interval) -> Interval:
     """Bounds of a remainder; none where the divisor may be 0 or less."""
     if b.low is None or b.low <= 0:
-        return Interval(None, None)
+        return UNKNOWN
     if a.low is not None and a.low >= 0 and a.high is not None and a.high < b.low:
         return a
     return Interval(0, None if b.high is None else b.high - 1)
@@ -85,3 +113,20 @@ OF_CALLS: dict[type, Callable[[Interval, Interval], Interval]] = {
     dims.maximum: extremum(max),
     dims.minimum: extremum(min),
 }
+
+
+def of_expression(expr: Any, ranges: Ranges) -> Interval:
+    """Bounds of an expression over symbols with these ranges."""
+    if expr.is_Integer:
+        return Interval(int(expr), int(expr))
+    if isinstance(expr, sympy.Symbol):
+        return next(Interval(low, high) for name, low, high in ranges if name == expr.name)
+    if expr.is_Pow:
+        power = functools.reduce(times, [of_expression(expr.base, ranges)] * int(expr.exp))
+        return power if expr.exp % 2 else meet(power, Interval(0, None))
+    parts = [of_expression(arg, ranges) for arg in expr.args]
+    if expr.is_Add:
+        return functools.reduce(plus, parts)
+    if expr.is_Mul:
+        return functools.reduce(times, parts)
+    return OF_CALLS[expr.func](*parts)

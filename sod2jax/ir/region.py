@@ -13,12 +13,13 @@ import numpy as np
 import sympy
 
 from sod2jax.errors import InvariantError, SpecError
-from sod2jax.ir import dims
+from sod2jax.ir import dims, proofs
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.intervals import OF_CALLS, Interval, plus, times
+from sod2jax.ir.intervals import Interval, Ranges, meet, of_expression
 
 _ENUMERATE = 1 << 16  # points up to which bounds come from trying every size
+_NOTHING = Interval(1, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Region:
       constraints: further relations between them.
     """
 
-    ranges: tuple[tuple[str, int, int | None], ...]
+    ranges: Ranges
     constraints: tuple[Comparison, ...] = ()
 
     @classmethod
@@ -118,12 +119,26 @@ class Region:
         return inside and all(c.holds(sizes) for c in self.constraints)
 
     def proves(self, comparison: Comparison) -> bool:
-        """Whether bounds show that a comparison holds at every size of the region."""
-        margin = bounds(comparison.difference, self)
+        """Whether a comparison was shown to hold at every size of the region."""
+        difference = comparison.difference
+        if isinstance(difference, int):
+            return _follows("==", 1, difference, comparison.op)
+        if any(_implies(constraint, comparison.op, difference) for constraint in self.constraints):
+            return True
+        if comparison.op == "!=" and proofs.is_never_zero(difference):
+            return True
+        margin = bounds(difference, self)
         if comparison.op == "!=":
             return 0 not in margin
         at_least = margin.low is not None and margin.low >= 0
         return at_least and (comparison.op == ">=" or margin.high == 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was shown to hold no sizes at all."""
+        if any(high is not None and high < low for _, low, high in self.ranges):
+            return True
+        return any(_known(dims.symbol(name), self) is None for name in self.names)
 
     def points(self, most: int) -> list[dict[str, int]] | None:
         """Every point, in order; None where there may be more than ``most``."""
@@ -175,17 +190,46 @@ def bounds(dim: Dim, region: Region) -> Interval:
 def _bounds(dim: sympy.Expr, region: Region) -> Interval:
     if isinstance(dim, sympy.Symbol) and not region.constraints:
         return Interval(*region.range(dim.name))
-    return _enumerated(dim, region) or interval_bounds(sympy.sympify(dims.folded(dim)), region)
+    return _known(dim, region) or of_expression(sympy.sympify(dims.folded(dim)), region.ranges)
+
+
+@functools.lru_cache(maxsize=65536)
+def _known(dim: sympy.Expr, region: Region) -> Interval | None:
+    """Bounds of a dimension; None where the region holds no sizes."""
+    names = _connected(dims.symbols_of(dim), region.constraints)
+    part = region.restricted(names)
+    found = _enumerated(dim, part)
+    if found is not None:
+        return None if found.is_empty else found
+    simple = of_expression(sympy.sympify(dims.folded(dim)), part.ranges)
+    if not part.constraints and _is_independent(dim):
+        return simple
+    proved = proofs.extent(dim, part.ranges, _positive(part.constraints))
+    return None if proved is None else meet(simple, proved)
+
+
+@functools.lru_cache(maxsize=8192)
+def _positive(constraints: tuple[Comparison, ...]) -> tuple[sympy.Expr, ...]:
+    """What is 0 or more where some constraints hold."""
+    differences = [(c.op, sympy.sympify(c.difference)) for c in constraints if c.op != "!="]
+    both = [sympy.expand(-d) for op, d in differences if op == "=="]
+    return (*(d for _, d in differences), *both)
+
+
+def _is_independent(dim: sympy.Expr) -> bool:
+    """Whether no symbol occurs twice, and so interval arithmetic is good enough."""
+    leaves = [node.name for node in sympy.preorder_traversal(dim) if node.is_Symbol]
+    powers = any(node.is_Pow for node in sympy.preorder_traversal(dim))
+    return not powers and len(set(leaves)) == len(leaves)
 
 
 def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
-    names = _connected(dims.symbols_of(dim), region.constraints)
+    """Bounds by trying every size, of which there must be few; empty where no size is inside."""
     axes = []
     for name, low, high in region.ranges:
-        if name in names and high is None:
+        if high is None:
             return None
-        if name in names:
-            axes.append((name, low, high))
+        axes.append((name, low, high))
     if math.prod(high - low + 1 for _, low, high in axes) > _ENUMERATE:
         return None
     if any(abs(number) >= 1 << 31 for number in dim.atoms(sympy.Integer)):
@@ -196,12 +240,24 @@ def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
         evaluated = dims.evaluate(dim, sizes)
     values = np.broadcast_to(evaluated, next(iter(sizes.values())).shape)
     for constraint in region.constraints:
-        if constraint.symbols <= names:
-            inside = np.broadcast_to(constraint.holds(sizes), values.shape)
-            values, sizes = values[inside], {n: s[inside] for n, s in sizes.items()}
-    if not values.size:
-        return None
-    return Interval(int(values.min()), int(values.max()))
+        inside = np.broadcast_to(constraint.holds(sizes), values.shape)
+        values, sizes = values[inside], {n: s[inside] for n, s in sizes.items()}
+    return Interval(int(values.min()), int(values.max())) if values.size else _NOTHING
+
+
+def _implies(constraint: Comparison, op: str, difference: sympy.Expr) -> bool:
+    """Whether one constraint alone says that ``difference op 0``."""
+    ways = [(sign, dims.normalise(difference - sign * constraint.difference)) for sign in (1, -1)]
+    return any(isinstance(rest, int) and _follows(constraint.op, sign, rest, op) for sign, rest in ways)
+
+
+def _follows(known: str, sign: int, rest: int, op: str) -> bool:
+    """Whether ``d known 0`` says that ``sign*d + rest op 0``."""
+    if known == "==":
+        return rest >= 0 if op == ">=" else (rest == 0) == (op == "==")
+    if known == "!=":
+        return op == "!=" and rest == 0
+    return op == ">=" and sign > 0 and rest >= 0 or op == "!=" and sign * rest > 0
 
 
 def _connected(names: frozenset[str], constraints: tuple[Comparison, ...]) -> frozenset[str]:
@@ -210,22 +266,6 @@ def _connected(names: frozenset[str], constraints: tuple[Comparison, ...]) -> fr
         if names & constraint.symbols and not constraint.symbols <= names:
             return _connected(names | constraint.symbols, constraints)
     return names
-
-
-def interval_bounds(expr: Any, region: Region) -> Interval:
-    """Bounds by interval arithmetic alone: sound, maybe wider than need be."""
-    if expr.is_Integer:
-        return Interval(int(expr), int(expr))
-    if isinstance(expr, sympy.Symbol):
-        return Interval(*region.range(expr.name))
-    if expr.is_Pow:
-        return functools.reduce(times, [interval_bounds(expr.base, region)] * int(expr.exp))
-    parts = [interval_bounds(arg, region) for arg in expr.args]
-    if expr.is_Add:
-        return functools.reduce(plus, parts)
-    if expr.is_Mul:
-        return functools.reduce(times, parts)
-    return OF_CALLS[expr.func](*parts)
 
 
 def upper(dim: Dim, region: Region) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ import numpy as np
 from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
-from sod2jax.ir.region import Region
+from sod2jax.ir.region import Region, bounds
 from sod2jax.tracing import frames, hooks, numeric, polyfill
 from sod2jax.tracing.hooks import Patch
 
@@ -134,9 +135,7 @@ def _busy(recorder: Recorder) -> Iterator[None]:
 def _patches() -> tuple[Patch, ...]:
     """All that is replaced while a trace runs; the last are of JAX's dimensions."""
     methods = {name: functools.partial(_arithmetic, name) for name in numeric.OPERATORS}
-    methods |= {
-        name: functools.partial(_watched_extremum, name) for name in ("max", "rmax", "min", "rmin")
-    }
+    methods |= dict.fromkeys(("max", "rmax", "min", "rmin"), _watched_extremum)
     methods |= {
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
@@ -148,6 +147,7 @@ def _patches() -> tuple[Patch, ...]:
         *numeric.PATCHES,
         *polyfill.PATCHES,
         Patch(*_compat.AT_LEAST, hooks.while_tracing(_at_least)),
+        Patch(*_compat.BOUNDS, hooks.while_tracing(_bounds)),
         *(Patch(_compat.Dimension, name, make) for name, make in methods.items()),
     )
 
@@ -241,8 +241,8 @@ def _truth(a: Any) -> bool:
 
 
 def _guard(recorder: Recorder, a: Any, b: Any) -> None:
-    if any(getattr(x, "scope", a.scope) is not (recorder.scope or a.scope) for x in (a, b)):
-        return  # a key that some cache still has from another trace
+    if any(_is_of_another_trace(recorder, x) for x in (a, b)):
+        return
     source = _asking_line()
     if source is None and not recorder.data_dependent:
         return
@@ -254,6 +254,12 @@ def _guard(recorder: Recorder, a: Any, b: Any) -> None:
         recorder.unequal = guard.negated
     if source is not None:
         recorder.guard(guard)
+
+
+def _is_of_another_trace(recorder: Recorder, value: Any) -> bool:
+    """Whether it is a dimension that some cache still has from another trace."""
+    scope = getattr(value, "scope", recorder.scope)
+    return recorder.scope is not None and scope is not recorder.scope
 
 
 def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> bool:
@@ -275,30 +281,30 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
         )
 
 
-def _watched_extremum(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    """``max`` and ``min``, which are settled where JAX's own bounds say which one is larger."""
+def _bounds(original: Callable[..., Any], dim: Any, precision: Any) -> tuple[float, float]:
+    """By our proofs: JAX's take every symbol to be 1 at least, and some are wrong."""
+    recorder = _recorder()
+    if recorder is None or _is_of_another_trace(recorder, dim):
+        return original(dim, precision)
+    with _busy(recorder):
+        found = bounds(dims.from_jax(dim), recorder.region)
+    low = -math.inf if found.low is None else found.low
+    return low, math.inf if found.high is None else found.high
+
+
+def _watched_extremum(original: Callable[..., Any]) -> Callable[..., Any]:
+    """``max`` and ``min``, which are settled where their bounds say which one is larger."""
 
     def call(a: Any, b: Any) -> Any:
-        result = original(a, b)
-        settled = result is a or result is b
-        smaller = settled and (result is a) != name.endswith("max")
-        _extremum(*((b, a) if smaller else (a, b)), settled)
+        result, recorder = original(a, b), _recorder()
+        if recorder is not None and result is not a and result is not b:
+            with _busy(recorder):
+                question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+                if not recorder.is_data_dependent(question):
+                    recorder.extremum = question
         return result
 
     return call
-
-
-def _extremum(a: Any, b: Any, settled: bool) -> None:
-    recorder = _recorder()
-    if recorder is None:
-        return
-    with _busy(recorder):
-        question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
-        if not recorder.is_data_dependent(question):
-            recorder.extremum = recorder.extremum if settled else question
-        # JAX takes every symbol to be 1 at least; a data-dependent size may be 0.
-        elif settled and not recorder.region.proves(question):
-            recorder.guard(question)
 
 
 def _is_dimension(value: Any) -> bool:

@@ -1,0 +1,181 @@
+"""Dimensions as integer polynomials over atoms: symbols, quotients, and what else stays whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sympy
+
+from sod2jax.ir import dims
+
+Monomial = tuple[int, ...]  # numbers of atoms, ascending; empty for the constant
+Polynomial = dict[Monomial, int]
+
+
+def constant(number: int) -> Polynomial:
+    """The polynomial that is a number."""
+    return {(): number} if number else {}
+
+
+def plus(a: Polynomial, b: Polynomial, factor: int = 1) -> Polynomial:
+    """``a + factor*b``."""
+    out = dict(a)
+    for monomial, slope in b.items():
+        out[monomial] = out.get(monomial, 0) + factor * slope
+    return {monomial: slope for monomial, slope in out.items() if slope}
+
+
+def times(a: Polynomial, b: Polynomial) -> Polynomial:
+    """The product of two."""
+    out: Polynomial = {}
+    for m, x in a.items():
+        for n, y in b.items():
+            both = tuple(sorted((*m, *n)))
+            out[both] = out.get(both, 0) + x * y
+    return {monomial: slope for monomial, slope in out.items() if slope}
+
+
+def tightened(row: Polynomial) -> Polynomial:
+    """What is 0 or more where the polynomial is, without a factor that all its terms have."""
+    common = math.gcd(*(slope for m, slope in row.items() if m)) or 1
+    return plus({m: s // common for m, s in row.items() if m}, constant(row.get((), 0) // common))
+
+
+def replaced(polynomial: Polynomial, values: Mapping[int, Polynomial]) -> Polynomial:
+    """The polynomial with values for some atoms."""
+    if not any(atom in values for monomial in polynomial for atom in monomial):
+        return polynomial
+    out: Polynomial = {}
+    for monomial, slope in polynomial.items():
+        product = constant(slope)
+        for atom in monomial:
+            product = times(product, values.get(atom, {(atom,): 1}))
+        out = plus(out, product)
+    return out
+
+
+def isolated(polynomial: Polynomial) -> tuple[int, Polynomial] | None:
+    """An atom, and what it is where the polynomial is 0."""
+    for monomial, slope in polynomial.items():
+        others = [atom for m in polynomial if m != monomial for atom in m]
+        if len(monomial) == 1 and slope in (1, -1) and monomial[0] not in others:
+            rest = {m: -slope * s for m, s in polynomial.items() if m != monomial}
+            return monomial[0], rest
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Quotient:
+    """What the atom of a quotient stands for.
+
+    Attributes:
+      atom: its number.
+      dividend, divisor: what is divided.
+    """
+
+    atom: int
+    dividend: Polynomial
+    divisor: Polynomial
+
+
+class Atoms:
+    """Numbers the atoms of some dimensions, equal ones alike.
+
+    Args:
+      is_positive: whether a dimension is 1 or more at all sizes.
+    """
+
+    def __init__(self, is_positive: Callable[[Any], bool]):
+        self._is_positive = is_positive
+        self._numbers: dict[Any, int] = {}
+        self.expressions: list[Any] = []
+        self.quotients: list[Quotient] = []
+        self.values: dict[int, Polynomial] = {}
+
+    def equate(self, expr: Any) -> None:
+        """Takes in that a dimension is 0, if that says what one of the atoms is."""
+        found = isolated(self.polynomial(expr))
+        if found is not None:
+            atom, value = found
+            self.values = {k: replaced(v, {atom: value}) for k, v in self.values.items()}
+            self.values[atom] = value
+
+    def polynomial(self, expr: Any) -> Polynomial:
+        """A dimension over the atoms."""
+        if expr.is_Integer:
+            return constant(int(expr))
+        if expr.is_Add:
+            out: Polynomial = {}
+            for arg in expr.args:
+                out = plus(out, self.polynomial(arg))
+            return out
+        if expr.is_Mul or expr.is_Pow:
+            factors = expr.args if expr.is_Mul else [expr.base] * int(expr.exp)
+            out = constant(1)
+            for factor in factors:
+                out = times(out, self.polynomial(factor))
+            return out
+        if expr.func in (dims.floordiv, dims.mod):
+            return self._division(expr)
+        atom = self._number(expr, expr)
+        return self.values.get(atom, {(atom,): 1})
+
+    def _number(self, key: Any, expr: Any) -> int:
+        if key not in self._numbers:
+            self._numbers[key] = len(self.expressions)
+            self.expressions.append(expr)
+        return self._numbers[key]
+
+    def _division(self, expr: Any) -> Polynomial:
+        a, b = map(self.polynomial, expr.args)
+        if not set(b) <= {()} and not self._is_positive(expr.args[1]):
+            return {(self._number(expr, expr),): 1}
+        if b.keys() == {()} and b[()] < 0:
+            quotient = self._quotient(plus({}, a, -1), constant(-b[()]))
+        else:
+            quotient = self._quotient(a, b)
+        return quotient if expr.func is dims.floordiv else plus(a, times(b, quotient), -1)
+
+    def _quotient(self, a: Polynomial, b: Polynomial) -> Polynomial:
+        """``floor(a / b)`` for a positive b: what divides evenly in front of one atom."""
+        if len(b) == 1:
+            ((monomial, slope),) = b.items()
+            whole, rest = _divided(a, monomial, slope)
+            return plus(whole, self._atom(rest, b))
+        return self._atom(a, b)
+
+    def _atom(self, a: Polynomial, b: Polynomial) -> Polynomial:
+        if b.keys() == {()}:
+            count, rest = b[()], a.get((), 0)
+            common = math.gcd(count, *(slope for m, slope in a.items() if m))
+            if common == count:
+                return {m: s // count for m, s in a.items() if s // count}
+            if common > 1:
+                a = plus({m: s // common for m, s in a.items() if m}, constant(rest // common))
+                b = constant(count // common)
+        if not a:
+            return {}
+        key = (frozenset(a.items()), frozenset(b.items()))
+        known = key in self._numbers
+        atom = self._number(key, None)
+        if not known:
+            self.quotients.append(Quotient(atom, a, b))
+        return self.values.get(atom, {(atom,): 1})
+
+
+def _divided(a: Polynomial, monomial: Monomial, slope: int) -> tuple[Polynomial, Polynomial]:
+    """A polynomial as ``whole * slope * monomial + rest``."""
+    whole: Polynomial = {}
+    for m, count in a.items():
+        left = list(m)
+        if not all(m.count(atom) >= monomial.count(atom) for atom in monomial):
+            continue
+        for atom in monomial:
+            left.remove(atom)
+        # towards 0, but the constant is left 0 or more
+        times_whole = count // slope if not m or count > 0 else -(-count // slope)
+        whole = plus(whole, {tuple(left): times_whole})
+    return whole, plus(a, times(whole, {monomial: slope}), -1)
