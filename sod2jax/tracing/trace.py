@@ -107,7 +107,7 @@ def trace(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
         region=recorder.region,
-        guards=tuple(recorder.guards),
+        guards=(*recorder.guards, *recorder.if_caught),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         varying=varying,
