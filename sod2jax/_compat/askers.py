@@ -10,8 +10,8 @@ import functools
 from types import CodeType
 
 from jax._src import core
-from jax._src.export import shape_poly
 from jax._src.lax import lax as lax_internal
+from jax._src.numpy import einsum
 
 from sod2jax._compat.traces import JAX_DIRECTORY
 
@@ -73,6 +73,7 @@ HARMLESS_EQUALITIES = {
 HARMLESS_NUMBERS = {
     ("numpy/indexing.py", "NDIndexer."): _STATIC,
     ("numpy/indexing.py", "rewriting_take"): _STATIC,
+    ("lax/control_flow/loops.py", "fori_loop"): "loops by a condition where bounds are no numbers",
 }
 # Who asks which of two sizes is larger, and goes on where that is not known.
 HARMLESS_ORDERS = {
@@ -81,6 +82,7 @@ HARMLESS_ORDERS = {
 }
 # Who writes the text of sizes, and why that is no error that somebody may catch.
 HARMLESS_TEXTS: dict[tuple[str, str], str] = {
+    ("custom_derivatives.py", "_flatten_jvp"): "words an error before it knows of one",
     ("lax/lax.py", "_try_broadcast_shapes"): "guards tell where the error is to be raised",
     ("lax/lax.py", "_broadcast_shapes_uncached"): "words that error once more",
     ("numpy/indexing.py", "NDIndexer."): _STATIC,
@@ -89,8 +91,10 @@ HARMLESS_TEXTS: dict[tuple[str, str], str] = {
 _REFUSE_EMPTY = frozenset({("numpy/indexing.py", "_index_to_gather")})
 # Raises where shapes do not broadcast: (module, name).
 BROADCAST = (lax_internal, "_try_broadcast_shapes")
+# Does not check how many elements there are, of symbolic shapes: (module, name).
+RESHAPE = (lax_internal, "reshape")
 # Compares sizes by numbers that stand for them: (module, name).
-CONTRACTION_PATH = (shape_poly, "_einsum_contract_path")
+CONTRACTION = (einsum, "einsum")
 ShapedArray = core.ShapedArray
 
 

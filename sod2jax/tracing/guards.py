@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -61,6 +62,8 @@ def _patches() -> tuple[Patch, ...]:
         *observations.PATCHES,
         Patch(*_compat.AT_LEAST, hooks.while_tracing(_at_least)),
         Patch(*_compat.BROADCAST, hooks.while_tracing(_broadcast)),
+        Patch(*_compat.RESHAPE, hooks.while_tracing(_reshape)),
+        Patch(*_compat.CONTRACTION, hooks.while_tracing(_contract)),
         Patch(_compat.ShapedArray, "__eq__", lambda _: _equal_avals),
         *(Patch(_compat.Dimension, name, make) for name, make in methods.items()),
     )
@@ -166,21 +169,51 @@ def _broadcast(original: Callable[..., Any], *shapes: Any, name: str) -> Any:
         return original(*shapes, name=name)
     except TypeError:
         for axis in zip(*shapes, strict=False):
-            _refused(axis)
+            _refuse_to_broadcast(axis)
         raise
 
 
-def _refused(axis: Sequence[Any]) -> None:
-    recorder, sizes = attentive(), list(dict.fromkeys(axis))
-    if recorder is None:
+def _refuse_to_broadcast(axis: Sequence[Any]) -> None:
+    recorder = attentive()
+    longer = [d for d in dict.fromkeys(axis) if not (isinstance(d, int) and d == 1)]
+    if recorder is None or len(longer) < 2:
         return
     with busy(recorder):
-        rest = [d for d in sizes if not (isinstance(d, int) and d == 1)]
-        pairs = [(d, 1) for d in rest] + [(rest[0], d) for d in rest[1:]]
-        ours = [(a, b) if _compat.is_symbolic(a) else (b, a) for a, b in pairs if len(rest) > 1]
-        for a, b in ours:
-            if _compat.is_symbolic(a):
-                recorder.if_caught.setdefault(_unequal(a, b))
+        pairs = [(d, 1) for d in longer] + [(longer[0], d) for d in longer[1:]]
+        for a, b in pairs:
+            if _compat.is_symbolic(a) or _compat.is_symbolic(b):
+                recorder.refuse(_unequal(a, b))
+
+
+def _reshape(original: Callable[..., Any], operand: Any, new_sizes: Any, *rest: Any, **kw: Any):
+    """Reshapes; JAX does not check whether symbolic shapes have equally many elements."""
+    recorder, shape = attentive(), np.shape(operand)
+    if recorder is not None and any(map(_compat.is_symbolic, (*shape, *new_sizes))):
+        with busy(recorder):
+            _check_elements(recorder, shape, tuple(new_sizes))
+    return original(operand, new_sizes, *rest, **kw)
+
+
+def _check_elements(recorder: Recorder, shape: tuple[Any, ...], new: tuple[Any, ...]) -> None:
+    size, new_size = math.prod(shape), math.prod(new)
+    if size is new_size or size == new_size:
+        return
+    differ = _unequal(size, new_size)
+    if recorder.region.proves(differ.negated):
+        return
+    if not recorder.region.proves(differ):
+        recorder.refuse(differ)
+    raise TypeError(f"cannot reshape array of shape {shape} into shape {new}")
+
+
+def _contract(original: Callable[..., Any], *operands: Any, **kwargs: Any) -> Any:
+    """Contracts; JAX compares numbers that stand for sizes, so no question is seen."""
+    try:
+        return original(*operands, **kwargs)
+    except ValueError:
+        if (recorder := attentive()) is not None:
+            recorder.doubt(f"an error of sizes that einsum compares at {frames.users_line()}")
+        raise
 
 
 def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> bool:
@@ -195,7 +228,8 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
             return False
         if recorder.is_data_dependent(question):
             return recorder.assume(question)
-        recorder.undecided = question
+        if not _compat.is_harmless_order(frames.asking().f_code):
+            recorder.undecided = question
         raise _compat.InconclusiveDimensionOperation(
             f"'{question.left} >= {question.right}' holds for some sizes of {recorder.region} and "
             "not for others"

@@ -30,6 +30,7 @@ class Recorder:
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
       unequal: the last two sizes that were taken for different, one of which is data-dependent.
+      refused: the comparison that the last error rested on, if no answer has been given since.
       doubts: what the trace may have taken for granted without asking; the values mean nothing.
       computed: results that stand for the same argument whenever it comes, by its id.
     """
@@ -43,6 +44,7 @@ class Recorder:
     undecided: Comparison | None = None
     extremum: Comparison | None = None
     unequal: Comparison | None = None
+    refused: Comparison | None = None
     doubts: dict[str, None] = dataclasses.field(default_factory=dict)
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     busy: bool = False
@@ -52,7 +54,8 @@ class Recorder:
         """The question whose answer most likely made a trace fail, if it asked any."""
         settled = [guard for guard in self.guards if not self.is_data_dependent(guard)]
         last = settled[-1].negated if settled else None
-        return self.undecided or self.extremum or last or self.unequal
+        refused = None if self.refused is None else self.refused.negated
+        return self.undecided or self.extremum or refused or last or self.unequal
 
     def is_data_dependent(self, comparison: Comparison) -> bool:
         """Whether a comparison is about a size that is known only after a part has run."""
@@ -61,6 +64,13 @@ class Recorder:
     def guard(self, comparison: Comparison) -> None:
         """From here on, the trace holds where a comparison does."""
         self.guards.setdefault(comparison)
+        self.refused = None
+
+    def refuse(self, comparison: Comparison) -> None:
+        """An error follows, which is right where a comparison holds."""
+        self.if_caught.setdefault(comparison)
+        if not self.is_data_dependent(comparison):
+            self.refused = comparison
 
     def doubt(self, reason: str) -> None:
         """Other sizes may make the function take another course, and no comparison tells.

@@ -91,6 +91,9 @@ def trace(
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
             raise failure from error
+    if recorder.undecided is not None:  # somebody caught the error
+        error = TraceError(f"{name} goes on where '{recorder.undecided}' is not known")
+        return Undecided(recorder.undecided, error, tuple(recorder.data_dependent))
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
         raise TraceError(
