@@ -19,12 +19,12 @@ ORDER = {
     "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
-    "_compat": "arrays dims jaxprs primitives traces wants __init__",
+    "_compat": "arrays dims jaxprs primitives traces askers wants __init__",
     "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
         program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames hooks numeric polyfill guards data_dependent regimes trace
-        generalise audit""",
+    "tracing": """__init__ frames hooks recorder numeric observations polyfill guards
+        data_dependent regimes trace generalise audit""",
     "tracing/audit": "moves folding canonical __init__",
     "tracing/generalise": "form fit rebuild __init__",
     "classify": "table classes __init__",

@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import sympy
-
 from sod2jax.ir import dims
 
 Monomial = tuple[int, ...]  # numbers of atoms, ascending; empty for the constant

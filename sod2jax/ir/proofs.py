@@ -83,7 +83,9 @@ def _cases(
         cases.append((second, sympy.expand(-difference - 1)))
     for value, condition in cases:
         replaced = [_replaced(expr, chosen, value) for expr in (dim, *positive)]
-        yield from _cases(replaced[0], (*replaced[1:], condition), ranges, splits - (len(cases) > 1))
+        yield from _cases(
+            replaced[0], (*replaced[1:], condition), ranges, splits - (len(cases) > 1)
+        )
 
 
 def _innermost(exprs: Sequence[Any]) -> Any:
@@ -117,9 +119,7 @@ def _linear(dim: Any, ranges: Ranges, positive: Sequence[Any]) -> Interval | Non
             atoms.equate(expr)
     goal = atoms.polynomial(dim)
     rows = [atoms.polynomial(expr) for expr in positive]
-    spans = [
-        UNKNOWN if expr is None else of_expression(expr, ranges) for expr in atoms.expressions
-    ]
+    spans = [UNKNOWN if expr is None else of_expression(expr, ranges) for expr in atoms.expressions]
     for expr in [e for e in atoms.expressions if e is not None and e.func in _EXTREMA]:
         rows += _of_extremum(atoms, expr)
     for q in atoms.quotients:
@@ -153,7 +153,10 @@ def _of_extremum(atoms: Atoms, expr: Any) -> list[Polynomial]:
     """What is known of a ``max`` or ``min`` that is left whole."""
     sign = 1 if expr.func is dims.maximum else -1
     whole = atoms.polynomial(expr)
-    return [added({m: sign * s for m, s in whole.items()}, atoms.polynomial(a), -sign) for a in expr.args]
+    return [
+        added({m: sign * s for m, s in whole.items()}, atoms.polynomial(a), -sign)
+        for a in expr.args
+    ]
 
 
 def _span(polynomial: Polynomial, spans: Sequence[Interval]) -> Interval:
@@ -173,7 +176,9 @@ def _propagated(
     for _ in range(_ROUNDS):
         before = list(spans)
         for q in atoms.quotients:
-            spans[q.atom] = meet(spans[q.atom], floordiv(_span(q.dividend, spans), _span(q.divisor, spans)))
+            spans[q.atom] = meet(
+                spans[q.atom], floordiv(_span(q.dividend, spans), _span(q.divisor, spans))
+            )
         for row in rows:
             for monomial, slope in row.items():
                 if len(monomial) != 1:

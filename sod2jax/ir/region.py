@@ -248,7 +248,9 @@ def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
 def _implies(constraint: Comparison, op: str, difference: sympy.Expr) -> bool:
     """Whether one constraint alone says that ``difference op 0``."""
     ways = [(sign, dims.normalise(difference - sign * constraint.difference)) for sign in (1, -1)]
-    return any(isinstance(rest, int) and _follows(constraint.op, sign, rest, op) for sign, rest in ways)
+    return any(
+        isinstance(rest, int) and _follows(constraint.op, sign, rest, op) for sign, rest in ways
+    )
 
 
 def _follows(known: str, sign: int, rest: int, op: str) -> bool:
@@ -257,7 +259,7 @@ def _follows(known: str, sign: int, rest: int, op: str) -> bool:
         return rest >= 0 if op == ">=" else (rest == 0) == (op == "==")
     if known == "!=":
         return op == "!=" and rest == 0
-    return op == ">=" and sign > 0 and rest >= 0 or op == "!=" and sign * rest > 0
+    return (op == ">=" and sign > 0 and rest >= 0) or (op == "!=" and sign * rest > 0)
 
 
 def _connected(names: frozenset[str], constraints: tuple[Comparison, ...]) -> frozenset[str]:

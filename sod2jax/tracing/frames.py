@@ -1,54 +1,184 @@
-"""Whose code asks something of a size, and whether to look it up in a dictionary or a set."""
+"""Whose code asks something of a size, and what for."""
 
 from __future__ import annotations
 
 import ast
+import builtins
+import contextlib
 import dis
 import functools
+import inspect
 import linecache
+import sys
+from collections.abc import Container, Iterator
+from types import CodeType, FrameType
 from typing import Any
 
-# Packages that ask for the class or the hash of a size for reasons of their own.
-_OTHERS = frozenset(
-    "abc copy copyreg dataclasses functools jax jaxlib numpy pickle reprlib sod2jax "
-    "typing weakref".split()
-)
-_HASHERS = _OTHERS | {"flax"}  # compares sets of sizes with each other only
-_LOOKUPS = frozenset(
-    "BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR CONTAINS_OP BUILD_MAP BUILD_CONST_KEY_MAP "
-    "BUILD_SET MAP_ADD SET_ADD SET_UPDATE _count_elements() dict() frozenset() set() .add() "
-    ".discard() .fromkeys() .get() .pop() .remove() .setdefault()".split()
-)
+from sod2jax import _compat
+
+_GENERATED = "<string>"  # the file of what dataclasses write
+_MOST_KNOWN = 1 << 16
+_known: dict[int, tuple[CodeType, bool]] = {}
+_SHOWING = frozenset("print debug info warning error exception critical log warn".split())
+# Of JAX's functions, those that write a text for whoever calls them.
+_WRITERS = frozenset("__format__ __repr__ __str__ str_short str_short_aval".split())
 
 
-def is_users(frame: Any, others: frozenset[str] = _OTHERS) -> bool:
-    """Whether a frame is none of a package that asks for reasons of its own."""
-    package = frame.f_globals.get("__name__", "").partition(".")[0]
-    return package not in others
+def asking(packages: Container[str] = ()) -> FrameType:
+    """The frame that asks: the nearest one that is not ours and does not ask for its caller.
+
+    Args:
+      packages: those whose frames ask for their callers.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (is_passed(frame.f_code) or package(frame) in packages):
+        frame = frame.f_back
+    return frame
 
 
-def looks_up(frame: Any) -> bool:
-    """Whether the frame is the user's and hashes for a dictionary or a set."""
-    return is_users(frame, _HASHERS) and _operation(frame.f_code, frame.f_lasti) in _LOOKUPS
+def writing(packages: Container[str]) -> FrameType:
+    """The frame that asks for a text, as ``asking`` does; JAX's methods write for their callers."""
+    frame = asking(packages)
+    while frame.f_back is not None and (
+        is_passed(frame.f_code)
+        or package(frame) in packages
+        or (is_jax(frame) and _outermost(frame.f_code) in _WRITERS)
+    ):
+        frame = frame.f_back
+    return frame
+
+
+def _outermost(code: CodeType) -> str:
+    """The name of the function or method that code is of, or inside of."""
+    return code.co_qualname.partition(".<locals>")[0].rpartition(".")[2]
+
+
+def package(frame: FrameType) -> str:
+    """The package that a frame's code belongs to."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def is_jax(frame: FrameType) -> bool:
+    """Whether a frame is one of JAX's."""
+    return frame.f_code.co_filename.startswith(_compat.JAX_DIRECTORY)
+
+
+def line(frame: FrameType) -> str:
+    """Where a frame is: "file:line (function)"."""
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"
+
+
+def users_line() -> str:
+    """The nearest line outside JAX and this package."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if not (is_jax(frame) or is_passed(frame.f_code)):
+            return line(frame)
+        frame = frame.f_back  # type: ignore[assignment]
+    return "unknown source"
+
+
+def is_passed(code: CodeType) -> bool:
+    """Whether a frame of this code is ours, or asks for its caller."""
+    known = _known.get(id(code))
+    if known is None or known[0] is not code:  # not by equality: another file's may be equal
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        known = _known[id(code)] = (code, _asks_for_another(code))
+    return known[1]
+
+
+def _asks_for_another(code: CodeType) -> bool:
+    name = code.co_filename
+    ours = name.startswith(_compat.PACKAGE_DIRECTORY) or name == contextlib.__file__
+    generated = name == _GENERATED and code.co_name.startswith("__")
+    return ours or generated or name.endswith("shape_poly.py") or _compat.is_relay(code)
+
+
+def only_shows(frame: FrameType) -> bool:
+    """Whether the statement that a frame is at prints, logs, or words an error."""
+    statement = _statement(frame.f_code, frame.f_lasti)
+    if isinstance(statement, ast.Raise):
+        return True
+    if isinstance(statement, ast.Assert) and statement.msg is not None:
+        return (at := _position(frame)) is not None and at >= _start(statement.msg)
+    calls = _nodes(frame.f_code, frame.f_lasti, ast.Call)
+    return any(_name(call.func) in _SHOWING for call in calls)
+
+
+def remembers(frame: FrameType) -> bool:
+    """Whether a frame is calling a function that remembers its results, for which it hashes.
+
+    What such a function does not find it computes.
+    """
+    call = _call(frame.f_code, frame.f_lasti)
+    function = None if call is None else _value(call.func, frame)
+    return hasattr(function, "cache_info") or hasattr(function, "trace")
+
+
+def _position(frame: FrameType) -> tuple[int, int] | None:
+    """Line and column of the instruction that a frame is at."""
+    at = _instruction(frame.f_code, frame.f_lasti)
+    place = None if at is None else at.positions
+    if place is None or place.lineno is None or place.col_offset is None:
+        return None
+    return place.lineno, place.col_offset
+
+
+def _start(node: ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 @functools.lru_cache(maxsize=4096)
-def _operation(code: Any, offset: int) -> str:
-    """Name of an instruction; where it calls one, that of the function() or the .method()."""
-    step = next((s for s in dis.get_instructions(code) if s.offset == offset), None)
-    if step is None or "CALL" not in step.opname or step.positions is None:  # PRECALL in 3.11
-        return "" if step is None else step.opname
-    first, last, start, end = step.positions
-    if first is None:
-        return ""
-    lines = [line.encode() for line in linecache.getlines(code.co_filename)[first - 1 : last]]
-    lines[-1:] = [line[:end] for line in lines[-1:]]
-    lines[:1] = [line[start:] for line in lines[:1]]
-    try:
-        call = ast.parse(b"".join(lines).decode(), mode="eval").body
-    except SyntaxError:
-        return ""
-    function = getattr(call, "func", None)
-    if isinstance(function, ast.Attribute):
-        return f".{function.attr}()"
-    return f"{function.id}()" if isinstance(function, ast.Name) else ""
+def _instruction(code: CodeType, offset: int) -> dis.Instruction | None:
+    return next((s for s in dis.get_instructions(code) if s.offset == offset), None)
+
+
+@functools.lru_cache(maxsize=32)
+def _tree(file: str, lines: tuple[str, ...]) -> ast.Module | None:
+    del file
+    with contextlib.suppress(SyntaxError):
+        return ast.parse("".join(lines))
+    return None
+
+
+def _nodes(code: CodeType, offset: int, kind: Any) -> Iterator[Any]:
+    """The nodes of a kind around an instruction, outer ones first; none without the source."""
+    at = _instruction(code, offset)
+    place = None if at is None else at.positions
+    tree = _tree(code.co_filename, tuple(linecache.getlines(code.co_filename)))
+    if tree is None or place is None or None in place:
+        return
+    first, last, start, end = place
+    for node in ast.walk(tree):
+        if not isinstance(node, kind) or (node.lineno, node.col_offset) > (first, start):
+            continue
+        if (last, end) <= (node.end_lineno, node.end_col_offset):
+            yield node
+
+
+def _statement(code: CodeType, offset: int) -> ast.stmt | None:
+    """The innermost statement around an instruction."""
+    return next(iter(reversed(list(_nodes(code, offset, ast.stmt)))), None)
+
+
+def _call(code: CodeType, offset: int) -> ast.Call | None:
+    """The call that an instruction makes."""
+    at = _instruction(code, offset)
+    if at is None or "CALL" not in at.opname:
+        return None
+    return next(iter(reversed(list(_nodes(code, offset, ast.Call)))), None)
+
+
+def _value(node: ast.expr, frame: FrameType) -> Any:
+    """What a dotted name stands for in a frame, found without running anything."""
+    if isinstance(node, ast.Name):
+        names = (frame.f_locals, frame.f_globals, vars(builtins))
+        return next((known[node.id] for known in names if node.id in known), None)
+    if isinstance(node, ast.Attribute):
+        return inspect.getattr_static(_value(node.value, frame), node.attr, None)
+    return None

@@ -1,11 +1,11 @@
 """What tracing decides about symbolic sizes: answers that hold for some shapes only.
 
 Equality of JAX's symbolic dimensions is total: ``n == 1`` is answered False, which is wrong at size
-1, and ``bool(n - 1)`` is always True. For every such answer that is given to the user's code, or to
-the library part of JAX, the comparison that it takes for true is recorded as a guard. A ``>=`` that
-cannot be answered for the whole region stops the trace, and the region is split there (see
-``regimes``). Proofs of ``>=`` are ours: the bounds of jax 0.10 have errors for products of
-floordivs.
+1, and ``bool(n - 1)`` is always True. For every such answer, whoever asked, the comparison that it
+takes for true is recorded as a guard, unless the asker is listed among those of JAX whose results
+are the same either way. A ``>=`` that cannot be answered for the whole region stops the trace, and
+the region is split there (see ``regimes``). Proofs of ``>=`` are ours: the bounds of jax 0.10 have
+errors for products of floordivs.
 
 The hooks act only inside ``recording``, and only on its own thread.
 """
@@ -13,12 +13,9 @@ The hooks act only inside ``recording``, and only on its own thread.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -29,77 +26,12 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region, bounds
-from sod2jax.tracing import frames, hooks, numeric, polyfill
+from sod2jax.tracing import frames, hooks, numeric, observations, polyfill
 from sod2jax.tracing.hooks import Patch
+from sod2jax.tracing.recorder import Recorder, attentive, busy
+from sod2jax.tracing.recorder import active as active
 
-# Parts of JAX whose Python code decides by size, as users' code does.
-_LIBRARY = tuple(
-    os.sep + os.path.join("jax", "_src", part)
-    for part in ("numpy", "scipy", "nn", "image", "random", "ops")
-)
 _DIVIDING = ("truediv__", "floordiv__", "mod__")
-_LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
-
-
-@dataclasses.dataclass
-class Recorder:
-    """Collects the decisions of one trace.
-
-    Attributes:
-      region: the region that the trace is for.
-      scope: of the symbols, for JAX.
-      assumptions: what is taken for granted of data-dependent sizes.
-      data_dependent: their symbols, in the order of their making.
-      guards: comparisons that the trace took for true, though not all sizes make them so; the
-        values mean nothing.
-      undecided: the comparison that stopped the trace.
-      extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
-      unequal: the last two sizes that were taken for different, one of which is data-dependent.
-      doubts: what the trace may have taken for granted without asking; the values mean nothing.
-      computed: results that stand for the same argument whenever it comes, by its id.
-    """
-
-    region: Region
-    scope: Any = None
-    assumptions: Assumptions = NO_ASSUMPTIONS
-    data_dependent: list[str] = dataclasses.field(default_factory=list)
-    guards: dict[Comparison, None] = dataclasses.field(default_factory=dict)
-    undecided: Comparison | None = None
-    extremum: Comparison | None = None
-    unequal: Comparison | None = None
-    doubts: dict[str, None] = dataclasses.field(default_factory=dict)
-    computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
-    busy: bool = False
-
-    @property
-    def doubtful(self) -> Comparison | None:
-        """The question whose answer most likely made a trace fail, if it asked any."""
-        settled = [guard for guard in self.guards if not self.is_data_dependent(guard)]
-        last = settled[-1].negated if settled else None
-        return self.undecided or self.extremum or last or self.unequal
-
-    def is_data_dependent(self, comparison: Comparison) -> bool:
-        """Whether a comparison is about a size that is known only after a part has run."""
-        return not comparison.symbols.isdisjoint(self.data_dependent)
-
-    def guard(self, comparison: Comparison) -> None:
-        """From here on, the trace holds where a comparison does."""
-        self.guards.setdefault(comparison)
-
-    def doubt(self, reason: str) -> None:
-        """Other sizes may make the function take another course, and no comparison tells.
-
-        Args:
-          reason: what was seen of a size, and the line.
-        """
-        self.doubts.setdefault(reason)
-
-    def assume(self, question: Comparison) -> bool:
-        """Answers a ``>=`` about such a size as large sizes do; the run will tell."""
-        sizes = {n: max(lo, _LARGE) if hi is None else hi for n, lo, hi in self.region.ranges}
-        answer = question.holds(sizes)
-        self.guard(question if answer else question.negated)
-        return answer
 
 
 @contextlib.contextmanager
@@ -112,25 +44,6 @@ def recording(
         yield recorder
 
 
-def active() -> Recorder | None:
-    """The recorder of this thread's trace; None outside of traces."""
-    return hooks.active()
-
-
-def _recorder() -> Recorder | None:
-    recorder = active()
-    return None if recorder is None or recorder.busy else recorder
-
-
-@contextlib.contextmanager
-def _busy(recorder: Recorder) -> Iterator[None]:
-    recorder.busy = True
-    try:
-        yield
-    finally:
-        recorder.busy = False
-
-
 @functools.cache
 def _patches() -> tuple[Patch, ...]:
     """All that is replaced while a trace runs; the last are of JAX's dimensions."""
@@ -140,14 +53,17 @@ def _patches() -> tuple[Patch, ...]:
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
         "__bool__": lambda _: _truth,
-        "__hash__": _watched_hash,
-        "__getattribute__": _watched_attributes,
     }
     return (
         *numeric.PATCHES,
         *polyfill.PATCHES,
+        *observations.PATCHES,
         Patch(*_compat.AT_LEAST, hooks.while_tracing(_at_least)),
         Patch(*_compat.BOUNDS, hooks.while_tracing(_bounds)),
+        Patch(*_compat.BROADCAST, hooks.while_tracing(_broadcast)),
+        Patch(*_compat.RESHAPE, hooks.while_tracing(_reshape)),
+        Patch(*_compat.CONTRACTION, hooks.while_tracing(_contract)),
+        Patch(_compat.ShapedArray, "__eq__", lambda _: _equal_avals),
         *(Patch(_compat.Dimension, name, make) for name, make in methods.items()),
     )
 
@@ -160,7 +76,7 @@ def _arithmetic(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         method = functools.partial(_dividing, method, name.startswith("__r"))
 
     def call(dim: Any, other: Any, *modulo: Any) -> Any:
-        if modulo or _recorder() is None:
+        if modulo or attentive() is None:
             return original(dim, other, *modulo)
         return method(original, dim, other)
 
@@ -171,9 +87,9 @@ def _dividing(
     method: Callable[..., Any], reflected: bool, original: Callable[..., Any], dim: Any, other: Any
 ) -> Any:
     """Divides; a size that depends on values may be 0, where Python raises."""
-    recorder, divisor = _recorder(), dim if reflected else other
+    recorder, divisor = attentive(), dim if reflected else other
     if recorder is not None and recorder.data_dependent and _compat.is_symbolic(divisor):
-        with _busy(recorder):
+        with busy(recorder):
             _guard(recorder, divisor, 0)
     return method(original, dim, other)
 
@@ -188,35 +104,11 @@ def _remainder(
     return result
 
 
-def _watched_attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    """What ``isinstance(n, int)`` and ``np.sqrt(n)`` see: in the user's code a size is a number."""
-
-    def read(dim: Any, name: str) -> Any:
-        if name == "__class__" and _recorder() is not None and frames.is_users(sys._getframe(1)):
-            return int
-        if name in numeric.UFUNC_METHODS and _recorder() is not None:
-            return functools.partial(numeric.UFUNC_METHODS[name], dim)
-        return original(dim, name)
-
-    return read
-
-
-def _watched_hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
-    """Refuses what a dictionary or a set would answer wrongly: sizes are equal to no other key."""
-
-    def call(dim: Any) -> int:
-        if _recorder() is not None and frames.looks_up(sys._getframe(1)):
-            raise TypeError(f"the size '{dim}' is looked up in a dictionary or a set")
-        return original(dim)
-
-    return call
-
-
 def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
-    recorder = _recorder()
+    recorder = attentive()
     if recorder is None:
         return original(a, b)
-    with _busy(recorder):
+    with busy(recorder):
         if isinstance(b, jax.Array | np.ndarray) and not isinstance(b, np.integer):
             return jnp.equal(jnp.asarray(a), b)
         if isinstance(b, float) and b.is_integer():  # np.float64 is a float
@@ -233,9 +125,9 @@ def _not_equal(_: Callable[..., bool], a: Any, b: Any) -> Any:
 
 
 def _truth(a: Any) -> bool:
-    recorder = _recorder()
+    recorder = attentive()
     if recorder is not None:
-        with _busy(recorder):
+        with busy(recorder):
             _guard(recorder, a, 0)
     return True
 
@@ -243,16 +135,17 @@ def _truth(a: Any) -> bool:
 def _guard(recorder: Recorder, a: Any, b: Any) -> None:
     if any(_is_of_another_trace(recorder, x) for x in (a, b)):
         return
-    source = _asking_line()
-    if source is None and not recorder.data_dependent:
+    code = frames.asking().f_code
+    harmless = _compat.is_harmless_equality(code, with_zero=isinstance(b, int) and b == 0)
+    if harmless and not recorder.data_dependent:
         return
-    left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
-    guard = Comparison(left, "!=", right, source or _user_line())
+    guard = _unequal(a, b)
     if recorder.region.proves(guard):
         return
-    if recorder.is_data_dependent(guard) and dims.is_symbolic(left) and dims.is_symbolic(right):
+    symbolic = dims.is_symbolic(guard.left) and dims.is_symbolic(guard.right)
+    if symbolic and recorder.is_data_dependent(guard):
         recorder.unequal = guard.negated
-    if source is not None:
+    if not harmless:
         recorder.guard(guard)
 
 
@@ -262,19 +155,86 @@ def _is_of_another_trace(recorder: Recorder, value: Any) -> bool:
     return recorder.scope is not None and scope is not recorder.scope
 
 
+def _unequal(a: Any, b: Any) -> Comparison:
+    left, right = dims.folded(dims.from_jax(a)), dims.folded(dims.from_jax(b))
+    return Comparison(left, "!=", right, frames.users_line())
+
+
+def _equal_avals(a: Any, b: Any) -> Any:
+    """JAX compares avals by identity, which symbolic sizes that may be equal do not have."""
+    if a is b or attentive() is None or type(a) is not type(b) or frames.is_jax(frames.asking()):
+        return a is b
+    rest = ("ndim", "dtype", "weak_type", "sharding", "manual_axis_type", "memory_space")
+    return all(getattr(a, k) == getattr(b, k) for k in rest) and a.shape == b.shape
+
+
+def _broadcast(original: Callable[..., Any], *shapes: Any, name: str) -> Any:
+    """Broadcasts; where somebody catches the error, the trace holds where it is to be raised."""
+    try:
+        return original(*shapes, name=name)
+    except TypeError:
+        for axis in zip(*shapes, strict=False):
+            _refuse_to_broadcast(axis)
+        raise
+
+
+def _refuse_to_broadcast(axis: Sequence[Any]) -> None:
+    recorder = attentive()
+    longer = [d for d in dict.fromkeys(axis) if not (isinstance(d, int) and d == 1)]
+    if recorder is None or len(longer) < 2:
+        return
+    with busy(recorder):
+        pairs = [(d, 1) for d in longer] + [(longer[0], d) for d in longer[1:]]
+        for a, b in pairs:
+            if _compat.is_symbolic(a) or _compat.is_symbolic(b):
+                recorder.refuse(_unequal(a, b))
+
+
+def _reshape(original: Callable[..., Any], operand: Any, new_sizes: Any, *rest: Any, **kw: Any):
+    """Reshapes; JAX does not check whether symbolic shapes have equally many elements."""
+    recorder, shape = attentive(), np.shape(operand)
+    if recorder is not None and any(map(_compat.is_symbolic, (*shape, *new_sizes))):
+        with busy(recorder):
+            _check_elements(recorder, shape, tuple(new_sizes))
+    return original(operand, new_sizes, *rest, **kw)
+
+
+def _check_elements(recorder: Recorder, shape: tuple[Any, ...], new: tuple[Any, ...]) -> None:
+    size, new_size = math.prod(shape), math.prod(new)
+    if size is new_size or size == new_size:
+        return
+    differ = _unequal(size, new_size)
+    if recorder.region.proves(differ.negated):
+        return
+    if not recorder.region.proves(differ):
+        recorder.refuse(differ)
+    raise TypeError(f"cannot reshape array of shape {shape} into shape {new}")
+
+
+def _contract(original: Callable[..., Any], *operands: Any, **kwargs: Any) -> Any:
+    """Contracts; JAX compares numbers that stand for sizes, so no question is seen."""
+    try:
+        return original(*operands, **kwargs)
+    except ValueError:
+        if (recorder := attentive()) is not None:
+            recorder.doubt(f"an error of sizes that einsum compares at {frames.users_line()}")
+        raise
+
+
 def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> bool:
-    recorder = _recorder()
+    recorder = attentive()
     if recorder is None:
         return original(a, b, described)
-    with _busy(recorder):
-        question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+    with busy(recorder):
+        question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), frames.users_line())
         if recorder.region.proves(question):
             return True
         if recorder.region.proves(question.negated):
             return False
         if recorder.is_data_dependent(question):
             return recorder.assume(question)
-        recorder.undecided = question
+        if not _compat.is_harmless_order(frames.asking().f_code):
+            recorder.undecided = question
         raise _compat.InconclusiveDimensionOperation(
             f"'{question.left} >= {question.right}' holds for some sizes of {recorder.region} and "
             "not for others"
@@ -283,10 +243,10 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
 
 def _bounds(original: Callable[..., Any], dim: Any, precision: Any) -> tuple[float, float]:
     """By our proofs: JAX's take every symbol to be 1 at least, and some are wrong."""
-    recorder = _recorder()
+    recorder = attentive()
     if recorder is None or _is_of_another_trace(recorder, dim):
         return original(dim, precision)
-    with _busy(recorder):
+    with busy(recorder):
         found = bounds(dims.from_jax(dim), recorder.region)
     low = -math.inf if found.low is None else found.low
     return low, math.inf if found.high is None else found.high
@@ -296,10 +256,10 @@ def _watched_extremum(original: Callable[..., Any]) -> Callable[..., Any]:
     """``max`` and ``min``, which are settled where their bounds say which one is larger."""
 
     def call(a: Any, b: Any) -> Any:
-        result, recorder = original(a, b), _recorder()
+        result, recorder = original(a, b), attentive()
         if recorder is not None and result is not a and result is not b:
-            with _busy(recorder):
-                question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), _user_line())
+            with busy(recorder):
+                question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), frames.users_line())
                 if not recorder.is_data_dependent(question):
                     recorder.extremum = question
         return result
@@ -309,37 +269,3 @@ def _watched_extremum(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _is_dimension(value: Any) -> bool:
     return isinstance(value, int | np.integer) or _compat.is_symbolic(value)
-
-
-def _asking_line() -> str | None:
-    """The line that asked, if it belongs to the user's code or to JAX's library part."""
-    frame = sys._getframe(1)
-    while frame is not None and _is_machinery(frame.f_code.co_filename):
-        frame = frame.f_back  # type: ignore[assignment]
-    if frame is None:
-        return None
-    name = frame.f_code.co_filename
-    if name.startswith(_compat.JAX_DIRECTORY) and not any(part in name for part in _LIBRARY):
-        return None
-    return _user_line() if name.startswith(_compat.PACKAGE_DIRECTORY) else _line(frame)
-
-
-def _user_line() -> str:
-    """The nearest line outside JAX and this package's machinery."""
-    internal = (_compat.JAX_DIRECTORY, _compat.PACKAGE_DIRECTORY)
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(internal) and not _is_machinery(name):
-            return _line(frame)
-        frame = frame.f_back  # type: ignore[assignment]
-    return "unknown source"
-
-
-def _is_machinery(filename: str) -> bool:
-    ours = (__file__, contextlib.__file__, hooks.__file__, polyfill.__file__)
-    return filename in ours or filename == "<string>" or filename.endswith("shape_poly.py")
-
-
-def _line(frame: Any) -> str:
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
+from sod2jax.tracing import frames, hooks
 from sod2jax.tracing.hooks import Patch, while_tracing
 
 # Functions of ``math``, and NumPy's functions of one number, that have the same name in JAX.
@@ -70,6 +71,7 @@ class Numeric:
     dimension_as_value = __jax_array__  # what a trace takes in its place
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        _doubt("the values of an array")
         raise TypeError("an array that depends on symbolic sizes has no values while tracing")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -105,10 +107,18 @@ class Numeric:
         return (self[k] for k in range(operator.index(self.value.shape[0])))
 
     def __bool__(self) -> bool:
+        _doubt("the value of a number")
         raise TypeError("a number that depends on symbolic sizes is not known while tracing")
 
     __float__ = __int__ = __index__ = __complex__ = __len__ = __bool__  # type: ignore[assignment]
     __hash__ = None  # type: ignore[assignment]
+
+
+def _doubt(what: str) -> None:
+    """Somebody may catch the error that follows; JAX itself does where it only tries."""
+    recorder = hooks.active()
+    if recorder is not None and not frames.is_jax(frames.asking()):
+        recorder.doubt(f"{what} made of sizes, at {frames.users_line()}")
 
 
 _compat.register_host_array(Numeric)

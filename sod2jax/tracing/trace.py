@@ -91,6 +91,9 @@ def trace(
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
             raise failure from error
+    if recorder.undecided is not None:  # somebody caught the error
+        error = TraceError(f"{name} goes on where '{recorder.undecided}' is not known")
+        return Undecided(recorder.undecided, error, tuple(recorder.data_dependent))
     closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
         raise TraceError(
@@ -107,7 +110,7 @@ def trace(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
         region=recorder.region,
-        guards=tuple(recorder.guards),
+        guards=(*recorder.guards, *recorder.if_caught),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         varying=varying,

@@ -17,9 +17,7 @@ def value(polynomial, atoms):
 
 
 def values_of(made: Atoms, sizes: dict[str, int]) -> dict[int, int]:
-    out = {
-        k: dims.evaluate(e, sizes) for k, e in enumerate(made.expressions) if e is not None
-    }
+    out = {k: dims.evaluate(e, sizes) for k, e in enumerate(made.expressions) if e is not None}
     for q in made.quotients:
         out[q.atom] = value(q.dividend, out) // value(q.divisor, out)
     return out

@@ -1,0 +1,186 @@
+"""What code sees of a size without comparing it: its hash, its text, its kind, its number.
+
+No comparison tells what a program makes of these, so whoever sees one leaves a doubt. What the
+methods of a dimension are called for is read from the frame that called; where that cannot be
+read, it is a doubt. In the user's code a size is an ``int`` by its class and by its attributes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from sod2jax import _compat
+from sod2jax.tracing import frames, numeric
+from sod2jax.tracing.hooks import Patch
+from sod2jax.tracing.recorder import attentive, busy
+
+# Packages that ask for whoever calls them.
+_RELAYS = frozenset(
+    "abc collections dataclasses enum functools json numbers numpy pprint reprlib string textwrap "
+    "types typing".split()
+)
+# Packages that want the true class: they copy, or look for methods.
+_OTHERS = frozenset("copy copyreg jax jaxlib pickle sod2jax weakref".split())
+# Compares the sizes in sets among themselves: unequal ones are an error.
+_OF_ONE_LENGTH = ("flax/core/lift.py",)
+# Try whether something is a number, and know what else it may be.
+_TRYING = ("dims.py", "polyfill.py", "shape_poly.py")
+# What these write is read by people only.
+_SHOWING = frozenset("logging traceback warnings".split())
+
+_INTEGERS = {
+    "real": lambda dim: dim,
+    "imag": lambda dim: 0,
+    "numerator": lambda dim: dim,
+    "denominator": lambda dim: 1,
+    "conjugate": lambda dim: lambda: dim,
+    "as_integer_ratio": lambda dim: lambda: (dim, 1),
+    "is_integer": lambda dim: lambda: True,
+}
+_OPERATORS = ("and", "or", "xor", "lshift", "rshift")
+
+
+def _doubt(what: str, dim: Any, frame: FrameType) -> None:
+    recorder = attentive()
+    if recorder is None:
+        return
+    with busy(recorder):
+        where = frames.users_line() if frames.is_jax(frame) else frames.line(frame)
+        recorder.doubt(f"{what} of the size '{dim}' at {where}")
+
+
+def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
+    """A size is equal to no other key of a table, whose hash it would have to have."""
+
+    def call(dim: Any) -> int:
+        if attentive() is not None:
+            _hashed(dim)
+        return original(dim)
+
+    return call
+
+
+def _hashed(dim: Any) -> None:
+    frame = frames.asking(_RELAYS)
+    file = frame.f_code.co_filename
+    if frames.is_jax(frame) or file.endswith(_OF_ONE_LENGTH) or frames.remembers(frame):
+        return
+    _doubt("the hash", dim, frame)
+
+
+def _hash_of_aval(aval: Any) -> int:
+    """Avals are hashed by identity, which symbolic sizes that may be equal do not have."""
+    if attentive() is not None and any(map(_compat.is_symbolic, aval.shape)):
+        _hashed(aval.shape)
+    return object.__hash__(aval)
+
+
+def _text(original: Callable[[Any], str]) -> Callable[[Any], str]:
+    def call(dim: Any) -> str:
+        if attentive() is not None:
+            _written(dim)
+        return original(dim)
+
+    return call
+
+
+def _formatted(_: Any) -> Callable[[Any, str], str]:
+    """Any format is taken: what matters of the text is in doubt in any case."""
+    return lambda dim, spec: str(dim)
+
+
+def _written(dim: Any) -> None:
+    frame = frames.writing(_RELAYS)
+    if frames.package(frame) in _SHOWING:
+        return
+    if frames.is_jax(frame):
+        if not _compat.is_harmless_text(frame.f_code):
+            _doubt("an error that JAX may have worded with the text", dim, frame)
+    elif not frames.only_shows(frame):
+        _doubt("the text", dim, frame)
+
+
+def _number(name: str) -> Callable[[Any], Any]:
+    """Refuses the number that a size has in no symbolic trace."""
+
+    def make(original: Any) -> Callable[[Any], Any]:
+        def call(dim: Any) -> Any:
+            recorder = attentive()
+            if recorder is not None:
+                _asked_for_number(dim, sys._getframe(1))
+            if original is not None:
+                with contextlib.nullcontext() if recorder is None else busy(recorder):
+                    return original(dim)
+            raise TypeError(f"a symbolic size has no {name} while tracing")
+
+        return call
+
+    return make
+
+
+def _asked_for_number(dim: Any, caller: FrameType) -> None:
+    frame = frames.asking()
+    tries = caller.f_code.co_filename.endswith(_TRYING)
+    if not (tries or _compat.is_harmless_number(frame.f_code)):
+        _doubt("the number", dim, frame)
+
+
+def _no_operator(original: Any) -> Callable[[Any, Any], Any]:
+    """Bits of a size are not known; Python raises then."""
+
+    def call(dim: Any, other: Any) -> Any:
+        if original is not None:
+            return original(dim, other)
+        if attentive() is not None:
+            _doubt("the bits", dim, frames.asking())
+        return NotImplemented
+
+    return call
+
+
+def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """What ``isinstance(n, int)``, ``hasattr(n, "real")`` and ``np.sqrt(n)`` see."""
+
+    def read(dim: Any, name: str) -> Any:
+        if attentive() is None:
+            return original(dim, name)
+        if name == "__class__" and frames.package(frames.asking(_RELAYS)) not in _OTHERS:
+            return int
+        if name in numeric.UFUNC_METHODS:
+            return functools.partial(numeric.UFUNC_METHODS[name], dim)
+        try:
+            return original(dim, name)
+        except AttributeError:
+            return _attribute_of_int(dim, name)
+
+    return read
+
+
+def _attribute_of_int(dim: Any, name: str) -> Any:
+    frame = frames.asking(_RELAYS)
+    if hasattr(int, name) and frames.package(frame) not in _OTHERS:
+        if name in _INTEGERS:
+            return _INTEGERS[name](dim)
+        _doubt(f"the attribute {name}", dim, frame)
+    raise AttributeError(f"a symbolic size has no attribute '{name}' while tracing")
+
+
+PATCHES = (
+    Patch(_compat.Dimension, "__hash__", _hash),
+    Patch(_compat.Dimension, "__str__", _text),
+    Patch(_compat.Dimension, "__repr__", _text),
+    Patch(_compat.Dimension, "__format__", _formatted),
+    Patch(_compat.Dimension, "__getattribute__", _attributes),
+    Patch(_compat.ShapedArray, "__hash__", lambda _: _hash_of_aval),
+    *(Patch(_compat.Dimension, f"__{k}__", _number(k)) for k in ("int", "index", "float")),
+    *(
+        Patch(_compat.Dimension, f"__{r}{name}__", _no_operator)
+        for name in _OPERATORS
+        for r in ("", "r")
+    ),
+)

@@ -1,0 +1,109 @@
+"""What one trace has decided, and what it may have taken for granted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
+from sod2jax.ir.region import Region
+from sod2jax.tracing import hooks
+
+_LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
+
+
+@dataclasses.dataclass
+class Recorder:
+    """Collects the decisions of one trace.
+
+    Attributes:
+      region: the region that the trace is for.
+      scope: of the symbols, for JAX.
+      assumptions: what is taken for granted of data-dependent sizes.
+      data_dependent: their symbols, in the order of their making.
+      guards: comparisons that the trace took for true, though not all sizes make them so; the
+        values mean nothing.
+      if_caught: what must hold besides if the trace succeeds, for errors that somebody caught to be
+        right; the values mean nothing.
+      undecided: the comparison that stopped the trace.
+      extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
+      unequal: the last two sizes that were taken for different, one of which is data-dependent.
+      refused: the comparison that the last error rested on, if no answer has been given since.
+      doubts: what the trace may have taken for granted without asking; the values mean nothing.
+      computed: results that stand for the same argument whenever it comes, by its id.
+    """
+
+    region: Region
+    scope: Any = None
+    assumptions: Assumptions = NO_ASSUMPTIONS
+    data_dependent: list[str] = dataclasses.field(default_factory=list)
+    guards: dict[Comparison, None] = dataclasses.field(default_factory=dict)
+    if_caught: dict[Comparison, None] = dataclasses.field(default_factory=dict)
+    undecided: Comparison | None = None
+    extremum: Comparison | None = None
+    unequal: Comparison | None = None
+    refused: Comparison | None = None
+    doubts: dict[str, None] = dataclasses.field(default_factory=dict)
+    computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    busy: bool = False
+
+    @property
+    def doubtful(self) -> Comparison | None:
+        """The question whose answer most likely made a trace fail, if it asked any."""
+        settled = [guard for guard in self.guards if not self.is_data_dependent(guard)]
+        last = settled[-1].negated if settled else None
+        refused = None if self.refused is None else self.refused.negated
+        return self.undecided or self.extremum or refused or last or self.unequal
+
+    def is_data_dependent(self, comparison: Comparison) -> bool:
+        """Whether a comparison is about a size that is known only after a part has run."""
+        return not comparison.symbols.isdisjoint(self.data_dependent)
+
+    def guard(self, comparison: Comparison) -> None:
+        """From here on, the trace holds where a comparison does."""
+        self.guards.setdefault(comparison)
+        self.refused = None
+
+    def refuse(self, comparison: Comparison) -> None:
+        """An error follows, which is right where a comparison holds."""
+        self.if_caught.setdefault(comparison)
+        if not self.is_data_dependent(comparison):
+            self.refused = comparison
+
+    def doubt(self, reason: str) -> None:
+        """Other sizes may make the function take another course, and no comparison tells.
+
+        Args:
+          reason: what was seen of a size, and the line.
+        """
+        self.doubts.setdefault(reason)
+
+    def assume(self, question: Comparison) -> bool:
+        """Answers a ``>=`` about such a size as large sizes do; the run will tell."""
+        sizes = {n: max(lo, _LARGE) if hi is None else hi for n, lo, hi in self.region.ranges}
+        answer = question.holds(sizes)
+        self.guard(question if answer else question.negated)
+        return answer
+
+
+def active() -> Recorder | None:
+    """The recorder of this thread's trace; None outside of traces."""
+    return hooks.active()
+
+
+def attentive() -> Recorder | None:
+    """That recorder, unless it is itself asking."""
+    recorder = active()
+    return None if recorder is None or recorder.busy else recorder
+
+
+@contextlib.contextmanager
+def busy(recorder: Recorder) -> Iterator[None]:
+    """What is asked inside the block is nobody's question."""
+    recorder.busy = True
+    try:
+        yield
+    finally:
+        recorder.busy = False
