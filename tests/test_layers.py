@@ -23,8 +23,8 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
         program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames hooks numeric polyfill guards data_dependent regimes trace
-        generalise audit""",
+    "tracing": """__init__ frames callers hooks host numeric polyfill guards data_dependent regimes
+        trace generalise audit""",
     "tracing/audit": "moves folding canonical __init__",
     "tracing/generalise": "form fit rebuild __init__",
     "classify": "table classes __init__",

@@ -134,6 +134,7 @@ def _busy(recorder: Recorder) -> Iterator[None]:
 def _patches() -> tuple[Patch, ...]:
     """All that is replaced while a trace runs; the last are of JAX's dimensions."""
     methods = {name: functools.partial(_arithmetic, name) for name in numeric.OPERATORS}
+    methods |= numeric.BITS
     methods |= {
         name: functools.partial(_watched_extremum, name) for name in ("max", "rmax", "min", "rmin")
     }
@@ -194,8 +195,8 @@ def _watched_attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, s
     def read(dim: Any, name: str) -> Any:
         if name == "__class__" and _recorder() is not None and frames.is_users(sys._getframe(1)):
             return int
-        if name in numeric.UFUNC_METHODS and _recorder() is not None:
-            return functools.partial(numeric.UFUNC_METHODS[name], dim)
+        if name in numeric.METHODS and _recorder() is not None:
+            return functools.partial(numeric.METHODS[name], dim)
         return original(dim, name)
 
     return read
