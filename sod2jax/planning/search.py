@@ -21,6 +21,7 @@ from sod2jax.stats import Counters
 from sod2jax.target import Target
 from sod2jax.tracing.audit import Concrete, traced_at
 from sod2jax.tracing.generalise import generalise
+from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
 
@@ -58,12 +59,12 @@ class Match:
     Attributes:
       specialisation: the program.
       regime: what the call's sizes led to.
-      constants: the inputs of the program beyond the call's arrays, which depend on sizes only.
+      reading: all true sizes, and the inputs of the program beyond the call's arrays.
     """
 
     specialisation: Specialisation
     regime: Regime
-    constants: tuple[Any, ...] = ()
+    reading: Reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,11 +220,11 @@ class Search:
         """A program for its regime's call, if it is right at the call's sizes."""
         trust = specialisation.trust
         before = trust.traces
-        constants = trust.constants(regime.sizes)
+        reading = trust.reading(regime.sizes)
         self._counters.add(checks=trust.traces - before)
-        if constants is None:
+        if reading is None:
             return Failed(trust.refusal(self._name))
-        return Match(specialisation, regime, constants)
+        return Match(specialisation, regime, reading)
 
     def _count_compile(self, executable: Executable) -> None:
         self._counters.add(compiles=1, compile_seconds=executable.seconds)

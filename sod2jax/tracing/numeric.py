@@ -238,7 +238,9 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
     dim = None if number is None else host.dimension(number, recorder.region)
     if dim is None:
         raise _unknown()
-    return dim if isinstance(dim, int) else _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
+    return (
+        dim if isinstance(dim, int) else _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
+    )
 
 
 def _one(value: Any) -> Any:
