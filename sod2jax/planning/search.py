@@ -212,9 +212,8 @@ class Search:
         if traced.is_data_dependent:
             assumed = regime.assuming(traced.question, traced.data_dependent)
             return Failed(traced.error) if assumed is None else assumed
-        if traced.is_final(regime.sizes):
-            return Failed(traced.error)
-        return regime.decided(traced.question)
+        question = traced.at(regime.sizes)
+        return Failed(traced.error) if question is None else regime.decided(question)
 
     def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Failed:
         """A program for its regime's call, if it is right at the call's sizes."""

@@ -1,9 +1,9 @@
 """Integers that Python computes from sizes by floating point, as dimensions.
 
-``math.ceil(1.25 * n / 4)`` is a number of the host's arithmetic, with its rounding. It is a dimension
-where one is known that has its value at every size: Python's own arithmetic says so, run at each of
-them where they are bounded. Without a bound, a proof is known of sums and products without rounding,
-and of one division of them by an integer.
+``math.ceil(1.25 * n / 4)`` is a number of the host's arithmetic, with its rounding. It is a
+dimension where one is known that has its value at every size: Python's own arithmetic says so, run
+at each of them where they are bounded. Without a bound, a proof is known of sums and products
+without rounding, and of one division of them by an integer.
 """
 
 from __future__ import annotations

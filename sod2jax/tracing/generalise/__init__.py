@@ -11,6 +11,7 @@ sizes: integers that are no dimension of the sizes, as ``int(0.3 * n)`` may be.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -31,13 +32,15 @@ from sod2jax.tracing.generalise.fit import Fitter, corners, sample_points, sampl
 from sod2jax.tracing.generalise.form import same_value
 from sod2jax.tracing.generalise.host_sizes import HostSize, upper_bounds
 from sod2jax.tracing.generalise.rebuild import Rebuilder
-from sod2jax.tracing.generalise.samples import Sample, Sampler, Samples
+from sod2jax.tracing.generalise.samples import Sampler, Samples
+from sod2jax.tracing.generalise.splits import splitting
 from sod2jax.tracing.generalise.varying import Generalised, VaryingConstants
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
 
 _FEWEST = 3  # samples that must agree in structure
 _MORE = 9  # further samples where a few may mislead
+_SPECIAL = 4  # sizes up to which another structure is left to exact shapes
 _MOST_LIMITS = 16  # relations of host sizes that one program may rely on
 
 
@@ -58,7 +61,11 @@ def generalise(
     """
     region = regime.region
     sampler = Sampler(fun, jax.tree.structure(tuple(arguments)), regime.leaves)
-    samples = Samples(sampler, sample_points(region, samples_wanted(len(region.names))))
+    points = sample_points(region, samples_wanted(len(region.names)))
+    samples = Samples(sampler, [regime.sizes, *points])
+    question = _splitting(samples, regime)
+    if question is not None:
+        return Undecided(question, _no_structure(name, None), of_remainder=question.op == "==")
     if len(samples.points) < _FEWEST:
         raise _no_structure(name, sampler.error if not samples.points else None)
     generalised, limits = _fitted(samples, region)
@@ -84,6 +91,18 @@ def generalise(
         limit = _common(program, points)
         both = dataclasses.replace(both, constraints=(*both.constraints, limit))
     raise TraceError(f"{name} compares sizes that only the host computes in too many ways")
+
+
+def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
+    """The question that tells sizes apart whose traces differ in structure from the call's."""
+    sizes = regime.sizes
+    alike, others = samples.apart(sizes)
+    if not alike or not others:
+        return None
+    if max(map(max, map(dict.values, others))) <= _SPECIAL < min(sizes.values()):
+        return None
+    samples.add(sample_points(regime.region, samples_wanted(len(sizes)) + _MORE))
+    return splitting(sizes, *samples.apart(sizes), functools.partial(samples.are_alike, sizes))
 
 
 def _no_structure(name: str, error: Exception | None) -> TraceError:
@@ -117,7 +136,7 @@ def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Compar
         ints = [
             fitter.fit(c) if d is None else d for d, c in zip(ints, samples.columns, strict=True)
         ]
-    _, form, out_tree = cast(Sample, samples.first)
+    _, form, out_tree = samples.first
     varying = [
         k
         for k, column in enumerate(zip(*(f.values for f in samples.forms), strict=True))
@@ -154,7 +173,7 @@ def _common(undecided: Undecided, points: Sequence[Mapping[str, int]]) -> Compar
 
 def _rebuilt(samples: Samples, generalised: Generalised) -> Callable[..., Any]:
     """The function that the program is a trace of."""
-    closed, form, out_tree = cast(Sample, samples.first)
+    closed, form, out_tree = samples.first
     ints = generalised.ints
 
     def rebuilt(own: Any, constants: list[Any]) -> Any:

@@ -53,37 +53,66 @@ class Sampler:
 
 
 class Samples:
-    """The traces of one structure, at the sizes where a function has it.
+    """The traces of a function by structure.
 
     Args:
       sampler: traces the function.
-      points: sizes to trace it at; the structure is the most common one there.
-
-    Attributes:
-      points: the sizes where the trace has the structure.
-      others: the sizes where it has another one.
-      forms: the forms of the traces, in the order of ``points``.
+      points: sizes to trace it at.
     """
 
     def __init__(self, sampler: Sampler, points: Iterable[Mapping[str, int]]):
         self._sampler = sampler
-        traced = [(p, sample) for p in points if (sample := sampler(p)) is not None]
-        group = _largest_group(traced)
-        self.first: Sample | None = group[0][1] if group else None
-        self.points = [dict(point) for point, _ in group]
-        self.forms = [sample[1] for _, sample in group]
-        self.others = [dict(point) for point, _ in traced if point not in self.points]
+        traced = [(dict(p), sample) for p in points if (sample := sampler(p)) is not None]
+        self._groups: list[list[tuple[dict[str, int], Sample]]] = []
+        for pair in traced:
+            self._add(pair)
+
+    def _add(self, pair: tuple[dict[str, int], Sample]) -> None:
+        same = (group for group in self._groups if _are_alike(group[0][1], pair[1]))
+        group = next(same, None)
+        if group is None:
+            self._groups.append([pair])
+        else:
+            group.append(pair)
 
     def add(self, points: Iterable[Mapping[str, int]]) -> None:
         """Traces the function at more sizes."""
-        assert self.first is not None
+        known = [point for group in self._groups for point, _ in group]
         for point in points:
-            sample = None if point in (*self.points, *self.others) else self._sampler(point)
-            if sample is not None and _structure(sample) == _structure(self.first):
-                self.points.append(dict(point))
-                self.forms.append(sample[1])
-            elif sample is not None:
-                self.others.append(dict(point))
+            sample = None if point in known else self._sampler(point)
+            if sample is not None:
+                self._add((dict(point), sample))
+
+    def apart(self, sizes: Mapping[str, int]) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+        """The sizes whose traces are like that at some of them, and those whose are not."""
+        own = next((g for g in self._groups if any(p == sizes for p, _ in g)), [])
+        alike = [point for point, _ in own]
+        rest = [point for group in self._groups for point, _ in group if point not in alike]
+        return alike, rest
+
+    def are_alike(self, sizes: Mapping[str, int], others: Mapping[str, int]) -> bool:
+        """Whether the traces at two sizes have one structure."""
+        self.add([sizes, others])
+        return others in self.apart(sizes)[0]
+
+    @property
+    def _largest(self) -> list[tuple[dict[str, int], Sample]]:
+        return max(self._groups, key=len, default=[])
+
+    @property
+    def points(self) -> list[dict[str, int]]:
+        """The sizes where the trace has the most common structure."""
+        return [point for point, _ in self._largest]
+
+    @property
+    def first(self) -> Sample:
+        """One of the traces of that structure."""
+        return self._largest[0][1]
+
+    @property
+    def forms(self) -> list[Form]:
+        """The forms of those traces, in the order of ``points``."""
+        return [form for _, (_, form, _) in self._largest]
 
     @property
     def columns(self) -> list[tuple[int, ...]]:
@@ -91,19 +120,5 @@ class Samples:
         return list(zip(*(form.ints for form in self.forms), strict=True))
 
 
-def _structure(sample: Sample) -> Any:
-    _, form, out_tree = sample
-    return form.skeleton, out_tree
-
-
-def _largest_group(traced: Sequence[tuple[Mapping[str, int], Sample]]) -> list[Any]:
-    """The (point, sample) pairs of the most common structure."""
-    groups: list[list[Any]] = []
-    for pair in traced:
-        same = (g for g in groups if _structure(g[0][1]) == _structure(pair[1]))
-        group = next(same, None)
-        if group is None:
-            groups.append([pair])
-        else:
-            group.append(pair)
-    return max(groups, key=len, default=[])
+def _are_alike(a: Sample, b: Sample) -> bool:
+    return a[1].skeleton == b[1].skeleton and a[2] == b[2]
