@@ -24,7 +24,6 @@ ORDER = {
         program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks host numeric polyfill guards data_dependent regimes
-    "tracing": """__init__ frames callers hooks host numeric polyfill guards data_dependent regimes
         trace generalise audit""",
     "tracing/audit": "moves folding canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
