@@ -57,10 +57,10 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
       UnsupportedPrimitiveError: a primitive has no operator class.
       SpecError: the buckets asked for do not fit the specs.
     """
-    region, most = program.region.restricted(program.symbols), options.max_executables
+    region, most = program.region.restricted(program.bucket_symbols), options.max_executables
     classes = classify.summarize(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
-    edges = passes.deciding_sizes(program, facts)
+    edges = {n: e for n, e in passes.deciding_sizes(program, facts).items() if n in region.names}
     ladders = choose(region, options.buckets, most, edges)
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)

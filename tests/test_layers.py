@@ -23,10 +23,10 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
         program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames hooks recorder numeric observations polyfill guards
+    "tracing": """__init__ frames callers hooks recorder host numeric observations polyfill guards
         data_dependent regimes trace generalise audit""",
     "tracing/audit": "moves folding canonical __init__",
-    "tracing/generalise": "form fit rebuild __init__",
+    "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",
     "rdp/rules": """elementwise numpy_calls contract gated_rows layout assemble control index random

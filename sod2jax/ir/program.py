@@ -33,6 +33,7 @@ class Program:
       varying: where it was generalised from concrete traces, gives the constants that vary with
         the sizes (see ``generalise.VaryingConstants``); they are its last inputs.
       doubts: what the trace may have taken for granted without asking.
+      host_sizes: the symbols whose true sizes that gives, too; no buckets are made of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Program:
     data_dependent: frozenset[str] = frozenset()
     varying: Any = None
     doubts: tuple[str, ...] = ()
+    host_sizes: frozenset[str] = frozenset()
 
     @property
     def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -66,6 +68,11 @@ class Program:
     def symbols(self) -> tuple[str, ...]:
         """The symbols known before it runs, sorted: the order of the vector of true sizes."""
         return tuple(name for name in self.region.names if name not in self.data_dependent)
+
+    @property
+    def bucket_symbols(self) -> tuple[str, ...]:
+        """Those of ``symbols`` that buckets are made of."""
+        return tuple(name for name in self.symbols if name not in self.host_sizes)
 
     def __repr__(self) -> str:
         return f"Program({self._head})"

@@ -174,8 +174,9 @@ class Planner:
         """Checks all sizes of a program that is right where it was checked, if they are few."""
         program = specialisation.analysis.program
         if specialisation.trust.is_checked:
-            for sizes in program.region.points(_MOST_CHECKED) or ():
-                specialisation.trust.constants(sizes)
+            region = program.region.restricted(program.bucket_symbols)
+            for sizes in region.points(_MOST_CHECKED) or ():
+                specialisation.trust.reading(sizes)
 
     def base(self, call: Call) -> tuple[Regime, tuple[int, ...]]:
         """What the specs alone say of a call, and the place of each leaf in ``call.leaves``."""
@@ -265,7 +266,8 @@ class Planner:
 
     def _served(self, match: Match, order: tuple[int, ...]) -> Choice:
         """The choice of a program."""
-        specialisation, sizes = match.specialisation, match.regime.sizes
+        specialisation, reading = match.specialisation, match.reading
+        sizes = reading.sizes
         program = specialisation.analysis.program
         bucket = specialisation.executables.part.ladders.bucket(sizes)
         shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
@@ -273,5 +275,5 @@ class Planner:
             plan = plan_parts(program, specialisation.parts, bucket, sizes, order, shapes)
         else:
             executables = specialisation.executables
-            plan = plan_whole(program, executables, bucket, sizes, order, shapes, match.constants)
+            plan = plan_whole(program, executables, bucket, sizes, order, shapes, reading.constants)
         return Choice(plan, specialisation, match.regime, specialisation.trust.is_checked)

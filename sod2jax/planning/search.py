@@ -21,6 +21,7 @@ from sod2jax.stats import Counters
 from sod2jax.target import Target
 from sod2jax.tracing.audit import Concrete, traced_at
 from sod2jax.tracing.generalise import generalise
+from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
 
@@ -58,12 +59,12 @@ class Match:
     Attributes:
       specialisation: the program.
       regime: what the call's sizes led to.
-      constants: the inputs of the program beyond the call's arrays, which depend on sizes only.
+      reading: all true sizes, and the inputs of the program beyond the call's arrays.
     """
 
     specialisation: Specialisation
     regime: Regime
-    constants: tuple[Any, ...] = ()
+    reading: Reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,17 +213,16 @@ class Search:
         if traced.is_data_dependent:
             assumed = regime.assuming(traced.question, traced.data_dependent)
             return Failed(traced.error) if assumed is None else assumed
-        if traced.is_final(regime.sizes):
-            return Failed(traced.error)
-        return regime.decided(traced.question)
+        question = traced.at(regime.sizes)
+        return Failed(traced.error) if question is None else regime.decided(question)
 
     def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Failed:
         """A program for its regime's call, if it is right at the call's sizes."""
         trust = specialisation.trust
-        constants = trust.constants(regime.sizes)
-        if constants is None:
+        reading = trust.reading(regime.sizes)
+        if reading is None:
             return Failed(trust.refusal(self._name))
-        return Match(specialisation, regime, constants)
+        return Match(specialisation, regime, reading)
 
     def _count_compile(self, executable: Executable) -> None:
         self._counters.add(compiles=1, compile_seconds=executable.seconds)

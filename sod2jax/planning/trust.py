@@ -21,6 +21,7 @@ from sod2jax.ir.program import Program
 from sod2jax.planning.results import same_results
 from sod2jax.runtime.compile import Executable
 from sod2jax.tracing.audit import Concrete, Difference, difference
+from sod2jax.tracing.generalise.varying import Reading
 
 _SHARE = 0.1  # of the seconds that the first compile takes, which the audit may take
 _DRAWN = 3  # sizes of the audit that are drawn at random
@@ -76,14 +77,14 @@ class Trust:
         """Whether each new size is traced and compared before it runs."""
         return bool(self.doubts) or self._program.varying is not None
 
-    def constants(self, sizes: Sizes) -> tuple[Any, ...] | None:
+    def reading(self, sizes: Sizes) -> Reading | None:
         """What a call with these sizes passes besides its arrays; None if the program is wrong."""
         if self._program.varying is not None:
             before = self._program.varying.traces
-            constants = self._program.varying.at(sizes)
+            reading = self._program.varying.at(sizes)
             self._count(self._program.varying.traces - before)
-            return constants
-        return () if not self.doubts or self._is_right(sizes) else None
+            return reading
+        return Reading((), sizes) if not self.doubts or self._is_right(sizes) else None
 
     def refusal(self, name: str) -> TraceError:
         """Why the program does not serve some sizes; ``name`` is the function's."""

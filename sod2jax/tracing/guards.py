@@ -49,6 +49,7 @@ def _patches() -> tuple[Patch, ...]:
     """All that is replaced while a trace runs; the last are of JAX's dimensions."""
     methods = {name: functools.partial(_arithmetic, name) for name in numeric.OPERATORS}
     methods |= dict.fromkeys(("max", "rmax", "min", "rmin"), _watched_extremum)
+    methods |= numeric.BITS
     methods |= {
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),

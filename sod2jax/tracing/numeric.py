@@ -9,10 +9,11 @@ as it meets one of JAX's: the same dtype, the same weak type.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,14 +21,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax.tracing import frames, hooks
+from sod2jax.ir import dims
+from sod2jax.tracing import callers, frames, hooks, host
 from sod2jax.tracing.hooks import Patch, while_tracing
+from sod2jax.tracing.host import HostNumber
 
 # Functions of ``math``, and NumPy's functions of one number, that have the same name in JAX.
 _MATH = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 pow sin sinh sqrt tan tanh"
+_INTEGERS = "comb gcd isqrt lcm perm"
 _UFUNCS = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 reciprocal sin sinh sqrt tan tanh"
 # NumPy's functions that make arrays from sizes.
-_CREATION = "arange array asarray empty eye full identity indices linspace ones tri zeros"
+_CREATION = (
+    "arange array asarray broadcast_to empty eye full identity indices linspace ones repeat tile "
+    "tri zeros"
+)
 _OPERATORS = {
     "add": np.add,
     "sub": np.subtract,
@@ -57,10 +64,11 @@ class Numeric:
 
     Attributes:
       value: a traced array with NumPy's dtype; of weak type where it stands for a Python number.
+      host: how the host computes it, if it is one number.
     """
 
-    def __init__(self, value: Any):
-        self.value = value
+    def __init__(self, value: Any, host: HostNumber | None = None):
+        self.value, self.host = value, host
 
     def __jax_array__(self) -> Any:
         """The value as JAX takes a NumPy array or a Python number: 64 bits only if enabled."""
@@ -78,11 +86,11 @@ class Numeric:
         out = kwargs.pop("out", None)
         if kwargs or method != "__call__":
             return NotImplemented
-        result = _apply(ufunc, inputs, weak=False)
+        result = _apply(ufunc, inputs, ufunc, weak=False)
         if out is None:
             return result
         (target,) = out
-        target.value = jnp.asarray(result.value, target.value.dtype)
+        target.value, target.host = jnp.asarray(result.value, target.value.dtype), None
         return target
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -102,15 +110,50 @@ class Numeric:
 
     def __setitem__(self, index: Any, new: Any) -> None:
         self.value = _call(lambda x, i, y: x.at[i].set(y), (self, index, new), {}).value
+        self.host = None
 
     def __iter__(self) -> Iterator[Numeric]:
         return (self[k] for k in range(operator.index(self.value.shape[0])))
 
-    def __bool__(self) -> bool:
-        _doubt("the value of a number")
-        raise TypeError("a number that depends on symbolic sizes is not known while tracing")
+    def __ceil__(self) -> Any:
+        return whole(math.ceil, self)
 
-    __float__ = __int__ = __index__ = __complex__ = __len__ = __bool__  # type: ignore[assignment]
+    def __floor__(self) -> Any:
+        return whole(math.floor, self)
+
+    def __trunc__(self) -> Any:
+        return whole(math.trunc, self)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is not None:
+            raise _unknown()
+        return whole(round, self)
+
+    def __bool__(self) -> bool:
+        return bool(self._known())
+
+    def __float__(self) -> float:
+        return float(self._known())
+
+    def __int__(self) -> int:
+        return int(self._known())
+
+    def __index__(self) -> int:
+        return operator.index(self._known())
+
+    def _known(self) -> Any:
+        """The number, where all sizes of the trace's region make the same."""
+        known = None if self.host is None else host.constant(self.host, hooks.active().region)
+        if known is None:
+            raise _unknown()
+        return known
+
+    def __complex__(self) -> complex:
+        raise _unknown()
+
+    def __len__(self) -> int:
+        raise _unknown()
+
     __hash__ = None  # type: ignore[assignment]
 
 
@@ -124,6 +167,12 @@ def _doubt(what: str) -> None:
 _compat.register_host_array(Numeric)
 
 
+def _unknown() -> TypeError:
+    """The error of a number that has no value; somebody may catch it."""
+    _doubt("the value of a number")
+    return TypeError("a number that depends on symbolic sizes is not known while tracing")
+
+
 @contextlib.contextmanager
 def _as_numpy() -> Iterator[None]:
     """JAX with NumPy's dtypes and broadcasting."""
@@ -135,29 +184,37 @@ def _is_numeric(value: Any) -> bool:
     return isinstance(value, Numeric) or _compat.is_symbolic(value)
 
 
-def _operator(ufunc: np.ufunc, reflected: bool) -> Callable[[Any, Any], Any]:
+def _operator(name: str, reflected: bool) -> Callable[[Any, Any], Any]:
+    ufunc, python = {**_OPERATORS, **_COMPARISONS}[name], getattr(operator, f"__{name}__")
+
     def operate(a: Any, b: Any) -> Any:
         pair = (b, a) if reflected else (a, b)
-        return _apply(ufunc, pair, weak=True)
+        return _apply(ufunc, pair, python, weak=True)
 
     return operate
 
 
-for _name, _ufunc in _OPERATORS.items():
-    setattr(Numeric, f"__{_name}__", _operator(_ufunc, reflected=False))
-    setattr(Numeric, f"__r{_name}__", _operator(_ufunc, reflected=True))
-for _name, _ufunc in _COMPARISONS.items():
-    setattr(Numeric, f"__{_name}__", _operator(_ufunc, reflected=False))
-for _name, _ufunc in _UNARY.items():
-    setattr(Numeric, f"__{_name}__", lambda a, f=_ufunc: _apply(f, (a,), weak=True))
+def _unary(name: str) -> Callable[[Any], Any]:
+    python = getattr(operator, f"__{name}__")
+    return lambda a: _apply(_UNARY[name], (a,), python, weak=True)
 
 
-def _apply(ufunc: np.ufunc, inputs: Any, weak: bool) -> Any:
+for _name in _OPERATORS:
+    setattr(Numeric, f"__{_name}__", _operator(_name, reflected=False))
+    setattr(Numeric, f"__r{_name}__", _operator(_name, reflected=True))
+for _name in _COMPARISONS:
+    setattr(Numeric, f"__{_name}__", _operator(_name, reflected=False))
+for _name in _UNARY:
+    setattr(Numeric, f"__{_name}__", _unary(_name))
+
+
+def _apply(ufunc: np.ufunc, inputs: Any, on_host: Callable[..., Any], weak: bool) -> Any:
     """A ufunc with NumPy's promotion, or JAX's where an operand is a JAX array.
 
     Args:
       ufunc: the function.
       inputs: its operands.
+      on_host: what the host calls with numbers in their place.
       weak: whether Python numbers give a Python number, as operators do.
     """
     function = getattr(jnp, ufunc.__name__)
@@ -171,7 +228,29 @@ def _apply(ufunc: np.ufunc, inputs: Any, weak: bool) -> Any:
         common = np.result_type(*ones)
         work = common if out.kind == "b" or common.kind in "fc" else out
         result = jnp.asarray(function(*(jnp.asarray(v, work) for v in values)), out)
-        return Numeric(_compat.converted(result, out, python and out.kind != "b"))
+        result = _compat.converted(result, out, python and out.kind != "b")
+        return Numeric(result, _hosted(on_host, inputs))
+
+
+def _hosted(function: Callable[..., Any], operands: Sequence[Any]) -> HostNumber | None:
+    """What the host computes, if its operands are sizes and numbers."""
+    read = [x.host if isinstance(x, Numeric) else x for x in operands]
+    return None if any(x is None for x in read) else HostNumber.of(function, read)
+
+
+def whole(function: Callable[..., Any], *operands: Any) -> Any:
+    """A Python integer computed from sizes, as a dimension.
+
+    Raises:
+      TypeError: no dimension is known to be that integer at all sizes of the trace.
+    """
+    number, recorder = _hosted(function, operands), hooks.active()
+    dim = None if number is None else host.dimension(number, recorder.region)
+    if dim is None:
+        raise _unknown()
+    return (
+        dim if isinstance(dim, int) else _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
+    )
 
 
 def _one(value: Any) -> Any:
@@ -212,36 +291,76 @@ def delivered(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.__jax_array__() if isinstance(x, Numeric) else x, tree)
 
 
-def number(function: Callable[..., Any], *operands: Any) -> Numeric:
+def number(
+    function: Callable[..., Any], on_host: Callable[..., Any], operands: Sequence[Any]
+) -> Numeric:
     """A Python float computed from sizes, as ``math.sqrt(n)`` is."""
     with _as_numpy():
         values = [jnp.asarray(_value(x), np.float64) for x in operands]
-        return Numeric(_compat.converted(function(*values), np.dtype(np.float64), True))
+        result = _compat.converted(function(*values), np.dtype(np.float64), True)
+    return Numeric(result, _hosted(on_host, operands))
 
 
 def _ufunc_method(name: str) -> Callable[[Any], Numeric]:
-    return lambda dim: _apply(getattr(np, name), (dim,), weak=False)
+    ufunc = getattr(np, name)
+    return lambda dim: _apply(ufunc, (dim,), ufunc, weak=False)
 
 
-# What NumPy calls for a ufunc on an object: ``np.sqrt(n)`` calls ``n.sqrt()``.
-UFUNC_METHODS = {name: _ufunc_method(name) for name in _UFUNCS.split()}
+# Methods of sizes: NumPy calls one for a ufunc on an object, as ``n.sqrt()`` for ``np.sqrt(n)``.
+METHODS: dict[str, Callable[[Any], Any]] = {name: _ufunc_method(name) for name in _UFUNCS.split()}
+METHODS["bit_length"] = functools.partial(whole, int.bit_length)
 
 
-def _dimension_operator(name: str, operate: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+def _dimension_operator(name: str, reflected: bool) -> Callable[..., Any]:
+    operate = _operator(name, reflected)
+
     def method(original: Callable[..., Any], dim: Any, other: Any) -> Any:
         real = isinstance(other, (float, np.floating, Numeric))
         exact = isinstance(other, (int, np.integer)) or _compat.is_symbolic(other)
-        negative_power = name == "__pow__" and isinstance(other, int) and other < 0
-        if real or negative_power or (exact and "truediv" in name):
+        if name == "pow" and exact and (reflected or _compat.is_symbolic(other)):
+            return _power(original, dim, other, reflected)
+        negative_power = name == "pow" and isinstance(other, int) and other < 0
+        if real or negative_power or (exact and name == "truediv"):
             return operate(dim, float(other) if negative_power else other)
         return original(dim, other)
 
     return method
 
 
+def _power(original: Callable[..., Any], dim: Any, other: Any, reflected: bool) -> Any:
+    """A power with a size in the exponent: a dimension if one is known, else a value."""
+    try:
+        return whole(operator.pow, *((other, dim) if reflected else (dim, other)))
+    except TypeError:
+        return original(dim, other)
+
+
+def _bits(name: str, reflected: bool) -> Callable[[Any], Any]:
+    function = getattr(operator, f"__{name}__")
+
+    def method(dim: Any, other: Any) -> Any:
+        if hooks.active() is None or not isinstance(other, int | np.integer):
+            return NotImplemented
+        if (reflected and "shift" in name) or other < 0:
+            return whole(function, *((other, dim) if reflected else (dim, other)))
+        if name == "and" and other & (other + 1) == 0:
+            return dim % (other + 1)
+        shifts = {"lshift": operator.mul, "rshift": operator.floordiv}
+        return shifts[name](dim, 1 << other) if name in shifts else whole(function, dim, other)
+
+    return lambda _: method
+
+
+# Arithmetic of the bits of sizes, which JAX's dimensions lack.
+BITS = {
+    f"__{r}{name}__": _bits(name, bool(r))
+    for name in ("and", "lshift", "or", "rshift", "xor")
+    for r in ("", "r")
+}
+
 # Arithmetic of sizes that leaves the integers: ``n / 2``, ``n * 0.5``, ``n ** -1``.
 OPERATORS = {
-    f"__{r}{name}__": _dimension_operator(f"__{r}{name}__", _operator(_OPERATORS[name], bool(r)))
+    f"__{r}{name}__": _dimension_operator(name, bool(r))
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
     for r in ("", "r")
 }
@@ -260,18 +379,29 @@ def _math_function(name: str) -> Callable[..., Any]:
     def call(original: Callable[..., Any], *operands: Any) -> Any:
         if not any(map(_is_numeric, operands)):
             return original(*operands)
-        return number(ours, *operands)
+        return number(ours, original, operands)
+
+    return call
+
+
+def _integer_function(name: str) -> Callable[..., Any]:
+    def call(original: Callable[..., Any], *operands: Any) -> Any:
+        known = not any(map(_compat.is_symbolic, operands))
+        return original(*operands) if known else whole(original, *operands)
 
     return call
 
 
 def _creation_function(name: str) -> Callable[..., Any]:
     def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        caller = sys._getframe(2).f_globals.get("__name__", "").partition(".")[0]
         leaves = jax.tree.leaves((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
         # An array of sizes, as a shape is, stays one of Python objects.
         ours = _is_numeric if name not in ("array", "asarray") else lambda x: type(x) is Numeric
-        if caller in ("jax", "numpy") or not any(map(ours, leaves)):
+        if not any(map(ours, leaves)):
+            return original(*args, **kwargs)
+        caller = sys._getframe(2)
+        package = caller.f_globals.get("__name__", "").partition(".")[0]
+        if package in ("jax", "numpy") or not callers.calls(caller, original):
             return original(*args, **kwargs)
         return _call(getattr(jnp, name), args, kwargs)
 
@@ -279,8 +409,9 @@ def _creation_function(name: str) -> Callable[..., Any]:
 
 
 # Only calls with a symbolic size among the arguments are affected, and among NumPy's only those
-# from outside JAX and NumPy.
+# that Python code outside of JAX and NumPy makes.
 PATCHES = (
     *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
+    *(Patch(math, name, while_tracing(_integer_function(name))) for name in _INTEGERS.split()),
     *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
 )

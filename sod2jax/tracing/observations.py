@@ -151,8 +151,8 @@ def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any
             return original(dim, name)
         if name == "__class__" and frames.package(frames.asking(_RELAYS)) not in _OTHERS:
             return int
-        if name in numeric.UFUNC_METHODS:
-            return functools.partial(numeric.UFUNC_METHODS[name], dim)
+        if name in numeric.METHODS:
+            return functools.partial(numeric.METHODS[name], dim)
         try:
             return original(dim, name)
         except AttributeError:

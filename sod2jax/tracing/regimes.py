@@ -42,12 +42,14 @@ class Regime:
       constraints: what is known of the symbols.
       reasons: the decisions that led here.
       assumptions: what is taken for granted of data-dependent sizes.
+      host_sizes: symbols that are in no spec; the constraints bound them.
     """
 
     leaves: tuple[Leaf, ...]
     constraints: tuple[Comparison, ...]
     reasons: tuple[Decision, ...] = ()
     assumptions: Assumptions = NO_ASSUMPTIONS
+    host_sizes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -62,12 +64,20 @@ class Regime:
     @property
     def symbols(self) -> frozenset[str]:
         """The symbols of the specs."""
-        return dims.symbols_in([leaf.shape for leaf in self.leaves])
+        return dims.symbols_in([leaf.shape for leaf in self.leaves]) - set(self.host_sizes)
 
     @property
     def region(self) -> Region:
         """The sizes that the symbols may take."""
-        return Region.of(self.symbols, self.constraints)
+        known = set(self.symbols)
+        region = Region.of(known, [c for c in self.constraints if c.symbols <= known])
+        for name in self.host_sizes:
+            own = [c for c in self.constraints if name in c.symbols and c.symbols <= {*known, name}]
+            known.add(name)
+            region = region.with_symbol(
+                name, None, [Comparison.of(dims.symbol(name), ">=", 1), *own]
+            )
+        return region
 
     @property
     def sizes(self) -> dict[str, int]:

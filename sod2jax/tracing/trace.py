@@ -29,20 +29,26 @@ class Undecided:
       question: what to decide before the next try.
       error: what stopped the trace; final for sizes that the question does not set apart.
       data_dependent: the symbols of data-dependent sizes, in the order of their making.
+      of_remainder: whether the question is which remainder a size has; it names one of them.
     """
 
     question: Comparison
     error: Exception
     data_dependent: tuple[str, ...] = ()
+    of_remainder: bool = False
 
     @property
     def is_data_dependent(self) -> bool:
         """Whether the question is about data-dependent sizes."""
         return not self.question.symbols.isdisjoint(self.data_dependent)
 
-    def is_final(self, sizes: Mapping[str, int]) -> bool:
-        """Whether the answer leaves the trace as it was at these sizes."""
-        return self.question.op == "==" and not self.question.holds(sizes)
+    def at(self, sizes: Mapping[str, int]) -> Comparison | None:
+        """What to decide at these sizes; None if the answer leaves the trace as it was."""
+        if self.of_remainder:
+            remainder = int(dims.evaluate(self.question.left, sizes))
+            return dataclasses.replace(self.question, right=remainder)
+        is_final = self.question.op == "==" and not self.question.holds(sizes)
+        return None if is_final else self.question
 
 
 def trace(

@@ -4,15 +4,17 @@ Where Python or NumPy needs a size as a number, no symbol can stand for it. Such
 traced at a few concrete sizes. If the traces have one structure, their integers are fitted as
 dimensions, and the constants that vary become inputs of a symbolic program. What was fitted may be
 wrong at other sizes, so none is dispatched unchecked: each new size is traced once more (not
-compiled) and compared with the program, and its constants are read off that trace.
+compiled) and compared with the program. Its constants are read off that trace, and so are the host
+sizes: integers that are no dimension of the sizes, as ``int(0.3 * n)`` may be.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import threading
+import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -22,116 +24,24 @@ from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import TraceError
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import NO_ASSUMPTIONS
+from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
-from sod2jax.tracing.generalise.fit import Fitter, sample_points, samples_wanted
-from sod2jax.tracing.generalise.form import Form, form_of, same_value
+from sod2jax.ir.region import Region
+from sod2jax.tracing.generalise.fit import Fitter, corners, sample_points, samples_wanted
+from sod2jax.tracing.generalise.form import same_value
+from sod2jax.tracing.generalise.host_sizes import HostSize, upper_bounds
 from sod2jax.tracing.generalise.rebuild import Rebuilder
+from sod2jax.tracing.generalise.samples import Sampler, Samples
+from sod2jax.tracing.generalise.splits import splitting
+from sod2jax.tracing.generalise.varying import Generalised, VaryingConstants
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
 
 _FEWEST = 3  # samples that must agree in structure
-
-
-class Sampler:
-    """Traces a function at concrete sizes.
-
-    Args:
-      fun: takes the dynamic arguments by position.
-      tree: structure of the tuple of arguments.
-      leaves: the arrays with their symbolic shapes.
-
-    Attributes:
-      traces: how many traces were made.
-    """
-
-    def __init__(self, fun: Callable[..., Any], tree: Any, leaves: Sequence[Leaf]):
-        self._fun, self._tree, self._leaves = fun, tree, leaves
-        self.traces = 0
-
-    def __call__(self, sizes: Mapping[str, int]) -> tuple[Any, Form, Any] | None:
-        """(closed jaxpr, its form, tree of the result); None if the function fails there."""
-        specs = [
-            jax.ShapeDtypeStruct(
-                tuple(dims.evaluate(d, sizes) for d in leaf.shape),
-                leaf.aval.dtype,
-                weak_type=leaf.aval.weak_type,
-            )
-            for leaf in self._leaves
-        ]
-        self.traces += 1
-        try:
-            traced = jax.jit(self._fun).trace(*jax.tree.unflatten(self._tree, specs))
-        except Exception:  # the exact-shape run of that size raises it again
-            return None
-        return traced.jaxpr, form_of(traced.jaxpr), jax.tree.structure(traced.out_info)
-
-
-class VaryingConstants:
-    """The constants of a program that vary with the sizes, from a checked trace of each size.
-
-    Args:
-      sampler: traces the function at concrete sizes.
-      form: the form that all traces must have.
-      ints: the dimension of each of its integers.
-      out_tree: structure of the result.
-      varying: which of its constants vary.
-      cause: why there is no symbolic trace.
-    """
-
-    def __init__(
-        self,
-        sampler: Sampler,
-        form: Form,
-        ints: Sequence[Dim],
-        out_tree: Any,
-        varying: Sequence[int],
-        cause: Exception,
-    ):
-        self.cause = cause
-        self._sampler, self._form, self._ints = sampler, form, tuple(ints)
-        self._out_tree, self._varying = out_tree, tuple(varying)
-        self._lock = threading.Lock()
-        self._known: dict[tuple[int, ...], tuple[np.ndarray, ...] | None] = {}
-
-    def at(self, sizes: Mapping[str, int]) -> tuple[np.ndarray, ...] | None:
-        """The constants at true sizes; None where the function takes another course."""
-        key = tuple(sizes[name] for name in sorted(sizes))
-        with self._lock:
-            if key not in self._known:
-                self._known[key] = self._read(sizes)
-            return self._known[key]
-
-    @property
-    def traces(self) -> int:
-        """How many traces at concrete sizes were made."""
-        return self._sampler.traces
-
-    def _read(self, sizes: Mapping[str, int]) -> tuple[np.ndarray, ...] | None:
-        sampled = self._sampler(sizes)
-        if sampled is None:
-            return None
-        _, form, out_tree = sampled
-        if out_tree != self._out_tree or form.skeleton != self._form.skeleton:
-            return None
-        if any(dims.evaluate(d, sizes) != k for d, k in zip(self._ints, form.ints, strict=True)):
-            return None
-        pairs = zip(self._form.values, form.values, strict=True)
-        same = [same_value(old, new) for old, new in pairs]
-        if not all(same[k] for k in range(len(same)) if k not in self._varying):
-            return None
-        return tuple(np.asarray(form.values[k]) for k in self._varying)
-
-    def __str__(self) -> str:
-        with self._lock:
-            right = sum(constants is not None for constants in self._known.values())
-            other = len(self._known) - right
-        return (
-            f"checked, not proved: generalised from traces at concrete sizes; {len(self._varying)} "
-            f"constants vary with the sizes; {right} sizes checked, {other} run with exact shapes. "
-            f"The reason: {self.cause}"
-        )
+_MORE = 9  # further samples where a few may mislead
+_SPECIAL = 4  # sizes up to which another structure is left to exact shapes
+_MOST_LIMITS = 16  # relations of host sizes that one program may rely on
 
 
 def generalise(
@@ -147,32 +57,124 @@ def generalise(
     are those of ``trace.trace``; ``cause`` says why that failed. The program has ``varying``.
 
     Raises:
-      TraceError: the traces differ in structure, or in integers that no known dimension gives.
+      TraceError: the traces differ in structure, or the function fails at concrete sizes, too.
     """
-    leaves, region = regime.leaves, regime.region
-    sampler = Sampler(fun, jax.tree.structure(tuple(arguments)), leaves)
+    region = regime.region
+    sampler = Sampler(fun, jax.tree.structure(tuple(arguments)), regime.leaves)
     points = sample_points(region, samples_wanted(len(region.names)))
-    sampled = [(p, sample) for p in points if (sample := sampler(p)) is not None]
-    group = _largest_group(sampled)
-    if len(group) < _FEWEST:
-        raise TraceError(f"{name} takes another course at almost every size")
-    forms = [form for _, (_, form, _) in group]
-    _, (closed, form, out_tree) = group[0]
-    fitter = Fitter([point for point, _ in group])
-    ints: list[Dim] = []
-    for column in zip(*(f.ints for f in forms), strict=True):
-        fitted = fitter.fit(column)
-        if fitted is None:
-            seen = ", ".join(map(str, column))
-            raise TraceError(f"{name} has sizes of {seen} at some sizes, which fit no dimension")
-        ints.append(fitted)
+    samples = Samples(sampler, [regime.sizes, *points])
+    question = _splitting(samples, regime)
+    if question is not None:
+        return Undecided(question, _no_structure(name, None), of_remainder=question.op == "==")
+    if len(samples.points) < _FEWEST:
+        raise _no_structure(name, sampler.error if not samples.points else None)
+    generalised, limits = _fitted(samples, region)
+    hosts = tuple(host.name for host in generalised.host_sizes)
+    extra = [_leaf(generalised, k) for k in generalised.varying]
+    leaves = (*regime.leaves, *extra)
+    both = dataclasses.replace(
+        regime,
+        leaves=leaves,
+        constraints=(*regime.constraints, *limits),
+        assumptions=NO_ASSUMPTIONS,
+        host_sizes=hosts,
+    )
+    rebuilt = _rebuilt(samples, generalised)
+    points = [_known(generalised, samples, k) for k in range(len(samples.points))]
+    for _ in range(_MOST_LIMITS):
+        program = trace(rebuilt, (tuple(arguments), [0] * len(extra)), both, name)
+        if isinstance(program, Program):
+            varying = VaryingConstants(sampler, generalised, program.region, program.guards, cause)
+            return dataclasses.replace(program, varying=varying, host_sizes=frozenset(hosts))
+        if program.question.symbols.isdisjoint(hosts):
+            return program
+        limit = _common(program, points)
+        both = dataclasses.replace(both, constraints=(*both.constraints, limit))
+    raise TraceError(f"{name} compares sizes that only the host computes in too many ways")
+
+
+def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
+    """The question that tells sizes apart whose traces differ in structure from the call's."""
+    sizes = regime.sizes
+    alike, others = samples.apart(sizes)
+    if not alike or not others:
+        return None
+    if max(map(max, map(dict.values, others))) <= _SPECIAL < min(sizes.values()):
+        return None
+    samples.add(sample_points(regime.region, samples_wanted(len(sizes)) + _MORE))
+    return splitting(sizes, *samples.apart(sizes), functools.partial(samples.are_alike, sizes))
+
+
+def _no_structure(name: str, error: Exception | None) -> TraceError:
+    if error is None:
+        return TraceError(f"{name} takes another course at almost every size")
+    text = (str(error).strip() or "no message").splitlines()[0]
+    failure = TraceError(f"{name} fails at concrete sizes, too: {type(error).__name__}: {text}")
+    failure.__cause__ = error
+    return failure
+
+
+def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Comparison, ...]]:
+    """What the samples have in common, and bounds of the host sizes."""
+    fitter = Fitter(samples.points)
+    ints = list(map(fitter.fit, samples.columns))
+    if fitter.has_guessed or None in ints:
+        samples.add(sample_points(region, samples_wanted(len(region.names)) + _MORE))
+        samples.add(corners(region))
+        fitter = Fitter(samples.points)
+        ints = list(map(fitter.fit, samples.columns))
+    hosts: list[HostSize] = []
+    limits: list[Comparison] = []
+    while None in ints:
+        place = ints.index(None)
+        column = samples.columns[place]
+        host = HostSize(_new_name(region, hosts), place, max(0, 1 - min(column)))
+        values = [value + host.offset for value in column]
+        hosts.append(host)
+        limits += upper_bounds(host.name, values, samples.points)
+        fitter.add(host.name, values)
+        ints = [
+            fitter.fit(c) if d is None else d for d, c in zip(ints, samples.columns, strict=True)
+        ]
+    _, form, out_tree = samples.first
     varying = [
         k
-        for k, column in enumerate(zip(*(f.values for f in forms), strict=True))
+        for k, column in enumerate(zip(*(f.values for f in samples.forms), strict=True))
         if not all(same_value(column[0], value) for value in column[1:])
     ]
-    extra = [_leaf(form, k, ints) for k in varying]
-    constants = VaryingConstants(sampler, form, ints, out_tree, varying, cause)
+    found = Generalised(form, tuple(cast(list[Dim], ints)), out_tree, tuple(varying), tuple(hosts))
+    return found, tuple(limits)
+
+
+def _new_name(region: Region, hosts: Sequence[HostSize]) -> str:
+    taken = {*region.names, *(host.name for host in hosts)}
+    return next(n for k in itertools.count() if (n := f"host_{k}") not in taken)
+
+
+def _known(generalised: Generalised, samples: Samples, k: int) -> dict[str, int]:
+    """All sizes at a sample."""
+    ints = samples.forms[k].ints
+    return samples.points[k] | {h.name: h.read(ints) for h in generalised.host_sizes}
+
+
+def _common(undecided: Undecided, points: Sequence[Mapping[str, int]]) -> Comparison:
+    """The answer that all samples give to a question about host sizes.
+
+    Raises:
+      TraceError: they give different ones, or it cannot be made a constraint.
+    """
+    question = undecided.question
+    answers = {bool(question.holds(point)) for point in points}
+    if len(answers) > 1 or question.op != ">=":
+        raise undecided.error
+    limit = question if answers == {True} else question.negated
+    return dataclasses.replace(limit, source="")
+
+
+def _rebuilt(samples: Samples, generalised: Generalised) -> Callable[..., Any]:
+    """The function that the program is a trace of."""
+    closed, form, out_tree = samples.first
+    ints = generalised.ints
 
     def rebuilt(own: Any, constants: list[Any]) -> Any:
         own = jax.tree.leaves(own)
@@ -180,7 +182,7 @@ def generalise(
         wanted = list(dict.fromkeys(d for d in ints if dims.is_symbolic(d)))
         known = dict(zip(wanted, _compat.dimensions(map(dims.jax_text, wanted), like), strict=True))
         values = list(form.values)
-        for k, constant in zip(varying, constants, strict=True):
+        for k, constant in zip(generalised.varying, constants, strict=True):
             values[k] = constant
         rebuilder = Rebuilder([known.get(d, d) for d in ints], values)
         outputs = rebuilder.run(closed, own)
@@ -190,26 +192,11 @@ def generalise(
         ]
         return jax.tree.unflatten(out_tree, outputs)
 
-    both = dataclasses.replace(regime, leaves=(*leaves, *extra), assumptions=NO_ASSUMPTIONS)
-    return trace(rebuilt, (tuple(arguments), [0] * len(extra)), both, name, constants)
+    return rebuilt
 
 
-def _largest_group(sampled: Sequence[Any]) -> list[Any]:
-    """The samples of the most common structure."""
-    groups: list[list[Any]] = []
-    for sample in sampled:
-        _, (_, form, out_tree) = sample
-        for group in groups:
-            _, (_, other, other_tree) = group[0]
-            if form.skeleton == other.skeleton and out_tree == other_tree:
-                group.append(sample)
-                break
-        else:
-            groups.append([sample])
-    return max(groups, key=len, default=[])
-
-
-def _leaf(form: Form, k: int, ints: Sequence[Any]) -> Leaf:
-    value = np.asarray(form.values[k])
+def _leaf(generalised: Generalised, k: int) -> Leaf:
+    value = np.asarray(generalised.form.values[k])
     aval = ShapedArray(value.shape, value.dtype)
-    return Leaf(f"constant {k} of the trace", aval, tuple(ints[form.shapes[k]]))
+    shape = generalised.ints[generalised.form.shapes[k]]
+    return Leaf(f"constant {k} of the trace", aval, shape)

@@ -48,6 +48,14 @@ def _divisible(low: int, high: int | None) -> int:
     return next(fitting, low)
 
 
+def corners(region: Region) -> list[dict[str, int]]:
+    """The smallest sizes of a region, and the largest where all have a bound."""
+    smallest = {name: low for name, low, _ in region.ranges}
+    largest = {name: high for name, _, high in region.ranges if high is not None}
+    points = [smallest, *([largest] if len(largest) == len(smallest) else [])]
+    return [point for point in points if region.contains(point)]
+
+
 def samples_wanted(symbols: int) -> int:
     """How many sizes to fit on: more than any basis has terms."""
     return 5 + symbols + symbols * (symbols + 1) // 2
@@ -58,14 +66,25 @@ class Fitter:
 
     Args:
       points: sizes of the symbols, at each sample.
+
+    Attributes:
+      has_guessed: whether something was fitted by one of many quotients, which may be chance where
+        the samples are few.
     """
 
     def __init__(self, points: Sequence[Mapping[str, int]]):
         self._names = tuple(sorted(points[0]))
+        self.has_guessed = False
         self._columns = {
             name: np.array([point[name] for point in points], np.int64) for name in self._names
         }
         self.fit = functools.cache(self._fit)
+
+    def add(self, name: str, values: Sequence[int]) -> None:
+        """Fits by one more symbol from here on."""
+        self._names = (*self._names, name)
+        self._columns[name] = np.array(values, np.int64)
+        self.fit.cache_clear()
 
     def _fit(self, values: tuple[int, ...]) -> Dim | None:
         """The simplest dimension with these values at the sample points; None if none is known."""
@@ -76,6 +95,7 @@ class Fitter:
             columns = [np.ones_like(target), *(self._evaluate(term) for term in basis)]
             solution = _integer_solution(np.stack(columns, 1), target)
             if solution is not None:
+                self.has_guessed |= any(isinstance(term, dims.floordiv) for term in basis)
                 terms = [int(c) * term for c, term in zip(solution[1:], basis, strict=True)]
                 return dims.normalise(sympy.Add(int(solution[0]), *terms))
         return None

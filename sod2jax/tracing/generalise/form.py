@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.core import ShapedArray
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
@@ -56,6 +59,8 @@ def map_ints(param: Any, visit: Callable[[int], Any]) -> Any:
         return type(param)(*(map_ints(item, visit) for item in param))
     if isinstance(param, (tuple, list)):
         return type(param)(map_ints(item, visit) for item in param)
+    if isinstance(param, (ShapedArray, jax.ShapeDtypeStruct)):
+        return param.update(shape=tuple(map(visit, map(int, param.shape))))
     return param
 
 
@@ -117,11 +122,15 @@ class _Reader:
             for body in (bodies := jaxprs_of(param)):
                 self.jaxpr(body)
             if not bodies:
-                self.skeleton.append(_token(map_ints(param, self.ints.append)))
+                self.skeleton.append(_token(map_ints(param, self._integer)))
         for atom in eqn.invars:
             self._operand(atom, names)
         for var in eqn.outvars:
             self._bind(var, names)
+
+    def _integer(self, value: int) -> int:
+        self.ints.append(value)
+        return 0
 
     def _aval(self, aval: Any) -> slice:
         self.skeleton.append((str(aval.dtype), aval.ndim))
@@ -142,12 +151,39 @@ class _Reader:
         self.values.append(_compat.literal_array(atom))
 
 
-def _token(param: Any) -> Any:
-    """A parameter as something to compare by ``==``; its integers are gone."""
+def _token(param: Any, outer: tuple[Any, ...] = ()) -> Any:
+    """A parameter as something to compare by ``==``; its integers are gone.
+
+    Functions made anew by each trace, as those of callbacks are, are equal where their code is the
+    same, and all that they close over.
+    """
+    if any(param is other for other in outer):
+        return "itself"
+    token = functools.partial(_token, outer=(*outer, param))
     if isinstance(param, np.ndarray):
         return (str(param.dtype), param.shape, param.tobytes())
+    if isinstance(param, jax.Array):
+        return ("array", id(param))
     if isinstance(param, dict):
-        return tuple((key, _token(value)) for key, value in param.items())
+        return tuple((key, token(value)) for key, value in param.items())
     if isinstance(param, (tuple, list)):
-        return tuple(map(_token, param))
+        return tuple(map(token, param))
+    if isinstance(param, functools.partial):
+        return (token(param.func), token(param.args), token(param.keywords))
+    if isinstance(param, types.MethodType):
+        return (token(param.__func__), param.__self__)
+    if isinstance(param, types.FunctionType):
+        closed_over = [_content(cell) for cell in param.__closure__ or ()]
+        given = (param.__defaults__, param.__kwdefaults__)
+        return (param.__code__, token(closed_over), token(given))
+    if dataclasses.is_dataclass(param) and not isinstance(param, type):
+        fields = [getattr(param, field.name) for field in dataclasses.fields(param)]
+        return (type(param), token(fields))
     return param
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return "nothing yet"

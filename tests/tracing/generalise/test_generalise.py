@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +36,7 @@ PROGRAMS = {
     "float_of_size": (lambda x: x / float(x.shape[0]), "n"),
     "numpy_scalar": (lambda x: x / np.float32(x.shape[0]), "n"),
     "window": (windowed, "n"),
-    "ceil": (lambda x: x[: math.ceil(x.shape[0] / 2)], "n"),
+    "ceil": (lambda x: x[: int(np.ceil(x.shape[0] / 2))], "n"),
     "scan": (scan_with_numbers, "n, m"),
     "two_symbols": (lambda x: x.reshape(-1) * float(x.shape[0] * x.shape[1]), "n, m"),
     "gradient": (jax.grad(lambda x: (x**2).sum() / float(x.shape[0])), "n"),
