@@ -146,10 +146,8 @@ def _build(node: ast.expr) -> sympy.Expr:
 
 def from_jax(dim: Any) -> Dim:
     """A dimension of an aval or an equation parameter."""
-    if isinstance(dim, (int, np.integer)):
-        return int(dim)
-    if isinstance(dim, sympy.Expr):
-        return normalise(dim)
+    if not _compat.is_symbolic(dim):  # first: symbolic ones say that they are ints
+        return normalise(dim) if isinstance(dim, sympy.Expr) else int(dim)
     known = _known.get(id(dim))
     if known is None:
         if len(_known) >= _MOST_KNOWN:
