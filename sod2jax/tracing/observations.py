@@ -58,7 +58,7 @@ def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
     """A size is equal to no other key of a table, whose hash it would have to have."""
 
     def call(dim: Any) -> int:
-        if attentive() is not None:
+        if attentive() is not None and not frames.is_own(sys._getframe(1)):
             _hashed(dim)
         return original(dim)
 
@@ -82,7 +82,7 @@ def _hash_of_aval(aval: Any) -> int:
 
 def _text(original: Callable[[Any], str]) -> Callable[[Any], str]:
     def call(dim: Any) -> str:
-        if attentive() is not None:
+        if attentive() is not None and not frames.is_own(sys._getframe(1)):
             _written(dim)
         return original(dim)
 
@@ -91,7 +91,13 @@ def _text(original: Callable[[Any], str]) -> Callable[[Any], str]:
 
 def _formatted(_: Any) -> Callable[[Any, str], str]:
     """Any format is taken: what matters of the text is in doubt in any case."""
-    return lambda dim, spec: str(dim)
+
+    def call(dim: Any, spec: str) -> str:
+        if attentive() is not None:
+            _written(dim)
+        return str(dim)
+
+    return call
 
 
 def _written(dim: Any) -> None:
@@ -149,20 +155,20 @@ def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any
     def read(dim: Any, name: str) -> Any:
         if attentive() is None:
             return original(dim, name)
-        if name == "__class__" and frames.package(frames.asking(_RELAYS)) not in _OTHERS:
-            return int
+        if name == "__class__":
+            frame = frames.looking(sys._getframe(1), _RELAYS)
+            return original(dim, name) if frames.package(frame) in _OTHERS else int
         if name in numeric.UFUNC_METHODS:
             return functools.partial(numeric.UFUNC_METHODS[name], dim)
         try:
             return original(dim, name)
         except AttributeError:
-            return _attribute_of_int(dim, name)
+            return _attribute_of_int(dim, name, frames.looking(sys._getframe(1), _RELAYS))
 
     return read
 
 
-def _attribute_of_int(dim: Any, name: str) -> Any:
-    frame = frames.asking(_RELAYS)
+def _attribute_of_int(dim: Any, name: str, frame: FrameType) -> Any:
     if hasattr(int, name) and frames.package(frame) not in _OTHERS:
         if name in _INTEGERS:
             return _INTEGERS[name](dim)
