@@ -20,6 +20,8 @@ _GENERATED = "<string>"  # the file of what dataclasses write
 _MOST_KNOWN = 1 << 16
 _known: dict[int, tuple[CodeType, bool]] = {}
 _SHOWING = frozenset("print debug info warning error exception critical log warn".split())
+# Of our modules, those that stand between a function and its caller.
+_HOOKS = ("hooks.py", "numeric.py", "polyfill.py")
 # Of JAX's functions, those that write a text for whoever calls them.
 _WRITERS = frozenset("__format__ __repr__ __str__ str_short str_short_aval".split())
 
@@ -32,6 +34,13 @@ def asking(packages: Container[str] = ()) -> FrameType:
     """
     frame = sys._getframe(1)
     while frame.f_back is not None and (is_passed(frame.f_code) or package(frame) in packages):
+        frame = frame.f_back
+    return frame
+
+
+def looking(frame: FrameType, packages: Container[str]) -> FrameType:
+    """From a frame on, the first one that is of none of some packages."""
+    while frame.f_back is not None and package(frame) in packages:
         frame = frame.f_back
     return frame
 
@@ -61,6 +70,12 @@ def package(frame: FrameType) -> str:
 def is_jax(frame: FrameType) -> bool:
     """Whether a frame is one of JAX's."""
     return frame.f_code.co_filename.startswith(_compat.JAX_DIRECTORY)
+
+
+def is_own(frame: FrameType) -> bool:
+    """Whether a frame is of this package, and asks for itself: hooks ask for their callers."""
+    file = frame.f_code.co_filename
+    return file.startswith(_compat.PACKAGE_DIRECTORY) and not file.endswith(_HOOKS)
 
 
 def line(frame: FrameType) -> str:

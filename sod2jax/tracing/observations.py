@@ -42,7 +42,6 @@ _INTEGERS = {
     "as_integer_ratio": lambda dim: lambda: (dim, 1),
     "is_integer": lambda dim: lambda: True,
 }
-_OPERATORS = ("and", "or", "xor", "lshift", "rshift")
 
 
 def _doubt(what: str, dim: Any, frame: FrameType) -> None:
@@ -58,7 +57,7 @@ def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
     """A size is equal to no other key of a table, whose hash it would have to have."""
 
     def call(dim: Any) -> int:
-        if attentive() is not None:
+        if attentive() is not None and not frames.is_own(sys._getframe(1)):
             _hashed(dim)
         return original(dim)
 
@@ -82,7 +81,7 @@ def _hash_of_aval(aval: Any) -> int:
 
 def _text(original: Callable[[Any], str]) -> Callable[[Any], str]:
     def call(dim: Any) -> str:
-        if attentive() is not None:
+        if attentive() is not None and not frames.is_own(sys._getframe(1)):
             _written(dim)
         return original(dim)
 
@@ -91,7 +90,13 @@ def _text(original: Callable[[Any], str]) -> Callable[[Any], str]:
 
 def _formatted(_: Any) -> Callable[[Any, str], str]:
     """Any format is taken: what matters of the text is in doubt in any case."""
-    return lambda dim, spec: str(dim)
+
+    def call(dim: Any, spec: str) -> str:
+        if attentive() is not None:
+            _written(dim)
+        return str(dim)
+
+    return call
 
 
 def _written(dim: Any) -> None:
@@ -130,39 +135,26 @@ def _asked_for_number(dim: Any, caller: FrameType) -> None:
         _doubt("the number", dim, frame)
 
 
-def _no_operator(original: Any) -> Callable[[Any, Any], Any]:
-    """Bits of a size are not known; Python raises then."""
-
-    def call(dim: Any, other: Any) -> Any:
-        if original is not None:
-            return original(dim, other)
-        if attentive() is not None:
-            _doubt("the bits", dim, frames.asking())
-        return NotImplemented
-
-    return call
-
-
 def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     """What ``isinstance(n, int)``, ``hasattr(n, "real")`` and ``np.sqrt(n)`` see."""
 
     def read(dim: Any, name: str) -> Any:
         if attentive() is None:
             return original(dim, name)
-        if name == "__class__" and frames.package(frames.asking(_RELAYS)) not in _OTHERS:
-            return int
+        if name == "__class__":
+            frame = frames.looking(sys._getframe(1), _RELAYS)
+            return original(dim, name) if frames.package(frame) in _OTHERS else int
         if name in numeric.METHODS:
             return functools.partial(numeric.METHODS[name], dim)
         try:
             return original(dim, name)
         except AttributeError:
-            return _attribute_of_int(dim, name)
+            return _attribute_of_int(dim, name, frames.looking(sys._getframe(1), _RELAYS))
 
     return read
 
 
-def _attribute_of_int(dim: Any, name: str) -> Any:
-    frame = frames.asking(_RELAYS)
+def _attribute_of_int(dim: Any, name: str, frame: FrameType) -> Any:
     if hasattr(int, name) and frames.package(frame) not in _OTHERS:
         if name in _INTEGERS:
             return _INTEGERS[name](dim)
@@ -178,9 +170,4 @@ PATCHES = (
     Patch(_compat.Dimension, "__getattribute__", _attributes),
     Patch(_compat.ShapedArray, "__hash__", lambda _: _hash_of_aval),
     *(Patch(_compat.Dimension, f"__{k}__", _number(k)) for k in ("int", "index", "float")),
-    *(
-        Patch(_compat.Dimension, f"__{r}{name}__", _no_operator)
-        for name in _OPERATORS
-        for r in ("", "r")
-    ),
 )

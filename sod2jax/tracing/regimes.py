@@ -223,7 +223,8 @@ def _residue(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None
     rest = sympy.expand(difference - term)
     if not (symbol.is_Symbol and divisor.is_Integer and rest.is_Integer):
         return None
-    name, count, left = symbol.name, int(divisor), -int(rest)
+    name, count = symbol.name, abs(int(divisor))
+    left = -int(rest) % count
     if sizes[name] < count + left:
         return {name: sizes[name]}
     return {name: dims.normalise(count * dims.symbol(f"{name}_per_{count}") + left)}
