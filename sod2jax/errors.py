@@ -19,6 +19,10 @@ class TraceError(Sod2jaxError, TypeError):
     """The function cannot be traced with symbolic dimensions."""
 
 
+class FunctionError(TraceError):
+    """The function fails at sizes that are numbers, too; its own error is the cause."""
+
+
 class DataDependentSizeError(TraceError):
     """A size depends on values, where no program can be made that computes it."""
 

@@ -10,7 +10,12 @@ from typing import Any
 import jax
 
 from sod2jax import pipeline
-from sod2jax.errors import DataDependentSizeError, TraceError, UnsupportedPrimitiveError
+from sod2jax.errors import (
+    DataDependentSizeError,
+    FunctionError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
@@ -78,6 +83,11 @@ class Failed:
         """Whether traces at concrete sizes may lead further."""
         final = (DataDependentSizeError, AnotherCourse)
         return isinstance(self.error, TraceError) and not isinstance(self.error, final)
+
+    @property
+    def needs_its_cause(self) -> bool:
+        """Whether why there was no symbolic trace is of interest: not if no trace can be made."""
+        return isinstance(self.error, TraceError) and not isinstance(self.error, FunctionError)
 
 
 class Search:
@@ -177,7 +187,7 @@ class Search:
                 regime,
                 lambda: generalise(request.function, request.arguments, regime, self._name, cause),
             )
-            if isinstance(traced, Failed) and isinstance(traced.error, TraceError):
+            if isinstance(traced, Failed) and traced.needs_its_cause:
                 why = str(traced.error.__cause__ or traced.error).splitlines()[0]
                 traced = Failed(TraceError(f"{cause} Generalising concrete traces failed: {why}"))
             self._traced[key] = traced

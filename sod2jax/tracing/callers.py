@@ -33,8 +33,8 @@ def calls(frame: Any, function: Any) -> bool:
 def _callee(code: Any, offset: int) -> tuple[str, Any]:
     """The instruction that loads what is called, and its name: the call's text begins with it."""
     steps = [(s, s.positions) for s in dis.get_instructions(code) if s.positions is not None]
-    here = next((p for s, p in steps if s.offset == offset and "CALL" in s.opname), None)
-    if here is None or here.col_offset is None:
+    step, here = max((s for s in steps if s[0].offset <= offset), key=lambda s: s[0].offset)
+    if "CALL" not in step.opname or here.col_offset is None:  # past its inline caches, perhaps
         return "", None
     start, end = (here.lineno, here.col_offset), (here.end_lineno, here.end_col_offset)
     loads = [

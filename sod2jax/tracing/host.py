@@ -135,13 +135,18 @@ def _tabulated(number: HostNumber, dim: Any, low: int, high: int) -> Dim | None:
         jumps = np.flatnonzero(np.diff(rest)) + 1
         wide = high + 1 - min(low, 0)
         steps = [
-            int(rest[k] - rest[k - 1]) * dims.floordiv(_SIZE + (wide - low - int(k)), wide)
+            int(rest[k] - rest[k - 1]) * _quotient(_SIZE + (wide - low - int(k)), wide)
             for k in jumps[: _MOST_STEPS + 1]
         ]
-        fitted = sympy.Add(guess, int(rest[0]), *steps)
+        fitted: Any = sympy.Add(guess, int(rest[0]), *steps)
         found.append((len(steps), dims.normalise(fitted.subs(_SIZE, dim))))
     count, simplest = min(found, key=lambda each: each[0])
     return simplest if count <= _MOST_STEPS else None
+
+
+def _quotient(dim: Any, divisor: Any) -> Any:
+    """``dims.floordiv``, of which type checkers know no value."""
+    return dims.floordiv(dim, divisor)
 
 
 def _guesses(number: HostNumber) -> Iterator[Dim]:
@@ -157,20 +162,20 @@ def _guesses(number: HostNumber) -> Iterator[Dim]:
     whole, q = sympy.expand(value * divisor), sympy.Integer(divisor)
     kind = _ROUNDINGS[number.function]
     if kind == "floor":
-        yield dims.normalise(dims.floordiv(whole, q))
+        yield dims.normalise(_quotient(whole, q))
     elif kind == "ceil":
-        yield dims.normalise(-dims.floordiv(-whole, q))
+        yield dims.normalise(-_quotient(-whole, q))
     else:
         yield dims.normalise(_rounded(whole, q))
 
 
 def _rounded(whole: Any, q: Any) -> Any:
     """The integer nearest to ``whole / q``; of two, the even one."""
-    up = dims.floordiv(2 * whole + q, 2 * q)
+    up = _quotient(2 * whole + q, 2 * q)
     if int(q) % 2:
         return up
     tie = whole - q / 2  # a multiple of 2q where the larger of two is odd
-    return up - dims.floordiv(tie, 2 * q) + dims.floordiv(tie - 1, 2 * q)
+    return up - _quotient(tie, 2 * q) + _quotient(tie - 1, 2 * q)
 
 
 def _rational(number: Any, read: Callable[[Any], Fraction | None]) -> Any:

@@ -22,7 +22,7 @@ from jax.core import ShapedArray
 
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
-from sod2jax.errors import TraceError
+from sod2jax.errors import FunctionError, TraceError
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Comparison
 from sod2jax.ir.dims import Dim
@@ -57,7 +57,8 @@ def generalise(
     are those of ``trace.trace``; ``cause`` says why that failed. The program has ``varying``.
 
     Raises:
-      TraceError: the traces differ in structure, or the function fails at concrete sizes, too.
+      TraceError: the traces differ in structure.
+      FunctionError: the function fails at all sizes.
     """
     region = regime.region
     sampler = Sampler(fun, jax.tree.structure(tuple(arguments)), regime.leaves)
@@ -109,7 +110,7 @@ def _no_structure(name: str, error: Exception | None) -> TraceError:
     if error is None:
         return TraceError(f"{name} takes another course at almost every size")
     text = (str(error).strip() or "no message").splitlines()[0]
-    failure = TraceError(f"{name} fails at concrete sizes, too: {type(error).__name__}: {text}")
+    failure = FunctionError(f"{name} raises {type(error).__name__}: {text}")
     failure.__cause__ = error
     return failure
 

@@ -103,5 +103,5 @@ def _tangents(scale: Any, x: np.ndarray, y: np.ndarray, power: float) -> Iterato
 def _bound(scale: Any, slope: float, start: float) -> Dim:
     """``slope * scale + start`` with integers, rounded up."""
     steps = math.ceil(Fraction(slope) * _GRID)
-    line = dims.floordiv(sympy.expand(steps * scale) + math.ceil(start * _GRID), _GRID)
-    return dims.normalise(sympy.sympify(line))
+    line: Any = dims.floordiv(sympy.expand(steps * scale) + math.ceil(start * _GRID), _GRID)
+    return dims.normalise(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import sympy
 
@@ -35,7 +36,7 @@ def splitting(
             here, there = ({p[name] % divisor for p in points} for points in (alike, others))
             tried = len(alike) + len(others)
             if len(here) == 1 and here.isdisjoint(there) and len(there) < divisor < tried / 2:
-                remainder = dims.mod(dims.symbol(name), sympy.Integer(divisor))
+                remainder: Any = dims.mod(dims.symbol(name), sympy.Integer(divisor))
                 return Comparison.of(remainder, "==", sizes[name] % divisor)
     if len(sizes) > 1:
         return None

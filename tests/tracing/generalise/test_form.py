@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,3 +67,28 @@ def test_a_form_runs_again():
     again = jax.jit(lambda x: Rebuilder(form.ints, form.values).run(closed, [x]))(x)
     for got, want in zip(again, jax.jit(fun)(x), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_callbacks_and_avals_of_parameters():
+    """A callback that is made anew is the same where its code is, and what it closes over."""
+
+    def fun(x, factor=1):
+        def host(y):
+            return np.sin(y) * factor
+
+        like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        jax.debug.callback(lambda y: None, x)
+        return jax.pure_callback(host, like, x) + jax.pure_callback(
+            functools.partial(np.add, 1), like, x
+        )
+
+    small, large = form_of(traced(fun, (5,))), form_of(traced(fun, (9,)))
+    assert small.skeleton == large.skeleton
+    other = form_of(traced(lambda x: fun(x, 2), (5,)))
+    assert other.skeleton != small.skeleton
+    closed = traced(fun, (5,))
+    again = Rebuilder([9 if k == 5 else k for k in small.ints], small.values)
+    outputs = jax.eval_shape(
+        lambda x: again.run(closed, [x]), jax.ShapeDtypeStruct((9,), np.float32)
+    )
+    assert [y.shape for y in outputs] == [(9,)]
