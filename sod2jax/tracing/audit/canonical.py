@@ -280,7 +280,7 @@ def _followed(
 
 
 _STRUCTURED = {"scan": _Reader._scan, "while": _Reader._while, "cond": _Reader._cond}
-_COPYING = frozenset("convert_element_type copy copy_p stop_gradient".split())
+_COPYING = frozenset("convert_element_type copy stop_gradient".split())
 _COMMUTATIVE = frozenset("add add_any and max min mul or xor".split())
 
 

@@ -43,8 +43,6 @@ def _pad(places: np.ndarray, params: Mapping[str, Any], _: Any) -> np.ndarray:
 MOVES: dict[str, Move] = {
     "broadcast_in_dim": _broadcast,
     "copy": lambda places, params, shape: places,
-    "copy_p": lambda places, params, shape: places,
-    "expand_dims": lambda places, params, shape: places.reshape(shape),
     "pad": _pad,
     "reshape": lambda places, params, shape: places.reshape(shape),
     "rev": lambda places, params, shape: np.flip(places, params["dimensions"]),
