@@ -24,7 +24,7 @@ ORDER = {
         program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks recorder host numeric observations polyfill guards
-        data_dependent regimes trace generalise audit""",
+        data_dependent advice regimes trace generalise audit""",
     "tracing/audit": "moves folding canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,13 @@ import jax
 from jax import export
 
 from sod2jax import _compat
-from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import DataDependentSizeError, StateError, TraceError
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.tracing import data_dependent, guards, numeric
+from sod2jax.tracing.advice import explain
 from sod2jax.tracing.regimes import Regime
 
 
@@ -92,7 +91,7 @@ def trace(
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
             if not recorder.region.names:
                 raise  # as it would from jax.jit
-            failure = TraceError(_explain(name, recorder.region, leaves, error))
+            failure = TraceError(explain(name, recorder.region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
@@ -139,29 +138,3 @@ def _to_jax(shape: Sequence[dims.Dim], scope: Any) -> tuple[Any, ...]:
         return tuple(shape)
     text = ", ".join(dims.jax_text(d) for d in shape)
     return tuple(export.symbolic_shape(f"({text},)", scope=scope))
-
-
-def _explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception) -> str:
-    symbolic = [leaf for leaf in leaves if any(map(dims.is_symbolic, leaf.shape))]
-    shown = "; ".join(f"{leaf.name}: ({', '.join(map(str, leaf.shape))})" for leaf in symbolic)
-    unbounded = [symbol for symbol, _, high in region.ranges if high is None]
-    remedies = [
-        f"bound the symbol: constraints=('{unbounded[0]} <= 512',)" if unbounded else "",
-        "declare a divisibility in the spec, such as '4*k' for a size that is split by 4",
-        "compute with sizes by jnp, as in jnp.sqrt(x.shape[0]), and write x.shape[0] for len(x)",
-        "give the axis a fixed size where the function needs a number",
-    ]
-    advice = "; or ".join(filter(None, remedies))
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (
-        f"{name} cannot be traced with the symbolic shapes {shown} ({region}). "
-        f"{type(error).__name__} at {_source(error)}: {reason}. What can help: {advice}."
-    )
-
-
-def _source(error: Exception) -> str:
-    """The innermost line of the user's code that an error came through."""
-    packages = (_compat.JAX_DIRECTORY, _compat.PACKAGE_DIRECTORY)
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith(packages)]
-    return f"{users[-1].filename}:{users[-1].lineno} ({users[-1].name})" if users else "its call"

@@ -112,19 +112,17 @@ def test_an_assertion_that_some_sizes_pass_is_returned_with_its_error():
     [
         lambda x: jnp.stack([x[k] for k in range(x.shape[0])]),
         lambda x: x * float(x.shape[0]),
-        lambda x: x + zeros(3),
         lambda x: {3: x}[x.shape[0]],
         lambda x: x if x.sum() > 0 else -x,
     ],
-    ids=["range", "float", "fixed", "dictionary", "value"],
+    ids=["range", "float", "dictionary", "value"],
 )
 def test_what_needs_numbers_is_refused_with_advice(fun):
     with pytest.raises(TraceError) as caught:
         program(fun, zeros(3), specs=("s",))
     message = str(caught.value)
     assert "f cannot be traced with the symbolic shapes x0: (s) (1 <= s)" in message
-    assert "bound the symbol: constraints=('s <= 512',)" in message
-    assert "give the axis a fixed size" in message
+    assert "What can help: " in message
     assert "test_trace.py:" in message
     assert caught.value.__cause__ is not None
 

@@ -1,0 +1,59 @@
+"""What can help depends on what went wrong."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sod2jax
+from sod2jax.errors import TraceError
+from sod2jax.tracing.regimes import base
+from sod2jax.tracing.trace import trace
+
+
+def message(fun, spec="n", constraints=()):
+    options = {"shapes": (spec,), "constraints": constraints, "on_unsupported": "error"}
+    f = sod2jax.optimize(fun, **options)
+    leaves = f.planner.base(f.planner.read((np.ones(6, np.float32),), {}))[0].leaves
+    regime = base(leaves, f.options.constraints)
+    with pytest.raises(TraceError) as caught:
+        traced = trace(fun, (0,), regime, "fun")
+        raise traced.error
+    return str(caught.value)
+
+
+CASES = {
+    "value decides": (lambda x: x if x.sum() > 0 else -x, "jnp.where or jax.lax.cond"),
+    "value as a size": (lambda x: x[x > 0], "sod2jax.numpy"),
+    "loop": (lambda x: [x for _ in range(x.shape[0])], "jax.lax.fori_loop"),
+    "shapes": (lambda x: x + jnp.ones(7), "give axes that must be equal one symbol"),
+}
+
+
+@pytest.mark.parametrize(("fun", "advice"), CASES.values(), ids=CASES)
+def test_advice_fits_the_error(fun, advice):
+    text = message(fun)
+    assert advice in text
+    others = [other for _, other in CASES.values() if other != advice]
+    assert not [other for other in others if other in text]
+    assert "_DimExpr" not in text
+    assert ".." not in text.split("What can help")[1]
+
+
+@pytest.mark.parametrize("fun", [lambda x: x.foo(), lambda x: jnp.sume(x)], ids=["method", "name"])
+def test_a_bug_of_the_function_needs_no_advice(fun):
+    assert "What can help" not in message(fun)
+    with pytest.raises(AttributeError), pytest.warns(sod2jax.errors.ExactFallbackWarning):
+        sod2jax.optimize(fun, shapes=("n",))(np.ones(3, np.float32))
+    with pytest.raises(AttributeError):
+        jax.jit(fun)(np.ones(3, np.float32))
+
+
+def test_bounds_are_proposed_where_there_are_none():
+    def fun(x):
+        return [x for _ in range(x.shape[0])]
+
+    assert "bound the symbol: constraints=('n <= 512',)" in message(fun)
+    assert "bound the symbol" not in message(fun, constraints=("n <= 9",))
