@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +11,16 @@ from typing import Any
 import jax
 
 from sod2jax import pipeline
+from sod2jax.arguments.signature import solve
 from sod2jax.errors import (
     DataDependentSizeError,
     FunctionError,
+    ShapeError,
+    SpecError,
     TraceError,
     UnsupportedPrimitiveError,
 )
+from sod2jax.ir import dims
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
@@ -47,11 +52,6 @@ class Request:
     key: Any
     function: Callable[..., Any]
     arguments: Sequence[Any]
-
-    def tracer(self, regime: Regime) -> Callable[[Mapping[str, int]], Concrete]:
-        """Traces the function at sizes of a regime's symbols."""
-        tree = jax.tree.structure(tuple(self.arguments))
-        return lambda sizes: traced_at(self.function, tree, regime.leaves, sizes)
 
     def __repr__(self) -> str:
         return f"Request({len(self.arguments)} arguments)"
@@ -102,6 +102,7 @@ class Search:
     def __init__(self, name: str, options: Options, counters: Counters):
         self._name, self._options, self._counters = name, options, counters
         self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
+        self._concrete: dict[Any, Concrete] = {}  # the traces of programs without symbols
 
     @functools.cached_property
     def _target(self) -> Target:
@@ -206,10 +207,44 @@ class Search:
             return Failed(error)
         finally:
             self._counters.add(traces=1)
-        options, tracer = self._options, request.tracer(regime)
-        trust = Trust(program, tracer, regime.sizes, options.audit, self._count_checks)
+        options = self._options
+        tracer = self._tracer(request, regime)
+        if not regime.symbols:
+            self._concrete[request.key, _shapes(regime, {})] = Concrete(
+                program.jaxpr, program.out_tree
+            )
+        first = (regime.sizes, *self._sizes_seen(request, regime))
+        trust = Trust(program, tracer, first, options.audit, self._count_checks)
         most = options.max_executables
         return specialise(key, regime, analysis, trust, most, self._count_compile)
+
+    def _tracer(self, request: Request, regime: Regime) -> Callable[[Mapping[str, int]], Concrete]:
+        """Traces a function at sizes of a regime, unless a program of those shapes is there."""
+        tree = jax.tree.structure(tuple(request.arguments))
+
+        def tracer(sizes: Mapping[str, int]) -> Concrete:
+            known = self._concrete.get((request.key, _shapes(regime, sizes)))
+            if known is not None:
+                return known
+            self._count_checks(1)
+            return traced_at(request.function, tree, regime.leaves, sizes)
+
+        return tracer
+
+    def _sizes_seen(self, request: Request, regime: Regime) -> list[dict[str, int]]:
+        """The sizes of a regime's symbols at which programs without symbols were traced."""
+        seen = []
+        for key, arrays in self._concrete:
+            if key != request.key or len(arrays) != len(regime.leaves):
+                continue
+            leaves = [
+                dataclasses.replace(leaf, aval=leaf.aval.update(shape=shape))
+                for leaf, (shape, _, _) in zip(regime.leaves, arrays, strict=True)
+                if len(shape) == len(leaf.shape)
+            ]
+            with contextlib.suppress(ShapeError, SpecError):
+                seen.append(solve(leaves))
+        return seen
 
     def _next(
         self, regime: Regime, traced: Specialisation | Undecided | Failed
@@ -239,6 +274,14 @@ class Search:
 
     def _count_checks(self, traces: int) -> None:
         self._counters.add(checks=traces)
+
+
+def _shapes(regime: Regime, sizes: Mapping[str, int]) -> tuple[Any, ...]:
+    """The arrays of a regime at sizes of its symbols."""
+    return tuple(
+        (tuple(dims.evaluate(d, sizes) for d in leaf.shape), leaf.aval.dtype, leaf.aval.weak_type)
+        for leaf in regime.leaves
+    )
 
 
 class _TooManyRegimes(TraceError):

@@ -39,9 +39,10 @@ class Trust:
     Args:
       program: as it was traced.
       traced_at: traces the function at concrete sizes; raises what the function raises.
-      own: the sizes of the call that it was traced for.
+      first: the sizes to audit at first: those of the call that it was traced for, and those that
+        were traced already.
       audit: whether to compare where there is no doubt.
-      count: is told of the number of traces at concrete sizes.
+      count: is told how often a generalised program was traced anew.
 
     Attributes:
       doubts: why each new size is checked; none if none need be.
@@ -53,14 +54,14 @@ class Trust:
         self,
         program: Program,
         traced_at: Callable[[Sizes], Concrete],
-        own: Sizes,
+        first: Sequence[Sizes],
         audit: bool,
         count: Callable[[int], None],
     ):
         self.doubts = list(program.doubts)
         self.audited: list[Sizes] = []
         self.seconds = 0.0
-        self._program, self._traced_at, self._own = program, traced_at, own
+        self._program, self._traced_at, self._first = program, traced_at, list(first)
         self._count = count
         self._lock = threading.RLock()
         self._checked: dict[tuple[int, ...], bool] = {}
@@ -106,7 +107,6 @@ class Trust:
 
     def _concrete(self, sizes: Sizes) -> Concrete | None:
         """The trace at concrete sizes; None if the function fails there."""
-        self._count(1)
         try:
             return self._traced_at(sizes)
         except Exception:  # the exact run of that size raises it again
@@ -136,9 +136,9 @@ class Trust:
         return executable
 
     def audit_own(self) -> None:
-        """Audits at the sizes of the call that the program was traced for."""
-        if self._serves(self._own):
-            self._audit(self._own)
+        """Audits at the sizes of the call that the program was traced for, and at those traced."""
+        for sizes in filter(self._serves, self._first):
+            self._audit(sizes)
 
     def finish(self, executable: Executable, constants: Sequence[Any]) -> None:
         """Audits at other sizes while there is time; then decides where forms were different."""
@@ -152,9 +152,9 @@ class Trust:
     def needs_results(self) -> bool:
         """Audits without an executable, once; whether only the results of one can settle it."""
         with self._lock:
-            if not self._pending or not self._serves(self._own):
+            if not self._pending:
                 return False
-            self._audit(self._own)
+            self.audit_own()
             self._pending = bool(self._suspects)
             self._suspects.clear()
             return self._pending
@@ -177,7 +177,7 @@ class Trust:
             {name: int(rng.integers(low[name], max(low[name], bucket[name]) + 1)) for name in low}
             for _ in range(_DRAWN)
         ]
-        seen = [self._own]
+        seen = list(self._first)
         for sizes in ({name: bucket[name] for name in low}, low, *drawn):
             if sizes not in seen and self._serves(sizes):
                 seen.append(sizes)

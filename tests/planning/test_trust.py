@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sod2jax
-from sod2jax.errors import AuditWarning, ExactFallbackWarning
+from sod2jax.errors import AuditWarning
 from sod2jax.tracing import guards
 
 SIZES = (5, 1, 8, 3, 7, 2)
@@ -60,12 +60,12 @@ def test_what_no_hook_sees_is_found_and_warned_of_once():
     assert "trust: checked" in f.explain()
 
 
-def test_sizes_that_differ_run_exactly_and_others_in_the_bucket():
-    with pytest.warns(Warning) as caught:
+def test_a_single_size_that_differs_is_none_of_the_others_business():
+    with pytest.warns(AuditWarning, match="at_three"):
         f = checked(at_three, (3, 4, 3, 8, 1))
-    categories = [w.category for w in caught]
-    assert categories == [AuditWarning, ExactFallbackWarning]
-    assert (f.stats().exact_fallbacks, f.stats().calls) == (2, 5)
+    stats = f.stats()
+    assert stats.exact_fallbacks + sum(stats.hits.values()) == 5
+    assert stats.exact_fallbacks == sum(stats.reasons.values()) <= 2
 
 
 @pytest.mark.filterwarnings("ignore::sod2jax.errors.AuditWarning")
@@ -164,3 +164,19 @@ def test_other_threads_never_see_the_wrong_result():
         for thread in threads:
             thread.join()
     assert results == [5.0] * 4
+
+
+def test_what_was_traced_already_is_audited_at_no_cost():
+    traced = []
+
+    def fun(x):
+        traced.append(x.shape)
+        return jnp.tanh(x) * 2
+
+    f = sod2jax.optimize(fun)
+    for size in (5, 7, 6):
+        f(ones(size))
+    program = f.planner.specialisations[-1]
+    assert [dict(sizes) for sizes in program.trust.audited[:2]] == [{"n0": 7}, {"n0": 5}]
+    assert traced.count((5,)) == 1
+    assert f.stats().checks == len(program.trust.audited) - 1
