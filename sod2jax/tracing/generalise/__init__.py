@@ -39,6 +39,7 @@ from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
 
 _FEWEST = 3  # samples that must agree in structure
+_FEWEST_ALIKE = 2  # as the trace of the call, for a program of their own
 _MORE = 9  # further samples where a few may mislead
 _SPECIAL = 4  # sizes up to which another structure is left to exact shapes
 _MOST_LIMITS = 16  # relations of host sizes that one program may rely on
@@ -103,7 +104,10 @@ def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
     if max(map(max, map(dict.values, others))) <= _SPECIAL < min(sizes.values()):
         return None
     samples.add(sample_points(regime.region, samples_wanted(len(sizes)) + _MORE))
-    return splitting(sizes, *samples.apart(sizes), functools.partial(samples.are_alike, sizes))
+    alike, others = samples.apart(sizes)
+    if len(alike) < _FEWEST_ALIKE:
+        return None
+    return splitting(sizes, alike, others, functools.partial(samples.are_alike, sizes))
 
 
 def _no_structure(name: str, error: Exception | None) -> TraceError:

@@ -62,10 +62,8 @@ class Samples:
 
     def __init__(self, sampler: Sampler, points: Iterable[Mapping[str, int]]):
         self._sampler = sampler
-        traced = [(dict(p), sample) for p in points if (sample := sampler(p)) is not None]
         self._groups: list[list[tuple[dict[str, int], Sample]]] = []
-        for pair in traced:
-            self._add(pair)
+        self.add(points)
 
     def _add(self, pair: tuple[dict[str, int], Sample]) -> None:
         same = (group for group in self._groups if _are_alike(group[0][1], pair[1]))
@@ -78,7 +76,8 @@ class Samples:
     def add(self, points: Iterable[Mapping[str, int]]) -> None:
         """Traces the function at more sizes."""
         known = [point for group in self._groups for point, _ in group]
-        for point in points:
+        unique = {tuple(sorted(point.items())): point for point in points}
+        for point in unique.values():
             sample = None if point in known else self._sampler(point)
             if sample is not None:
                 self._add((dict(point), sample))

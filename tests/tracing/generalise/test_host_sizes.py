@@ -49,7 +49,7 @@ def test_a_symbol_is_one_at_least():
 
 def root(x):
     rows = int(x.shape[0] ** 0.5)
-    return x[: rows * rows].reshape(rows, rows) @ jnp.arange(1.0, rows + 1)
+    return jnp.outer(jnp.arange(rows) * x[0], jnp.arange(1.0, rows + 1)).reshape(-1)
 
 
 PROGRAMS = {
