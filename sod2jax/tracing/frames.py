@@ -21,7 +21,7 @@ _MOST_KNOWN = 1 << 16
 _known: dict[int, tuple[CodeType, bool]] = {}
 _SHOWING = frozenset("print debug info warning error exception critical log warn".split())
 # Of our modules, those that stand between a function and its caller.
-_HOOKS = ("hooks.py", "numeric.py", "polyfill.py")
+_HOOKS = ("arithmetic.py", "hooks.py", "numeric.py", "polyfill.py")
 # Of JAX's functions, those that write a text for whoever calls them.
 _WRITERS = frozenset("__format__ __repr__ __str__ str_short str_short_aval".split())
 

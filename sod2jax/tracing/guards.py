@@ -26,7 +26,7 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region, bounds
-from sod2jax.tracing import frames, hooks, numeric, observations, polyfill
+from sod2jax.tracing import arithmetic, frames, hooks, observations, polyfill
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import Recorder, attentive, busy
 from sod2jax.tracing.recorder import active as active
@@ -47,16 +47,16 @@ def recording(
 @functools.cache
 def _patches() -> tuple[Patch, ...]:
     """All that is replaced while a trace runs; the last are of JAX's dimensions."""
-    methods = {name: functools.partial(_arithmetic, name) for name in numeric.OPERATORS}
+    methods = {name: functools.partial(_arithmetic, name) for name in arithmetic.OPERATORS}
     methods |= dict.fromkeys(("max", "rmax", "min", "rmin"), _watched_extremum)
-    methods |= numeric.BITS
+    methods |= arithmetic.BITS
     methods |= {
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
         "__bool__": lambda _: _truth,
     }
     return (
-        *numeric.PATCHES,
+        *arithmetic.PATCHES,
         *polyfill.PATCHES,
         *observations.PATCHES,
         Patch(*_compat.AT_LEAST, hooks.while_tracing(_at_least)),
@@ -70,7 +70,7 @@ def _patches() -> tuple[Patch, ...]:
 
 
 def _arithmetic(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    method = numeric.OPERATORS[name]
+    method = arithmetic.OPERATORS[name]
     if name == "__mod__":
         method = functools.partial(_remainder, method)
     if name.endswith(_DIVIDING):

@@ -9,10 +9,8 @@ as it meets one of JAX's: the same dtype, the same weak type.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import operator
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,19 +20,9 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax.ir import dims
-from sod2jax.tracing import callers, frames, hooks, host
-from sod2jax.tracing.hooks import Patch, while_tracing
+from sod2jax.tracing import frames, hooks, host
 from sod2jax.tracing.host import HostNumber
 
-# Functions of ``math``, and NumPy's functions of one number, that have the same name in JAX.
-_MATH = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 pow sin sinh sqrt tan tanh"
-_INTEGERS = "comb gcd isqrt lcm perm"
-_UFUNCS = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 reciprocal sin sinh sqrt tan tanh"
-# NumPy's functions that make arrays from sizes.
-_CREATION = (
-    "arange array asarray broadcast_to empty eye full identity indices linspace ones repeat tile "
-    "tri zeros"
-)
 _OPERATORS = {
     "add": np.add,
     "sub": np.subtract,
@@ -86,7 +74,7 @@ class Numeric:
         out = kwargs.pop("out", None)
         if kwargs or method != "__call__":
             return NotImplemented
-        result = _apply(ufunc, inputs, ufunc, weak=False)
+        result = applied(ufunc, inputs, ufunc, weak=False)
         if out is None:
             return result
         (target,) = out
@@ -97,19 +85,19 @@ class Numeric:
         module = jnp
         for part in func.__module__.split(".")[1:]:
             module = getattr(module, part, module)
-        return _call(getattr(module, func.__name__), args, kwargs)
+        return called(getattr(module, func.__name__), args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.value, name)
         if callable(attribute):
-            return lambda *args, **kwargs: _call(attribute, args, kwargs)
+            return lambda *args, **kwargs: called(attribute, args, kwargs)
         return Numeric(attribute) if isinstance(attribute, jax.Array) else attribute
 
     def __getitem__(self, index: Any) -> Numeric:
-        return _call(lambda x, i: x[i], (self, index), {})
+        return called(lambda x, i: x[i], (self, index), {})
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        self.value = _call(lambda x, i, y: x.at[i].set(y), (self, index, new), {}).value
+        self.value = called(lambda x, i, y: x.at[i].set(y), (self, index, new), {}).value
         self.host = None
 
     def __iter__(self) -> Iterator[Numeric]:
@@ -180,35 +168,37 @@ def _as_numpy() -> Iterator[None]:
         yield
 
 
-def _is_numeric(value: Any) -> bool:
+def is_numeric(value: Any) -> bool:
+    """Whether a value is a symbolic size, or depends on one."""
     return isinstance(value, Numeric) or _compat.is_symbolic(value)
 
 
-def _operator(name: str, reflected: bool) -> Callable[[Any, Any], Any]:
+def operation(name: str, reflected: bool) -> Callable[[Any, Any], Any]:
+    """An operator of Python on numbers of which one is ``Numeric``, or a size."""
     ufunc, python = {**_OPERATORS, **_COMPARISONS}[name], getattr(operator, f"__{name}__")
 
     def operate(a: Any, b: Any) -> Any:
         pair = (b, a) if reflected else (a, b)
-        return _apply(ufunc, pair, python, weak=True)
+        return applied(ufunc, pair, python, weak=True)
 
     return operate
 
 
 def _unary(name: str) -> Callable[[Any], Any]:
     python = getattr(operator, f"__{name}__")
-    return lambda a: _apply(_UNARY[name], (a,), python, weak=True)
+    return lambda a: applied(_UNARY[name], (a,), python, weak=True)
 
 
 for _name in _OPERATORS:
-    setattr(Numeric, f"__{_name}__", _operator(_name, reflected=False))
-    setattr(Numeric, f"__r{_name}__", _operator(_name, reflected=True))
+    setattr(Numeric, f"__{_name}__", operation(_name, reflected=False))
+    setattr(Numeric, f"__r{_name}__", operation(_name, reflected=True))
 for _name in _COMPARISONS:
-    setattr(Numeric, f"__{_name}__", _operator(_name, reflected=False))
+    setattr(Numeric, f"__{_name}__", operation(_name, reflected=False))
 for _name in _UNARY:
     setattr(Numeric, f"__{_name}__", _unary(_name))
 
 
-def _apply(ufunc: np.ufunc, inputs: Any, on_host: Callable[..., Any], weak: bool) -> Any:
+def applied(ufunc: np.ufunc, inputs: Any, on_host: Callable[..., Any], weak: bool) -> Any:
     """A ufunc with NumPy's promotion, or JAX's where an operand is a JAX array.
 
     Args:
@@ -269,7 +259,7 @@ def _value(operand: Any) -> Any:
     return jnp.asarray(operand)
 
 
-def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """One of JAX's functions on 64-bit values; plain JAX as soon as an argument is JAX's own."""
     leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
     if any(isinstance(x, jax.Array) for x in leaves):
@@ -299,119 +289,3 @@ def number(
         values = [jnp.asarray(_value(x), np.float64) for x in operands]
         result = _compat.converted(function(*values), np.dtype(np.float64), True)
     return Numeric(result, _hosted(on_host, operands))
-
-
-def _ufunc_method(name: str) -> Callable[[Any], Numeric]:
-    ufunc = getattr(np, name)
-    return lambda dim: _apply(ufunc, (dim,), ufunc, weak=False)
-
-
-# Methods of sizes: NumPy calls one for a ufunc on an object, as ``n.sqrt()`` for ``np.sqrt(n)``.
-METHODS: dict[str, Callable[[Any], Any]] = {name: _ufunc_method(name) for name in _UFUNCS.split()}
-METHODS["bit_length"] = functools.partial(whole, int.bit_length)
-
-
-def _dimension_operator(name: str, reflected: bool) -> Callable[..., Any]:
-    operate = _operator(name, reflected)
-
-    def method(original: Callable[..., Any], dim: Any, other: Any) -> Any:
-        real = isinstance(other, (float, np.floating, Numeric))
-        exact = isinstance(other, (int, np.integer)) or _compat.is_symbolic(other)
-        if name == "pow" and exact and (reflected or _compat.is_symbolic(other)):
-            return _power(original, dim, other, reflected)
-        negative_power = name == "pow" and isinstance(other, int) and other < 0
-        if real or negative_power or (exact and name == "truediv"):
-            return operate(dim, float(other) if negative_power else other)
-        return original(dim, other)
-
-    return method
-
-
-def _power(original: Callable[..., Any], dim: Any, other: Any, reflected: bool) -> Any:
-    """A power with a size in the exponent: a dimension if one is known, else a value."""
-    try:
-        return whole(operator.pow, *((other, dim) if reflected else (dim, other)))
-    except TypeError:
-        return original(dim, other)
-
-
-def _bits(name: str, reflected: bool) -> Callable[[Any], Any]:
-    function = getattr(operator, f"__{name}__")
-
-    def method(dim: Any, other: Any) -> Any:
-        if hooks.active() is None or not isinstance(other, int | np.integer):
-            return NotImplemented
-        if (reflected and "shift" in name) or other < 0:
-            return whole(function, *((other, dim) if reflected else (dim, other)))
-        if name == "and" and other & (other + 1) == 0:
-            return dim % (other + 1)
-        shifts = {"lshift": operator.mul, "rshift": operator.floordiv}
-        return shifts[name](dim, 1 << other) if name in shifts else whole(function, dim, other)
-
-    return lambda _: method
-
-
-# Arithmetic of the bits of sizes, which JAX's dimensions lack.
-BITS = {
-    f"__{r}{name}__": _bits(name, bool(r))
-    for name in ("and", "lshift", "or", "rshift", "xor")
-    for r in ("", "r")
-}
-
-# Arithmetic of sizes that leaves the integers: ``n / 2``, ``n * 0.5``, ``n ** -1``.
-OPERATORS = {
-    f"__{r}{name}__": _dimension_operator(name, bool(r))
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
-    for r in ("", "r")
-}
-
-
-# Functions of other modules, replaced while a trace of ours runs.
-
-
-def _logarithm(x: Any, base: Any = None) -> Any:
-    return jnp.log(x) if base is None else jnp.log(x) / jnp.log(base)
-
-
-def _math_function(name: str) -> Callable[..., Any]:
-    ours = _logarithm if name == "log" else getattr(jnp, name)
-
-    def call(original: Callable[..., Any], *operands: Any) -> Any:
-        if not any(map(_is_numeric, operands)):
-            return original(*operands)
-        return number(ours, original, operands)
-
-    return call
-
-
-def _integer_function(name: str) -> Callable[..., Any]:
-    def call(original: Callable[..., Any], *operands: Any) -> Any:
-        known = not any(map(_compat.is_symbolic, operands))
-        return original(*operands) if known else whole(original, *operands)
-
-    return call
-
-
-def _creation_function(name: str) -> Callable[..., Any]:
-    def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        leaves = jax.tree.leaves((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
-        # An array of sizes, as a shape is, stays one of Python objects.
-        ours = _is_numeric if name not in ("array", "asarray") else lambda x: type(x) is Numeric
-        if not any(map(ours, leaves)):
-            return original(*args, **kwargs)
-        caller = sys._getframe(2)
-        package = caller.f_globals.get("__name__", "").partition(".")[0]
-        if package in ("jax", "numpy") or not callers.calls(caller, original):
-            return original(*args, **kwargs)
-        return _call(getattr(jnp, name), args, kwargs)
-
-    return call
-
-
-# Only calls with a symbolic size among the arguments are affected, and among NumPy's only those
-# that Python code outside of JAX and NumPy makes.
-PATCHES = (
-    *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
-    *(Patch(math, name, while_tracing(_integer_function(name))) for name in _INTEGERS.split()),
-    *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
-)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax.tracing import frames, numeric
+from sod2jax.tracing import arithmetic, frames
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import attentive, busy
 
@@ -144,8 +144,8 @@ def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any
         if name == "__class__":
             frame = frames.looking(sys._getframe(1), _RELAYS)
             return original(dim, name) if frames.package(frame) in _OTHERS else int
-        if name in numeric.METHODS:
-            return functools.partial(numeric.METHODS[name], dim)
+        if name in arithmetic.METHODS:
+            return functools.partial(arithmetic.METHODS[name], dim)
         try:
             return original(dim, name)
         except AttributeError:

@@ -1,0 +1,145 @@
+"""Arithmetic and functions of Python and NumPy on sizes, as they are while a trace of ours runs."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat
+from sod2jax.tracing import callers, hooks
+from sod2jax.tracing.hooks import Patch, while_tracing
+from sod2jax.tracing.numeric import Numeric, applied, called, is_numeric, number, operation, whole
+
+# Functions of ``math``, and NumPy's functions of one number, that have the same name in JAX.
+_MATH = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 pow sin sinh sqrt tan tanh"
+_INTEGERS = "comb gcd isqrt lcm perm"
+_UFUNCS = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 reciprocal sin sinh sqrt tan tanh"
+# NumPy's functions that make arrays from sizes.
+_CREATION = (
+    "arange array asarray broadcast_to empty eye full identity indices linspace ones repeat tile "
+    "tri zeros"
+)
+
+
+def _ufunc_method(name: str) -> Callable[[Any], Numeric]:
+    ufunc = getattr(np, name)
+    return lambda dim: applied(ufunc, (dim,), ufunc, weak=False)
+
+
+# Methods of sizes: NumPy calls one for a ufunc on an object, as ``n.sqrt()`` for ``np.sqrt(n)``.
+METHODS: dict[str, Callable[[Any], Any]] = {name: _ufunc_method(name) for name in _UFUNCS.split()}
+METHODS["bit_length"] = functools.partial(whole, int.bit_length)
+
+
+def _dimension_operator(name: str, reflected: bool) -> Callable[..., Any]:
+    operate = operation(name, reflected)
+
+    def method(original: Callable[..., Any], dim: Any, other: Any) -> Any:
+        real = isinstance(other, (float, np.floating, Numeric))
+        exact = isinstance(other, (int, np.integer)) or _compat.is_symbolic(other)
+        if name == "pow" and exact and (reflected or _compat.is_symbolic(other)):
+            return _power(original, dim, other, reflected)
+        negative_power = name == "pow" and isinstance(other, int) and other < 0
+        if real or negative_power or (exact and name == "truediv"):
+            return operate(dim, float(other) if negative_power else other)
+        return original(dim, other)
+
+    return method
+
+
+def _power(original: Callable[..., Any], dim: Any, other: Any, reflected: bool) -> Any:
+    """A power with a size in the exponent: a dimension if one is known, else a value."""
+    try:
+        return whole(operator.pow, *((other, dim) if reflected else (dim, other)))
+    except TypeError:
+        return original(dim, other)
+
+
+def _bits(name: str, reflected: bool) -> Callable[[Any], Any]:
+    function = getattr(operator, f"__{name}__")
+
+    def method(dim: Any, other: Any) -> Any:
+        if hooks.active() is None or not isinstance(other, int | np.integer):
+            return NotImplemented
+        if (reflected and "shift" in name) or other < 0:
+            return whole(function, *((other, dim) if reflected else (dim, other)))
+        if name == "and" and other & (other + 1) == 0:
+            return dim % (other + 1)
+        shifts = {"lshift": operator.mul, "rshift": operator.floordiv}
+        return shifts[name](dim, 1 << other) if name in shifts else whole(function, dim, other)
+
+    return lambda _: method
+
+
+# Arithmetic of the bits of sizes, which JAX's dimensions lack.
+BITS = {
+    f"__{r}{name}__": _bits(name, bool(r))
+    for name in ("and", "lshift", "or", "rshift", "xor")
+    for r in ("", "r")
+}
+
+# Arithmetic of sizes that leaves the integers: ``n / 2``, ``n * 0.5``, ``n ** -1``.
+OPERATORS = {
+    f"__{r}{name}__": _dimension_operator(name, bool(r))
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+    for r in ("", "r")
+}
+
+
+# Functions of other modules, replaced while a trace of ours runs.
+
+
+def _logarithm(x: Any, base: Any = None) -> Any:
+    return jnp.log(x) if base is None else jnp.log(x) / jnp.log(base)
+
+
+def _math_function(name: str) -> Callable[..., Any]:
+    ours = _logarithm if name == "log" else getattr(jnp, name)
+
+    def call(original: Callable[..., Any], *operands: Any) -> Any:
+        if not any(map(is_numeric, operands)):
+            return original(*operands)
+        return number(ours, original, operands)
+
+    return call
+
+
+def _integer_function(name: str) -> Callable[..., Any]:
+    def call(original: Callable[..., Any], *operands: Any) -> Any:
+        known = not any(map(_compat.is_symbolic, operands))
+        return original(*operands) if known else whole(original, *operands)
+
+    return call
+
+
+def _creation_function(name: str) -> Callable[..., Any]:
+    def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        leaves = jax.tree.leaves((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
+        # An array of sizes, as a shape is, stays one of Python objects.
+        ours = is_numeric if name not in ("array", "asarray") else lambda x: type(x) is Numeric
+        if not any(map(ours, leaves)):
+            return original(*args, **kwargs)
+        caller = sys._getframe(2)
+        package = caller.f_globals.get("__name__", "").partition(".")[0]
+        if package in ("jax", "numpy") or not callers.calls(caller, original):
+            return original(*args, **kwargs)
+        return called(getattr(jnp, name), args, kwargs)
+
+    return call
+
+
+# Only calls with a symbolic size among the arguments are affected, and among NumPy's only those
+# that Python code outside of JAX and NumPy makes.
+PATCHES = (
+    *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
+    *(Patch(math, name, while_tracing(_integer_function(name))) for name in _INTEGERS.split()),
+    *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
+)
