@@ -22,6 +22,7 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.tracing import frames, hooks, host
 from sod2jax.tracing.host import HostNumber
+from sod2jax.tracing.recorder import busy
 
 _OPERATORS = {
     "add": np.add,
@@ -235,12 +236,13 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
       TypeError: no dimension is known to be that integer at all sizes of the trace.
     """
     number, recorder = _hosted(function, operands), hooks.active()
-    dim = None if number is None else host.dimension(number, recorder.region)
-    if dim is None:
-        raise _unknown()
-    return (
-        dim if isinstance(dim, int) else _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
-    )
+    with busy(recorder):
+        dim = None if number is None else host.dimension(number, recorder.region)
+        if dim is None:
+            raise _unknown()
+        if isinstance(dim, int):
+            return dim
+        return _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
 
 
 def _one(value: Any) -> Any:

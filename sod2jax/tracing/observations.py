@@ -81,9 +81,13 @@ def _hash_of_aval(aval: Any) -> int:
 
 def _text(original: Callable[[Any], str]) -> Callable[[Any], str]:
     def call(dim: Any) -> str:
-        if attentive() is not None and not frames.is_own(sys._getframe(1)):
+        recorder = attentive()
+        if recorder is None:
+            return original(dim)
+        if not frames.is_own(sys._getframe(1)):
             _written(dim)
-        return original(dim)
+        with busy(recorder):  # the texts of its parts are for this one
+            return original(dim)
 
     return call
 
