@@ -117,7 +117,6 @@ REFUSALS: dict[str, Callable[[jax.Array], Any]] = {
     "list_slice": caught(lambda x: x * len([1, 2, 3][: x.shape[0]])),
     "percent": caught(lambda x: x * len("%d" % x.shape[0])),  # noqa: UP031
     "lookup": caught(lambda x: x * TABLE[x.shape[0]]),
-    "bits": caught(lambda x: x * (x.shape[0] | 3)),
     "attribute": caught(lambda x: x * x.shape[0].to_bytes(2, "big")[1]),
     "number": caught(lambda x: x * 2 if np.sqrt(x.shape[0]) > 2 else x),
     "rows": caught(lambda x: sum(x)),
