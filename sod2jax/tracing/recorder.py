@@ -30,7 +30,7 @@ class Recorder:
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
       unequal: the last two sizes that were taken for different, one of which is data-dependent.
-      refused: the comparison that the last error rested on, if no answer has been given since.
+      refused: the comparison that the last error rested on.
       doubts: what the trace may have taken for granted without asking; the values mean nothing.
       computed: results that stand for the same argument whenever it comes, by its id.
     """
@@ -55,7 +55,7 @@ class Recorder:
         settled = [guard for guard in self.guards if not self.is_data_dependent(guard)]
         last = settled[-1].negated if settled else None
         refused = None if self.refused is None else self.refused.negated
-        return self.undecided or self.extremum or refused or last or self.unequal
+        return self.undecided or self.extremum or last or refused or self.unequal
 
     def is_data_dependent(self, comparison: Comparison) -> bool:
         """Whether a comparison is about a size that is known only after a part has run."""
@@ -64,7 +64,6 @@ class Recorder:
     def guard(self, comparison: Comparison) -> None:
         """From here on, the trace holds where a comparison does."""
         self.guards.setdefault(comparison)
-        self.refused = None
 
     def refuse(self, comparison: Comparison) -> None:
         """An error follows, which is right where a comparison holds."""
