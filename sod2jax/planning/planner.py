@@ -20,7 +20,7 @@ from sod2jax.errors import (
 )
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.options import Options
-from sod2jax.planning import out_of_range
+from sod2jax.planning import out_of_range, placement
 from sod2jax.planning.exact import Exact, Fallbacks
 from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Request, Search
 from sod2jax.planning.specialise import Specialisation
@@ -216,6 +216,9 @@ class Planner:
 
     def _chosen(self, call: Call) -> Choice | Exact:
         request, arguments, order = self._request(call)
+        misplaced = placement.of_call(self._name, arguments)
+        if misplaced is not None:
+            return self.exact(misplaced)
         leaves = self._leaves(call, arguments)
         for leaf in leaves:
             if leaf.is_empty:

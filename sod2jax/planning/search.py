@@ -13,12 +13,14 @@ from sod2jax import pipeline
 from sod2jax.errors import (
     DataDependentSizeError,
     FunctionError,
+    PlacementError,
     TraceError,
     UnsupportedPrimitiveError,
 )
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
+from sod2jax.planning import placement
 from sod2jax.planning.specialise import Specialisation, specialise
 from sod2jax.planning.trust import AnotherCourse, Trust
 from sod2jax.runtime.compile import Executable
@@ -201,8 +203,9 @@ class Search:
             program = traced()
             if isinstance(program, Undecided):
                 return program
+            placement.check(program)
             analysis = pipeline.analyse(program, self._options, self._target)
-        except (TraceError, UnsupportedPrimitiveError) as error:
+        except (TraceError, UnsupportedPrimitiveError, PlacementError) as error:
             return Failed(error)
         finally:
             self._counters.add(traces=1)
