@@ -59,5 +59,9 @@ class AuditWarning(UserWarning):
     """A function does something else at some sizes than its symbolic trace says."""
 
 
+class ManyProgramsWarning(UserWarning):
+    """A function is called in ever new ways that need programs of their own."""
+
+
 class ExactFallbackWarning(UserWarning):
     """A function runs through exact-shape executables: right, but compiled once per shape."""

@@ -126,6 +126,11 @@ class Search:
         keys = [key for key, traced in self._traced.items() if traced is specialisation]
         self._traced |= dict.fromkeys(keys, Failed(error))
 
+    def forget(self, key: Any) -> None:
+        """Forgets what was traced for requests of a key."""
+        for each in [each for each in self._traced if each[:2] == key]:
+            del self._traced[each]
+
     def symbolic(self, request: Request, regime: Regime) -> Match | Failed:
         """The program for a call, from symbolic traces."""
         return self._narrowed(request, regime, self._symbolic)
