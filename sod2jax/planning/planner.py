@@ -88,6 +88,9 @@ class Planner:
         self._lock = threading.RLock()
         self._kinds: Kinds[Choice | Exact] = Kinds(self._forget, self._warn_of_many)
 
+    def __repr__(self) -> str:
+        return f"Planner({self._name}: {len(self.specialisations)} programs)"
+
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
         return self._caller.read(args, kwargs)
@@ -217,11 +220,15 @@ class Planner:
             if name not in regime.symbols:
                 symbols = sorted(regime.symbols)
                 raise SpecError(
-                    f"buckets names '{name}', but the symbols of the specs are {symbols}"
+                    f"buckets names '{name}', but the symbols of the specs are {symbols}: give "
+                    "sizes for these only"
                 )
             low, high = regime.region.range(name)
             if ladder[0] < low or (high is not None and ladder[-1] > high):
-                raise SpecError(f"buckets[{name!r}] = {ladder} leaves the range {regime.region}")
+                raise SpecError(
+                    f"buckets[{name!r}] = {ladder} leaves the range {regime.region}: leave out the "
+                    "sizes outside, or widen the constraints"
+                )
         count_given(options.buckets, options.max_executables)
         bounds = [Comparison.parse(f"{n} <= {ladder[-1]}") for n, ladder in options.buckets.items()]
         return regimes.base(leaves, (*options.constraints, *bounds))

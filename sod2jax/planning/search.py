@@ -105,6 +105,9 @@ class Search:
         self._name, self._options, self._counters = name, options, counters
         self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
 
+    def __repr__(self) -> str:
+        return f"Search({self._name}: {self.count} traces)"
+
     @functools.cached_property
     def _target(self) -> Target:
         """Looked up when there is something to analyse, not before: it starts JAX's backend."""
