@@ -31,6 +31,10 @@ class StateError(Sod2jaxError, RuntimeError):
     """A function changes an argument in a way that cannot come back to the caller."""
 
 
+class PlacementError(Sod2jaxError, ValueError):
+    """An array is not on the device that programs are compiled for."""
+
+
 class UnsupportedPrimitiveError(Sod2jaxError, NotImplementedError):
     """A primitive has no exact padded form.
 
@@ -53,6 +57,10 @@ class InvariantError(Sod2jaxError, AssertionError):
 
 class AuditWarning(UserWarning):
     """A function does something else at some sizes than its symbolic trace says."""
+
+
+class ManyProgramsWarning(UserWarning):
+    """A function is called in ever new ways that need programs of their own."""
 
 
 class ExactFallbackWarning(UserWarning):

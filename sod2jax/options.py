@@ -97,7 +97,10 @@ def _constraints(texts: Sequence[str]) -> tuple[Comparison, ...]:
 
 def _ladders(buckets: Any) -> dict[str, tuple[int, ...]]:
     if not isinstance(buckets, (Mapping, type(None))):
-        raise SpecError(f"buckets must be a dictionary from symbols to sizes; got {buckets!r}")
+        raise SpecError(
+            f"buckets must be a dictionary from symbols to sizes, such as {{'s': (64, 256)}}; got "
+            f"{buckets!r}"
+        )
     return {name: _ladder(name, sizes) for name, sizes in (buckets or {}).items()}
 
 
@@ -124,5 +127,7 @@ def _ladder(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
         sizes = (sizes,)
     ladder = tuple(sorted({int(s) if isinstance(s, np.integer) else s for s in sizes}))
     if not ladder or any(type(size) is not int or size < 1 for size in ladder):
-        raise SpecError(f"buckets[{name!r}] must be positive integers; got {tuple(sizes)}")
+        raise SpecError(
+            f"buckets[{name!r}] must be positive integers, such as (64, 256); got {tuple(sizes)}"
+        )
     return ladder

@@ -58,7 +58,7 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
       SpecError: the buckets asked for do not fit the specs.
     """
     region, most = program.region.restricted(program.bucket_symbols), options.max_executables
-    classes = classify.summarize(program.jaxpr, program.data_dependent)
+    classes = classify.summarise(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
     edges = {n: e for n, e in passes.deciding_sizes(program, facts).items() if n in region.names}
     ladders = choose(region, options.buckets, most, edges)

@@ -17,7 +17,7 @@ def describe(
 ) -> str:
     """One program: its stages, its buckets and its masks."""
     lines = [str(analysis), f"trust: {trust}"]
-    lines += [f"regime: {reason}" for reason in regime.reasons]
+    lines += [f"only where {reason}" for reason in regime.reasons]
     lines += _remarks(analysis)
     lines += ["buckets:"]
     lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
@@ -52,7 +52,7 @@ def _masks(executable: Executable) -> list[str]:
     return [
         f"masks: {emitted.total()} inserted",
         *(f"  {mask}" + _times(n) for mask, n in emitted.items()),
-        f"masks that the fill lattice made unnecessary: {avoided.total()}",
+        f"masks that were not needed: {avoided.total()}",
         *(f"  {mask}" + _times(n) for mask, n in avoided.items()),
     ]
 

@@ -60,6 +60,9 @@ class Counters:
         self._hits: dict[Bucket, int] = {}
         self._reasons: dict[str, int] = {}
 
+    def __repr__(self) -> str:
+        return f"Counters({self.read()!r})"
+
     def add(self, **more: float) -> None:
         """Adds to plain counters, by name."""
         with self._lock:

@@ -19,7 +19,7 @@ ORDER = {
     "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
-    "_compat": "arrays dims jaxprs primitives traces askers wants __init__",
+    "_compat": "arrays devices dims jaxprs primitives traces askers wants __init__",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region jaxprs
         surgery primitives program""",
     "arguments": "__init__ calls nnx signature learn",
@@ -45,7 +45,8 @@ ORDER = {
         gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
     "runtime": "__init__ compile executables transfer plan dispatch parts",
-    "planning": "__init__ exact out_of_range results trust specialise search planner",
+    "planning": """__init__ exact kinds out_of_range placement results trust specialise search
+        planner""",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",

@@ -35,7 +35,17 @@ def values(fun, *rest) -> dict[str, Any]:
     f(*args)
     call = f.planner.read(args, {})
     choice = f.planner.choose(call)
-    stack = [f, call, choice, choice.plan.run(call.leaves, False), f.options, f.stats()]
+    stack = [
+        f,
+        f.planner,
+        f.planner._search,
+        f.planner._counters,
+        call,
+        choice,
+        choice.plan.run(call.leaves, False),
+        f.options,
+        f.stats(),
+    ]
     stack += f.planner.specialisations[0].ready
     stack += [executable.memory_plan() for executable in f.planner.specialisations[0].ready]
     seen: dict[str, Any] = {}
@@ -58,7 +68,15 @@ def values(fun, *rest) -> dict[str, Any]:
 )
 def test_values_between_call_and_result_print_in_a_few_words(program):
     seen = values(*program)
-    assert {"OptimizedFunction", "Choice", "Specialisation", "Program", "Facts"} <= seen.keys()
+    assert {
+        "OptimizedFunction",
+        "Choice",
+        "Specialisation",
+        "Program",
+        "Facts",
+        "Planner",
+        "Search",
+    } <= seen.keys()
     long = {name: len(repr(value)) for name, value in seen.items() if len(repr(value)) > LONGEST}
     assert not long
     assert not [name for name, value in seen.items() if " at 0x" in repr(value)]

@@ -55,10 +55,11 @@ def key_array(bits: jax.Array, like: Any) -> Any:
 
 
 def host_to_device(array: np.ndarray, like: jax.Array) -> jax.Array:
-    """A NumPy array as a ``jax.Array`` with the dtype and device of ``like``; compiles nothing.
+    """A NumPy array as a ``jax.Array`` with the dtype and place of ``like``; compiles nothing.
 
     A contiguous aligned array on the CPU backend is shared, not copied.
     """
     sharding = like.sharding
     aval = like.aval.update(shape=array.shape)
-    return pxla.batched_device_put(aval, sharding, [array], list(sharding.device_set))
+    devices, committed = list(sharding.device_set), like._committed
+    return pxla.batched_device_put(aval, sharding, [array], devices, committed=committed)

@@ -182,12 +182,12 @@ class Caller:
 
 
 def _key_of(leaf: Any) -> Any:
-    """What a program depends on: shape, dtype and weak type; not the value."""
-    if isinstance(leaf, jax.Array):
-        return leaf.aval
+    """What a program depends on: shape, dtype, weak type and place; not the value."""
     if isinstance(leaf, np.ndarray):
         return leaf.shape, leaf.dtype
-    return abstract(leaf)
+    aval = leaf.aval if isinstance(leaf, jax.Array) else abstract(leaf)
+    place = _compat.committed_to(leaf)
+    return aval if place is None else (aval, place)
 
 
 def abstract_argument(leaf: Any, name: str) -> Any:

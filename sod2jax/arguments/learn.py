@@ -99,6 +99,15 @@ class Learner:
             for leaf in leaves
         ]
 
+    def forget(self, key: Any) -> None:
+        """Forgets the calls of a key."""
+        tree, rest = key
+        with self._lock:
+            gone = {each for each in self._states if (each[0], each[1][0]) == (tree, rest)}
+            for each in gone:
+                del self._states[each]
+            self._latest = {like: k for like, k in self._latest.items() if k not in gone}
+
     def guesses(self, key: Any, leaves: Sequence[Leaf]) -> Iterator[Relations]:
         """Relations between the symbols of ``specs`` to trace a call with, until one succeeds.
 
@@ -110,7 +119,7 @@ class Learner:
         """
         sizes = tuple(size for leaf in leaves for size in leaf.aval.shape)
         with self._lock:
-            state = self._states[_key(key, leaves)]
+            state = self._state(key, leaves)
             others = [call for call in state.history if call != sizes]
             proved, tries = list(state.proved), state.tries
         axes = [dim for leaf in leaves for dim in leaf.shape]
@@ -127,17 +136,22 @@ class Learner:
         pinned: dict[str, Dim] = {name: size for name, size in now.items() if size in fixed}
         yield _related(seen, pinned, least=1)
 
+    def _state(self, key: Any, leaves: Sequence[Leaf]) -> _State:
+        """What was seen of the calls of a key; nothing if it has been forgotten meanwhile."""
+        fresh = _State([], collections.deque(maxlen=_REMEMBERED))
+        return self._states.setdefault(_key(key, leaves), fresh)
+
     def succeeded(self, key: Any, leaves: Sequence[Leaf], relations: Relations) -> None:
         """Takes in that a guess made a trace succeed; relations are then tried first."""
         with self._lock:
-            state = self._states[_key(key, leaves)]
+            state = self._state(key, leaves)
             if relations and relations not in state.proved:
                 state.proved = sorted([*state.proved, relations], key=len)
 
     def failed(self, key: Any, leaves: Sequence[Leaf], relations: Relations) -> None:
         """Takes in that a guess was traced in vain."""
         with self._lock:
-            self._states[_key(key, leaves)].tries += bool(relations)
+            self._state(key, leaves).tries += bool(relations)
 
 
 def _key(key: Any, leaves: Sequence[Leaf]) -> Any:

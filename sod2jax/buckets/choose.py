@@ -63,7 +63,8 @@ def count_given(given: Mapping[str, tuple[int, ...]], max_executables: int) -> i
     count = math.prod(map(len, given.values()))
     if count > max_executables:
         raise SpecError(
-            f"buckets asks for {count} executables; max_executables is {max_executables}"
+            f"buckets asks for {count} executables; max_executables is {max_executables}: "
+            "give fewer sizes, or raise it"
         )
     return count
 

@@ -17,7 +17,7 @@ from sod2jax.classify.table import OPERATOR_CLASSES, OpClass
 from sod2jax.errors import UnsupportedPrimitiveError
 from sod2jax.ir import dims
 
-__all__ = ["DimKind", "OpClass", "Summary", "classify", "dimension_kind", "summarize"]
+__all__ = ["DimKind", "OpClass", "Summary", "classify", "dimension_kind", "summarise"]
 
 
 class DimKind(enum.Enum):
@@ -118,8 +118,8 @@ class Summary:
         return (
             f"operators: {self.isdo} ISDO, {self.isdos} ISDOS, {self.isvdos} ISVDOS, "
             f"{self.edo} EDO, {self.structural} structural\n"
-            f"dimensions: {self.known} known, {self.symbolic} symbolic, "
-            f"{self.op_inferred} op-inferred, {self.nac} nac"
+            f"dimensions: {self.known} numbers, {self.symbolic} symbols, "
+            f"{self.op_inferred} computed from symbols, {self.nac} known only when it runs"
         )
 
 
@@ -133,7 +133,7 @@ def _equations(jaxpr: Jaxpr, data_dependent: frozenset[str]) -> Iterator[tuple[J
             yield from _equations(body, data_dependent)
 
 
-def summarize(closed_jaxpr: Jaxpr, data_dependent: frozenset[str] = frozenset()) -> Summary:
+def summarise(closed_jaxpr: Jaxpr, data_dependent: frozenset[str] = frozenset()) -> Summary:
     """Counts operators and output dimensions of a program and of all its sub-jaxprs.
 
     Args:

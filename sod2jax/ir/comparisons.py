@@ -62,6 +62,16 @@ class Comparison:
         return Comparison(self.left, "!=" if self.op == "==" else "==", self.right, self.source)
 
     @property
+    def plain(self) -> str:
+        """What it says, in the form that is read most easily: "b >= 3" for "2 - b <= -1"."""
+        constant, rest = sympy.sympify(self.difference).as_coeff_Add()
+        if not rest.is_Symbol and not (-rest).is_Symbol:
+            return f"{dims.jax_text(self.left)} {self.op} {dims.jax_text(self.right)}"
+        if rest.is_Symbol:
+            return f"{rest} {self.op} {-constant}"
+        return f"{-rest} {'<=' if self.op == '>=' else self.op} {constant}"
+
+    @property
     def difference(self) -> Dim:
         """``left - right``."""
         return dims.normalise(sympy.sympify(self.left) - self.right)

@@ -13,6 +13,7 @@ from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf, leaves_of, spec_of
 from sod2jax.buckets.choose import count_given
 from sod2jax.errors import (
+    ManyProgramsWarning,
     ShapeError,
     SpecError,
     TraceError,
@@ -20,8 +21,9 @@ from sod2jax.errors import (
 )
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.options import Options
-from sod2jax.planning import out_of_range
-from sod2jax.planning.exact import Exact, Fallbacks
+from sod2jax.planning import kinds, out_of_range, placement
+from sod2jax.planning.exact import Exact, Fallbacks, warn
+from sod2jax.planning.kinds import Kinds
 from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Request, Search
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.dispatch import plan_whole
@@ -84,7 +86,10 @@ class Planner:
         self._learner = Learner()
         self._search = Search(name, options, counters)
         self._lock = threading.RLock()
-        self._choices: dict[Any, Choice | Exact] = {}
+        self._kinds: Kinds[Choice | Exact] = Kinds(self._forget, self._warn_of_many)
+
+    def __repr__(self) -> str:
+        return f"Planner({self._name}: {len(self.specialisations)} programs)"
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
@@ -100,9 +105,10 @@ class Planner:
           TypeError: a static argument has no hash.
         """
         self._caller.check_hashable(call)
-        choice = self._choices.get(call.key)
+        kind, keys = self._kinds[call.key[:2]], call.key[2]
+        choice = kind.plans.get(keys)
         if choice is None:
-            choice = self._choices[call.key] = self._chosen(call)
+            choice = kind.plans[keys] = self._chosen(call)
         return choice
 
     def choose_again(self, call: Call, choice: Choice, outcome: Outcome) -> Choice | Exact:
@@ -122,7 +128,8 @@ class Planner:
             regime = choice.regime.forgetting()
         other = self._chosen_in(call, regime)
         if isinstance(other, Choice) and other.specialisation is not choice.specialisation:
-            self._choices[call.key] = other  # where there is no other, this one may serve others
+            # Where there is no other, this one may serve others.
+            self._kinds[call.key[:2]].plans[call.key[2]] = other
         return other
 
     def alternatives(self, call: Call) -> list[Choice]:
@@ -145,13 +152,23 @@ class Planner:
         exact = self.exact(error)
         with self._lock:
             self._search.give_up(specialisation, error)
-            self._choices.clear()
+            self._kinds.clear()
         return exact
 
     def forget_choices(self) -> None:
         """Has every call planned anew: a program is no longer what it was taken for."""
         with self._lock:
-            self._choices.clear()
+            self._kinds.clear()
+
+    def _forget(self, key: Any) -> None:
+        """Forgets what was made for a kind of calls; what runs of it runs on."""
+        with self._lock:
+            self._search.forget(key)
+            self._learner.forget(key)
+
+    def _warn_of_many(self, keys: Sequence[Any]) -> None:
+        parameters = list(self._caller.signature.parameters)
+        warn(kinds.many(self._name, parameters, keys), ManyProgramsWarning)
 
     def exact(self, error: Exception) -> Exact:
         """An exact run for a reason, which is told.
@@ -202,11 +219,15 @@ class Planner:
             if name not in regime.symbols:
                 symbols = sorted(regime.symbols)
                 raise SpecError(
-                    f"buckets names '{name}', but the symbols of the specs are {symbols}"
+                    f"buckets names '{name}', but the symbols of the specs are {symbols}: give "
+                    "sizes for these only"
                 )
             low, high = regime.region.range(name)
             if ladder[0] < low or (high is not None and ladder[-1] > high):
-                raise SpecError(f"buckets[{name!r}] = {ladder} leaves the range {regime.region}")
+                raise SpecError(
+                    f"buckets[{name!r}] = {ladder} leaves the range {regime.region}: leave out the "
+                    "sizes outside, or widen the constraints"
+                )
         count_given(options.buckets, options.max_executables)
         bounds = [Comparison.parse(f"{n} <= {ladder[-1]}") for n, ladder in options.buckets.items()]
         return regimes.base(leaves, (*options.constraints, *bounds))
@@ -215,6 +236,9 @@ class Planner:
 
     def _chosen(self, call: Call) -> Choice | Exact:
         request, arguments, order = self._request(call)
+        misplaced = placement.of_call(self._name, arguments)
+        if misplaced is not None:
+            return self.exact(misplaced)
         leaves = self._leaves(call, arguments)
         for leaf in leaves:
             if leaf.is_empty:

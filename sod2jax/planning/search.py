@@ -15,6 +15,7 @@ from sod2jax.arguments.signature import solve
 from sod2jax.errors import (
     DataDependentSizeError,
     FunctionError,
+    PlacementError,
     ShapeError,
     SpecError,
     TraceError,
@@ -24,6 +25,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
+from sod2jax.planning import placement
 from sod2jax.planning.specialise import Specialisation, specialise
 from sod2jax.planning.trust import AnotherCourse, Trust
 from sod2jax.runtime.compile import Executable
@@ -104,6 +106,9 @@ class Search:
         self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
         self._concrete: dict[Any, Concrete] = {}  # the traces of programs without symbols
 
+    def __repr__(self) -> str:
+        return f"Search({self._name}: {self.count} traces)"
+
     @functools.cached_property
     def _target(self) -> Target:
         """Looked up when there is something to analyse, not before: it starts JAX's backend."""
@@ -124,6 +129,11 @@ class Search:
         """From now on, finds no program where it found this one."""
         keys = [key for key, traced in self._traced.items() if traced is specialisation]
         self._traced |= dict.fromkeys(keys, Failed(error))
+
+    def forget(self, key: Any) -> None:
+        """Forgets what was traced for requests of a key."""
+        for each in [each for each in self._traced if each[:2] == key]:
+            del self._traced[each]
 
     def symbolic(self, request: Request, regime: Regime) -> Match | Failed:
         """The program for a call, from symbolic traces."""
@@ -202,8 +212,9 @@ class Search:
             program = traced()
             if isinstance(program, Undecided):
                 return program
+            placement.check(program)
             analysis = pipeline.analyse(program, self._options, self._target)
-        except (TraceError, UnsupportedPrimitiveError) as error:
+        except (TraceError, UnsupportedPrimitiveError, PlacementError) as error:
             return Failed(error)
         finally:
             self._counters.add(traces=1)

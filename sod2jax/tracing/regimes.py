@@ -30,8 +30,8 @@ class Decision:
     answer: bool
 
     def __str__(self) -> str:
-        asked = dataclasses.replace(self.question, source="", text="")
-        return f"{asked} is {self.answer} at {self.question.source}"
+        held = self.question if self.answer else self.question.negated
+        return f"{held.plain} (decided at {self.question.source})"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -8,7 +8,7 @@ import pytest
 from jax import lax
 from jax.extend.core import Primitive
 
-from sod2jax.classify import DimKind, OpClass, Summary, classify, dimension_kind, summarize
+from sod2jax.classify import DimKind, OpClass, Summary, classify, dimension_kind, summarise
 from sod2jax.classify.table import GROUPS, OPERATOR_CLASSES
 from sod2jax.errors import UnsupportedPrimitiveError
 from tests.ir.primitives import every_name
@@ -114,7 +114,7 @@ def test_unknown_primitive_is_refused_with_its_source() -> None:
     unheard_p.def_abstract_eval(lambda x: x)
     closed = jax.make_jaxpr(lambda x: unheard_p.bind(x))(1.0)
     with pytest.raises(UnsupportedPrimitiveError, match="unheard_of") as raised:
-        summarize(closed)
+        summarise(closed)
     assert raised.value.primitive == "unheard_of"
     assert "test_classes.py" in raised.value.source
     assert "ir/vocabulary.py" in raised.value.remedy
@@ -143,19 +143,19 @@ def program(x, w, u):
 
 
 def test_summary_counts_every_operator_and_dimension() -> None:
-    summary = summarize(trace(program, "b, s", "s, 8", "u"), frozenset({"u"}))
+    summary = summarise(trace(program, "b, s", "s, 8", "u"), frozenset({"u"}))
     assert summary == Summary(
         isdo=2, isdos=12, isvdos=1, edo=1, structural=2, known=12, symbolic=4, op_inferred=8, nac=1
     )
     assert str(summary).splitlines() == [
         "operators: 2 ISDO, 12 ISDOS, 1 ISVDOS, 1 EDO, 2 structural",
-        "dimensions: 12 known, 4 symbolic, 8 op-inferred, 1 nac",
+        "dimensions: 12 numbers, 4 symbols, 8 computed from symbols, 1 known only when it runs",
     ]
 
 
 def test_summary_leaves_out_scalar_combiners() -> None:
     closed = trace(lambda x: lax.reduce(x, 0.0, lambda a, b: a + b * b, (0,)), "b, s")
-    summary = summarize(closed)
+    summary = summarise(closed)
     assert (summary.isdos, summary.structural, summary.symbolic) == (1, 0, 1)
 
 
@@ -164,14 +164,14 @@ def test_summary_of_loops_counts_their_bodies_once() -> None:
         x = lax.fori_loop(0, x.shape[0], lambda i, y: jnp.sin(y), x)
         return lax.scan(lambda carry, _: (jnp.cos(carry), None), x, length=7)[0]
 
-    summary = summarize(trace(fun, "n"))
+    summary = summarise(trace(fun, "n"))
     # while with lt, add, sin; scan with cos; dim_as_value
     assert (summary.edo, summary.structural, summary.isdos, summary.isdo) == (1, 1, 4, 1)
 
 
 def test_summary_sees_the_sub_jaxprs_of_derivatives() -> None:
     closed = trace(jax.grad(lambda x: jax.checkpoint(jnp.sin)(x).sum()), "n")
-    summary = summarize(closed)
+    summary = summarise(closed)
     assert summary.structural == 1  # remat2
     assert summary.edo == summary.isvdos == 0
     assert summary.nac == summary.known == summary.op_inferred == 0

@@ -98,7 +98,7 @@ def test_every_mask_is_explained_and_the_analysis_spares_some(model):
     for mask in inserted:
         assert "attention.py:" in mask.source
         assert str(mask) in text
-    assert "masks that the fill lattice made unnecessary: 4" in text
+    assert "masks that were not needed: 4" in text
 
 
 def test_memory_plan_stands_beside_xlas(model):

@@ -60,7 +60,7 @@ def test_a_violated_guard_leads_to_the_regime_where_it_fails():
     case = Case(lambda x: x * 2 if x.shape[0] != 5 else x)
     assert matched(case.symbolic(3)).regime.reasons == ()
     (reason,) = matched(case.symbolic(5)).regime.reasons
-    assert str(reason).startswith("n == 5 is True at") and "test_search.py" in str(reason)
+    assert str(reason).startswith("n == 5 (decided at") and "test_search.py" in str(reason)
     assert len(case.search.specialisations) == 2
 
 
@@ -107,7 +107,7 @@ def test_too_many_decisions_fail_with_all_of_them():
     case = Case(staircase)
     failed = case.symbolic(60)
     assert isinstance(failed, Failed) and isinstance(failed.error, TraceError)
-    assert str(failed.error).count(" is True at") == MOST_REGIMES
+    assert str(failed.error).count(" (decided at ") == MOST_REGIMES
     assert matched(case.complete(60)).specialisation.analysis.program.varying is not None
 
 

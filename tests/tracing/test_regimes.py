@@ -155,7 +155,7 @@ def test_explain_lists_guards_and_regimes():
     optimized(np.ones(1, np.float32))
     text = optimized.explain()
     assert "guard: n != 1 at" in text
-    assert "regime: n == 1 is True at" in text
+    assert "only where n == 1 (decided at" in text
     assert "test_regimes.py" in text
 
 

@@ -1,0 +1,60 @@
+"""Arrays and programs that are elsewhere than on the one device that buckets are compiled for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from sod2jax import _compat
+from sod2jax.arguments.calls import described
+from sod2jax.errors import PlacementError, UnsupportedPrimitiveError
+from sod2jax.ir.jaxprs import equations
+from sod2jax.ir.program import Program
+
+_REMEDY = "such calls run where their arrays are, as under jax.jit"
+
+
+def of_call(name: str, arguments: Mapping[str, Any]) -> PlacementError | None:
+    """Why no bucket serves a call; None if its arrays, by parameter, are where programs run."""
+    if _compat.has_mesh():
+        return PlacementError(
+            f"{name} is called under a mesh of devices (jax.set_mesh), and buckets are for one "
+            f"device; {_REMEDY}"
+        )
+    for path, leaf in jax.tree_util.tree_flatten_with_path(dict(arguments))[0]:
+        place = _compat.committed_to(leaf)
+        if place is not None and _compat.is_elsewhere(place):
+            where = path[0].key + jax.tree_util.keystr(path[1:])
+            return PlacementError(f"'{where}' of {name} lies {_said(place)}")
+    return None
+
+
+def check(program: Program) -> None:
+    """Raises where a program closes over arrays that lie elsewhere, or places its own there.
+
+    Raises:
+      PlacementError: an array that it closes over does.
+      UnsupportedPrimitiveError: an equation does.
+    """
+    for array in program.constants:
+        place = _compat.committed_to(array)
+        if place is not None and _compat.is_elsewhere(place):
+            raise PlacementError(
+                f"{program.name} closes over {described(array)}, which lies {_said(place)}"
+            )
+    for eqn in equations(program.jaxpr):
+        if _compat.places_elsewhere(eqn):
+            raise UnsupportedPrimitiveError(
+                eqn.primitive.name,
+                _compat.source_line(eqn),
+                f"it places arrays elsewhere than on {_compat.default_device()}; {_REMEDY}",
+            )
+
+
+def _said(place: Any) -> str:
+    return (
+        f"{_compat.said_of_place(place)}, and buckets are for {_compat.default_device()}; "
+        f"{_REMEDY}. For buckets, bring it there by jax.device_put"
+    )
