@@ -30,6 +30,7 @@ from sod2jax._compat.askers import (
     is_harmless_text,
     is_relay,
 )
+from sod2jax._compat.callbacks import bind_callback, called, is_ordered
 from sod2jax._compat.dims import (
     AT_LEAST,
     BOUNDS,
@@ -108,7 +109,9 @@ __all__ = [
     "all_constants",
     "array_aval",
     "bind",
+    "bind_callback",
     "call_equation",
+    "called",
     "closed_jaxpr",
     "constants",
     "converted",
@@ -127,6 +130,7 @@ __all__ = [
     "is_key_array",
     "is_literal",
     "is_relay",
+    "is_ordered",
     "is_symbolic",
     "is_unknown",
     "key_array",
