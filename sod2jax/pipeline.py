@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from sod2jax import classify, passes, rdp
+from sod2jax import _compat, classify, passes, rdp
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.buckets.choose import choose
 from sod2jax.buckets.ladders import Ladders
 from sod2jax.classify import Summary
+from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
+from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.options import Options
-from sod2jax.passes import cut
+from sod2jax.passes import collectives, cut
 from sod2jax.passes.cut import Part
 from sod2jax.passes.remark import Remark
 from sod2jax.runtime.compile import Executable, compile_bucket
@@ -54,9 +57,12 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     The buckets are chosen for the region, and where sizes decide conds also for those.
 
     Raises:
-      UnsupportedPrimitiveError: a primitive has no operator class.
+      UnsupportedPrimitiveError: a primitive has no operator class, or it calls Python in a run that
+        may not count.
       SpecError: the buckets asked for do not fit the specs.
     """
+    _check_calls(program)
+    program = collectives.reduced(program)
     region, most = program.region.restricted(program.bucket_symbols), options.max_executables
     classes = classify.summarise(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
@@ -65,6 +71,20 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
     return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts, target)
+
+
+def _check_calls(program: Program) -> None:
+    """Refuses effects on the host where a run is discarded if it computes unexpected sizes."""
+    if not any(guard.symbols & program.data_dependent for guard in program.guards):
+        return
+    for eqn in equations(program.jaxpr):
+        if eqn.effects and eqn.primitive.name in CALLBACKS:
+            raise UnsupportedPrimitiveError(
+                eqn.primitive.name,
+                _compat.source_line(eqn),
+                "it would be called again where sizes that the program computes turn out other "
+                "than assumed; call it outside the optimized function",
+            )
 
 
 def compile_part(

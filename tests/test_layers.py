@@ -19,9 +19,9 @@ ORDER = {
     "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
-    "_compat": "arrays devices dims jaxprs primitives traces askers wants __init__",
-    "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region jaxprs
-        surgery primitives program""",
+    "_compat": "arrays devices dims jaxprs callbacks primitives traces askers wants __init__",
+    "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region
+        closures jaxprs surgery primitives program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks recorder host numeric arithmetic observations
         polyfill guards data_dependent regimes advice trace generalise audit""",
@@ -34,15 +34,15 @@ ORDER = {
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket ladders choose",
     "rows": "__init__ needs narrow loop",
-    "passes": "remark branches gates cut __init__",
+    "passes": "remark collectives branches gates cut __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",
     "passes/gates": "__init__ predicates work slices flat compact",
     "rewrite": "padded fills monoids sizes masks moves context engine lanes rules __init__",
     "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
-        selection convolution fourier index scatter linalg solve random control branch loop
-        gated_rows __init__""",
+        selection convolution fourier index scatter linalg solve random control callbacks branch
+        loop gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
     "runtime": "__init__ compile executables transfer plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement results trust specialise search

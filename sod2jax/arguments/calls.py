@@ -119,13 +119,13 @@ class Caller:
         """Raises where a static value cannot be part of a key.
 
         Raises:
-          TypeError: it has no hash; the message names the argument.
+          ValueError: it has no hash; the message names the argument.
         """
         for where, value in call.static:
             try:
                 hash(value)
             except TypeError as error:
-                raise TypeError(
+                raise ValueError(
                     f"static argument {where!r} of {self._name} is {shortened(value)}, which has "
                     "no hash: a program is made for each static value, so these must be hashable"
                 ) from error

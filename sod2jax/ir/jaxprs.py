@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
-from sod2jax.ir import dims
+from sod2jax.ir import closures, dims
+from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.dims import Dim
+from sod2jax.ir.vocabulary import CALLBACKS
 
 Env = Mapping[Var, Any]
 """What stands for variables."""
@@ -53,7 +56,23 @@ def dims_of(atom: Atom) -> tuple[Dim, ...]:
 
 
 def mentions(eqn: JaxprEqn) -> frozenset[str]:
-    """The symbols in the shapes and parameters of an equation and of all equations inside it."""
+    """The symbols that an equation and all equations inside it speak of.
+
+    They stand in shapes, in parameters, and in what Python functions that are called close over.
+    """
     shapes = [getattr(atom.aval, "shape", ()) for atom in (*eqn.invars, *eqn.outvars)]
     inside = [mentions(e) for _, body in _compat.sub_jaxprs(eqn) for e in body.eqns]
+    with contextlib.suppress(HiddenSize):
+        inside.append(closed_over(eqn))
     return dims.symbols_in([*shapes, *eqn.params.values()]).union(*inside)
+
+
+def closed_over(eqn: JaxprEqn) -> frozenset[str]:
+    """The symbols that the Python function of a callback closes over; none for other equations.
+
+    Raises:
+      HiddenSize: it closes over a number computed from sizes.
+    """
+    if eqn.primitive.name not in CALLBACKS:
+        return frozenset()
+    return closures.symbols(_compat.called(eqn))

@@ -102,7 +102,7 @@ class Planner:
           Exception: it must run with exact shapes, and the user wants no such run.
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
           SpecError: the specs do not fit the arguments.
-          TypeError: a static argument has no hash.
+          ValueError: a static argument has no hash.
         """
         self._caller.check_hashable(call)
         kind, keys = self._kinds[call.key[:2]], call.key[2]

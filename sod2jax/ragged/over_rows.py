@@ -14,6 +14,8 @@ import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir.jaxprs import equations
+from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.options import Options
 from sod2jax.planning.exact import Exact, Fallbacks
 from sod2jax.planning.specialise import Specialisation
@@ -154,6 +156,9 @@ class OverRows:
         bucket = ladders.bucket(most)
         rows = [row for row, _ in members]
         width = self._width(len(rows))
+        called = {eqn.primitive.name for eqn in equations(program.jaxpr)} & CALLBACKS
+        if called and not batch.is_traced:
+            width = len(rows)  # a row added would call, too
         # Under a transformation every number of rows must lead to one and the same program.
         present = np.arange(width) < len(rows) if batch.is_traced else None
         axes = RowAxes.with_outputs(batch.mapped, len(program.out_shapes))

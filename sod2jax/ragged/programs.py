@@ -10,9 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from sod2jax import rewrite
+from sod2jax import _compat, rewrite
+from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir.vocabulary import CALLBACKS, CALLS
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays
 from sod2jax.ragged.batch import Batch
@@ -75,6 +77,7 @@ class RowPrograms:
         if specialisation in self._unsupported:
             raise self._unsupported[specialisation]
         program, rows, width = specialisation.analysis.program, chosen.rows, chosen.width
+        _check_calls(program.jaxpr)
         shapes = rewrite.padded_shapes(program, program.region.below(bucket))
         inputs = batch.stacked(rows, width, shapes[: len(batch.columns)])
         inputs += self._by_size(batch, rows, width, shapes[len(inputs) :])
@@ -111,3 +114,18 @@ class RowPrograms:
             arrays.stack(column, np.asarray(column[0]).dtype, shape, width)
             for column, shape in zip(zip(*constants, strict=True), shapes, strict=True)
         ]
+
+
+def _check_calls(jaxpr: Jaxpr, looped: bool = False) -> None:
+    """Refuses callbacks that rows which run together would not make as each row alone does."""
+    for eqn in jaxpr.eqns:
+        name = eqn.primitive.name
+        if name in CALLBACKS and (looped or _compat.is_ordered(eqn)):
+            raise UnsupportedPrimitiveError(
+                name,
+                _compat.source_line(eqn),
+                "rows that run together have no order among them, and go through loops and "
+                "branches as one; call it outside of those, without ordered=True",
+            )
+        for _, body in _compat.sub_jaxprs(eqn):
+            _check_calls(body, looped or name not in CALLS)

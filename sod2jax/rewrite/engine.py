@@ -19,15 +19,16 @@ from sod2jax.rewrite.padded import Padded
 PadRule = Callable[..., Sequence[Padded]]
 
 _RULES: dict[str, PadRule] = {}
-_OURS: set[str] = set()
+_ALWAYS: set[str] = set()
 
 
-def register_pad_rule(*primitives: str, ours: bool = False) -> Callable[[PadRule], PadRule]:
+def register_pad_rule(*primitives: str, always: bool = False) -> Callable[[PadRule], PadRule]:
     """Decorator that registers a rule for primitives, by name.
 
     Args:
       primitives: their names.
-      ours: whether JAX does not know them, so that the rule must run without any padding, too.
+      always: whether the rule must run without any padding, too: JAX does not know them, or there
+        is more about them than shapes.
 
     Raises:
       InvariantError: a primitive has a rule already.
@@ -38,7 +39,7 @@ def register_pad_rule(*primitives: str, ours: bool = False) -> Callable[[PadRule
             if name in _RULES:
                 raise InvariantError(f"primitive '{name}' has two rewrite rules")
             _RULES[name] = rule
-        _OURS.update(primitives if ours else ())
+        _ALWAYS.update(primitives if always else ())
         return rule
 
     return decorate
@@ -83,8 +84,7 @@ def _apply(ctx: Context, eqn: JaxprEqn, operands: Sequence[Padded]) -> Sequence[
     try:
         rule = _RULES.get(eqn.primitive.name)
         constant = bool(operands) and all(p.constant is not None for p in operands)
-        is_plain = not has_symbolic(eqn) and eqn.primitive.name not in _OURS
-        if is_plain and not (constant and rule):
+        if not has_symbolic(eqn) and not (constant and rule):
             return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
         if rule is None:
             raise ctx.refuse(
@@ -116,7 +116,9 @@ def _check(ctx: Context, eqn: JaxprEqn, index: int, aval: Any, result: Padded) -
 
 
 def has_symbolic(eqn: JaxprEqn) -> bool:
-    """Whether an operand, result, parameter or sub-jaxpr has a symbolic dimension."""
+    """Whether an operand, result, parameter or sub-jaxpr has a symbolic dimension, or may have."""
+    if eqn.primitive.name in _ALWAYS:
+        return True
     avals = [atom.aval for atom in (*eqn.invars, *eqn.outvars)]
     return any(map(_is_symbolic_aval, avals)) or any(map(_mentions_symbol, eqn.params.values()))
 

@@ -37,7 +37,12 @@ class Sizes:
 
     def __init__(self, true: Mapping[str, Any], region: Region):
         self.region = region
-        self._true = dict(true)
+        # XLA folds what is made of a size that is always the same, NaN included, as jit does.
+        always = {name: low for name, low, high in region.ranges if low == high}
+        self._true = {
+            name: jnp.asarray(always[name], np.int32) if name in always else size
+            for name, size in true.items()
+        }
         self._cache: collections.ChainMap[Any, Any] = collections.ChainMap()
 
     @contextlib.contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import io_callback
 
 from tests.harnesses.base import Arg, Harness
 
@@ -218,4 +221,44 @@ COLLAPSED = [
     ),
 ]
 
-HARNESSES = [*CALLS, *BRANCHES, *COLLAPSED]
+
+def _like(x: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _by_row(method: str) -> Callable[[jax.Array], jax.Array]:
+    def call(row: jax.Array) -> jax.Array:
+        return jax.pure_callback(np.sin, _like(row), row, vmap_method=method)
+
+    return jax.vmap(call)
+
+
+def _tiled(x: jax.Array) -> jax.Array:
+    n = x.shape[1]
+    shape = jax.ShapeDtypeStruct((2 * n, x.shape[0]), np.float32)
+    return jax.pure_callback(lambda a: np.tile(np.asarray(a) * n, 2).T, shape, x)
+
+
+def _shown(x: jax.Array) -> jax.Array:
+    jax.debug.callback(lambda *_: None, x, x.T.reshape(-1))
+    return x.reshape(-1)
+
+
+CALLBACKS = [
+    Harness(
+        "pure_callback_sorted",
+        lambda x: jax.pure_callback(np.sort, _like(x), x * 2).max(0),
+        (BS,),
+    ),
+    Harness("pure_callback_by_row", _by_row("sequential"), (BS,)),
+    Harness("pure_callback_of_all_rows", _by_row("broadcast_all"), (BS,)),
+    Harness("pure_callback_size_closed_over", _tiled, (BS,)),
+    Harness("debug_callback_of_moved", _shown, (BS,)),
+    Harness(
+        "io_callback_ordered",
+        lambda x: io_callback(np.cumsum, _like(x), x.reshape(-1)[: x.shape[0]], ordered=True),
+        (S,),
+    ),
+]
+
+HARNESSES = [*CALLS, *BRANCHES, *COLLAPSED, *CALLBACKS]

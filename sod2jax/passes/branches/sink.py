@@ -15,6 +15,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import used_in, variables
 from sod2jax.ir.region import Region
 from sod2jax.ir.surgery import Copier
+from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.passes.branches.conds import cond_of, is_plain, positions
 from sod2jax.passes.remark import Remark, counted
 from sod2jax.target import Target
@@ -32,7 +33,8 @@ def sunk(
 ) -> tuple[list[JaxprEqn], list[Remark]]:
     """Equations with what each cond's branches alone use moved into them; whole chains move.
 
-    An equation runs at most as often as before, so loops may move as well; effects never do.
+    An equation runs at most as often as before, so loops may move as well; effects and callbacks
+    never do.
     """
     eqns, remarks = list(eqns), []
     ends = [eqns[k].outvars[0] for k in reversed(positions(eqns)) if eqns[k].outvars]
@@ -68,7 +70,8 @@ def _moves(eqns: Sequence[JaxprEqn], at: int, outputs: Sequence[Atom]) -> dict[i
         readers = [use for var in eqn.outvars for use in uses.get(var, ())]
         branches = {branch if p == at else moves.get(p) for p, branch in readers}
         one = next(iter(branches)) if len(branches) == 1 else None
-        if one is not None and not eqn.effects and not ends & set(eqn.outvars):
+        is_seen = eqn.effects or eqn.primitive.name in CALLBACKS
+        if one is not None and not is_seen and not ends & set(eqn.outvars):
             moves[k] = one
         for var in variables(eqn.invars):
             uses.setdefault(var, set()).add((k, None))

@@ -2,6 +2,7 @@
 
 from sod2jax.rewrite.rules import assemble as assemble
 from sod2jax.rewrite.rules import branch as branch
+from sod2jax.rewrite.rules import callbacks as callbacks
 from sod2jax.rewrite.rules import contract as contract
 from sod2jax.rewrite.rules import control as control
 from sod2jax.rewrite.rules import convolution as convolution

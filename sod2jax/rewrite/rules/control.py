@@ -1,4 +1,4 @@
-"""Calls, copies and callbacks: a jaxpr in a wrapper, lanes passed on, padding never shown."""
+"""Calls and copies: a jaxpr in a wrapper, lanes passed on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
-from sod2jax.ir.vocabulary import ANNOTATIONS, CALLBACKS, CALLS
+from sod2jax.ir.vocabulary import ANNOTATIONS, CALLS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
@@ -53,12 +53,3 @@ def _copy(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Binds the primitive as it is: pad lanes pass as true lanes do."""
     arrays = ctx.bind(*(p.array for p in operands))
     return [p.with_array(array) for p, array in zip(operands, arrays, strict=True)]
-
-
-@register_pad_rule(*CALLBACKS)
-def _callback(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
-    """Refused: Python code must see true sizes, and a compiled program has only padded arrays."""
-    raise ctx.refuse(
-        "the callback would be shown padding; call it outside the optimized function, or give it "
-        "values of fixed shape only, such as sums"
-    )

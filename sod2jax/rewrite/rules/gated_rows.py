@@ -19,7 +19,7 @@ from sod2jax.rewrite.padded import ANYTHING, Fill, Padded
 from sod2jax.rows.loop import Arrays, Read, over_rows
 
 
-@register_pad_rule("gated_rows", ours=True)
+@register_pad_rule("gated_rows", always=True)
 def _gated_rows(ctx: Context, eqn: JaxprEqn, gate: Padded, *operands: Padded) -> list[Padded]:
     """Loops over the rows whose gate is on, counted at run time; pad rows never run.
 
