@@ -19,9 +19,9 @@ ORDER = {
     "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
-    "_compat": "arrays dims jaxprs primitives traces askers wants __init__",
-    "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
-        program""",
+    "_compat": "arrays dims jaxprs primitives foreign traces askers wants __init__",
+    "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery foreign
+        primitives program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks recorder host numeric observations polyfill guards
         data_dependent regimes trace generalise audit""",
