@@ -27,6 +27,11 @@ test keeps it true.
   a program that gives the primitive a symbolic dimension runs through exact-shape executables, and
   warns. Operands without a symbolic dimension never need a rule.
 - *refused*: forms that are refused although there is a rule, each shown by a harness of this name.
+
+Primitives that other packages register are told from these by identity, whatever their names are.
+One that no symbolic dimension touches runs as it is. Elsewhere the function that
+`sod2jax.register_rule` got runs in its place, or that its lowering rule was made of, or its `impl`;
+exact shapes, where there is none that JAX can trace.
 """
 
 

@@ -26,6 +26,7 @@ def primitive(name, meaning):
     p.def_abstract_eval(lambda x, **params: x)
     p.def_impl(meaning)
     mlir.register_lowering(p, mlir.lower_fun(meaning, multiple_results=False))
+    setattr(lax, name + "_p", p)  # as a JAX that has it
     return p
 
 softsign_p = primitive("softsign", lambda x: x / (1 + jnp.abs(x)))

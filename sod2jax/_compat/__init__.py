@@ -47,6 +47,13 @@ from sod2jax._compat.dims import (
     dimensions,
     is_symbolic,
 )
+from sod2jax._compat.foreign import (
+    is_foreign,
+    lowered_function,
+    meanings,
+    stand_in,
+    with_original,
+)
 from sod2jax._compat.jaxprs import (
     Atom,
     Jaxpr,
@@ -134,6 +141,7 @@ __all__ = [
     "has_mesh",
     "host_to_device",
     "is_elsewhere",
+    "is_foreign",
     "is_harmless_equality",
     "is_harmless_number",
     "is_harmless_order",
@@ -149,6 +157,8 @@ __all__ = [
     "key_bits",
     "listen_for_compiles",
     "literal_array",
+    "lowered_function",
+    "meanings",
     "new_equation",
     "new_literal",
     "new_primitive",
@@ -161,10 +171,12 @@ __all__ = [
     "sorts_before",
     "sorts_before_or_equal",
     "source_line",
+    "stand_in",
     "sub_jaxprs",
     "trace_context",
     "trace_of",
     "with_constants",
     "with_equations",
+    "with_original",
     "with_weak_type",
 ]

@@ -16,6 +16,7 @@ from sod2jax._compat import Jaxpr, JaxprEqn
 from sod2jax.classify.table import OPERATOR_CLASSES, OpClass
 from sod2jax.errors import UnsupportedPrimitiveError
 from sod2jax.ir import dims
+from sod2jax.ir.jaxprs import mentions
 
 __all__ = ["DimKind", "OpClass", "Summary", "classify", "dimension_kind", "summarise"]
 
@@ -70,21 +71,28 @@ def classify(eqn: JaxprEqn, data_dependent: frozenset[str] = frozenset()) -> OpC
         operator with such a variable in a shape parameter is ISVDOS.
 
     Raises:
-      UnsupportedPrimitiveError: the primitive is not in the table.
+      UnsupportedPrimitiveError: the primitive is not in the table, and has a symbolic dimension.
     """
     name = eqn.primitive.name
     if name not in OPERATOR_CLASSES:
-        remedy = (
-            "its operator class is unknown; use operations of jax.numpy and jax.lax, or add the "
-            "primitive to its group in sod2jax/ir/vocabulary.py"
-        )
-        raise UnsupportedPrimitiveError(name, _compat.source_line(eqn), remedy)
+        return _unknown(eqn)
     refine = _REFINEMENTS.get(name)
     op_class = refine(eqn) if refine else OPERATOR_CLASSES[name]
     if op_class not in (OpClass.ISDO, OpClass.ISDOS):
         return op_class
     shapes = [value for key, value in eqn.params.items() if key not in _DATA_PARAMS]
     return OpClass.ISVDOS if _mentions(shapes, data_dependent) else op_class
+
+
+def _unknown(eqn: JaxprEqn) -> OpClass:
+    """What is not in the table can run as it is, where no symbol touches it."""
+    if not mentions(eqn):
+        return OpClass.EDO
+    remedy = (
+        "nothing is known of it; use operations of jax.numpy and jax.lax, keep symbolic dimensions "
+        "away from it, or, if it is not JAX's own, say what it does by sod2jax.register_rule"
+    )
+    raise UnsupportedPrimitiveError(eqn.primitive.name, _compat.source_line(eqn), remedy)
 
 
 def dimension_kind(dim: Any, data_dependent: frozenset[str] = frozenset()) -> DimKind:
@@ -127,7 +135,8 @@ def _equations(jaxpr: Jaxpr, data_dependent: frozenset[str]) -> Iterator[tuple[J
     for eqn in jaxpr.eqns:
         op_class = classify(eqn, data_dependent)
         yield eqn, op_class
-        if op_class not in (OpClass.STRUCTURAL, OpClass.EDO):
+        known = eqn.primitive.name in OPERATOR_CLASSES
+        if op_class not in (OpClass.STRUCTURAL, OpClass.EDO) or not known:
             continue
         for _, body in _compat.sub_jaxprs(eqn):
             yield from _equations(body, data_dependent)
@@ -141,7 +150,7 @@ def summarise(closed_jaxpr: Jaxpr, data_dependent: frozenset[str] = frozenset())
       data_dependent: as in ``classify``; their dimensions count as nac.
 
     Raises:
-      UnsupportedPrimitiveError: a primitive is not in the table.
+      UnsupportedPrimitiveError: as ``classify``.
     """
     classes: Counter[OpClass] = Counter()
     kinds: Counter[DimKind] = Counter()

@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[OpClass, frozenset[str]]] = {
     "comparisons": (OpClass.ISDOS, vocabulary.COMPARISONS),
     "elementary functions": (OpClass.ISDOS, vocabulary.TRANSCENDENTAL),
     "special functions": (OpClass.ISDOS, vocabulary.SPECIAL),
+    "elementwise of other packages": (OpClass.ISDOS, vocabulary.FOREIGN),
     "conversions": (OpClass.ISDOS, vocabulary.CASTS),
     "reinterpretations": (OpClass.ISDOS, vocabulary.REINTERPRETATIONS),
     "copies": (OpClass.ISDOS, vocabulary.COPIES),

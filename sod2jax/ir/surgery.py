@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 from sod2jax import _compat
@@ -144,12 +144,15 @@ def replaced_in_turn(eqns: Sequence[JaxprEqn], env: Env) -> Iterator[JaxprEqn]:
         yield from replaced([eqn], env)
 
 
-def with_bodies(eqn: JaxprEqn, change: Callable[[Jaxpr], Jaxpr]) -> JaxprEqn:
+def with_bodies(
+    eqn: JaxprEqn, change: Callable[[Jaxpr], Jaxpr], kinds: Container[str] = _WITH_BODIES
+) -> JaxprEqn:
     """The equation with each jaxpr among its parameters changed; the same one if none was.
 
-    Kernels, which have jaxprs over references, and other primitives of their own kind stay.
+    Kernels, which have jaxprs over references, and other primitives that are not of these kinds
+    stay.
     """
-    if eqn.primitive.name not in _WITH_BODIES:
+    if eqn.primitive.name not in kinds:
         return eqn
     params = {name: _changed(value, change) for name, value in eqn.params.items()}
     if all(params[name] is value for name, value in eqn.params.items()):

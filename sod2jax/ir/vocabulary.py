@@ -37,7 +37,9 @@ SPECIAL = _names("""
     bessel_i0e bessel_i1e digamma igamma igamma_grad_a igammac lgamma polygamma
     regularized_incomplete_beta zeta
 """)
-ELEMENTWISE = ARITHMETIC | BITWISE | COMPARISONS | TRANSCENDENTAL | SPECIAL
+# Of other packages, which say that they are; every such primitive goes by this name.
+FOREIGN = _names("lanewise")
+ELEMENTWISE = ARITHMETIC | BITWISE | COMPARISONS | TRANSCENDENTAL | SPECIAL | FOREIGN
 
 # The same lanes in another dtype.
 CASTS = _names("convert_element_type")

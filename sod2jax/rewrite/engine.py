@@ -88,8 +88,8 @@ def _apply(ctx: Context, eqn: JaxprEqn, operands: Sequence[Padded]) -> Sequence[
             return [Padded.exact(a) for a in _compat.bind(eqn, *(p.array for p in operands))]
         if rule is None:
             raise ctx.refuse(
-                "no rewrite rule is registered for it; keep symbolic dimensions away from it, or "
-                'use on_unsupported="exact"'
+                "it has no rewrite rule; keep symbolic dimensions away from it, or use "
+                'on_unsupported="exact"'
             )
         results = rule(ctx, eqn, *operands)
         for index, (var, result) in enumerate(zip(eqn.outvars, results, strict=True)):

@@ -41,9 +41,8 @@ def explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception)
     symbolic = [leaf for leaf in leaves if leaf.is_symbolic]
     shown = "; ".join(f"{leaf.name}: ({', '.join(map(str, leaf.shape))})" for leaf in symbolic)
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    reason = text.replace("'_DimExpr' object", "a symbolic size").replace(
-        "_DimExpr", "symbolic size"
-    )
+    for private in ("'_DimExpr' object", "_DimExpr"):
+        text = text.replace(private, "a symbolic size")
     advice = "; or ".join(_remedies(region, error, text))
     return (
         f"{name} cannot be traced with the symbolic shapes {shown} ({region}). "

@@ -11,7 +11,7 @@ from jax import export
 
 from sod2jax import _compat
 from sod2jax.errors import DataDependentSizeError, StateError, TraceError
-from sod2jax.ir import dims
+from sod2jax.ir import dims, foreign
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
@@ -86,6 +86,7 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
+            closed = foreign.opened(traced.jaxpr)
         except (StateError, DataDependentSizeError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
@@ -99,7 +100,6 @@ def trace(
     if recorder.undecided is not None:  # somebody caught the error
         error = TraceError(f"{name} goes on where '{recorder.undecided}' is not known")
         return Undecided(recorder.undecided, error, tuple(recorder.data_dependent))
-    closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
         raise TraceError(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "

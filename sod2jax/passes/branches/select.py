@@ -58,7 +58,7 @@ _ITERATED = frozenset(
 )
 # What cannot fail, and ends soon, whatever the values are.
 _SAFE = frozenset().union(
-    vocabulary.ELEMENTWISE - _ITERATED,
+    vocabulary.ELEMENTWISE - _ITERATED - vocabulary.FOREIGN,
     vocabulary.CASTS,
     vocabulary.KEY_CASTS,
     vocabulary.COPIES,

@@ -6,6 +6,7 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
+from sod2jax.ir import foreign
 from sod2jax.ir.vocabulary import ANNOTATIONS, CALLS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
@@ -23,7 +24,7 @@ def _call(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
 @register_pad_rule("call_hi_primitive")
 def _hi_primitive(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Inlines what a primitive of jax 0.12's higher level expands to."""
-    return ctx.run(_compat.expanded(eqn), operands)
+    return ctx.run(foreign.opened(_compat.expanded(eqn)), operands)
 
 
 @register_pad_rule("remat2")

@@ -15,7 +15,7 @@ import jax
 from sod2jax import _compat
 from sod2jax._compat import Jaxpr
 from sod2jax.arguments.signature import Leaf
-from sod2jax.ir import dims
+from sod2jax.ir import dims, foreign
 from sod2jax.ir.program import Program
 from sod2jax.tracing.audit.canonical import Numbering
 
@@ -79,7 +79,7 @@ def traced_at(
         for leaf in leaves
     ]
     traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-    return Concrete(traced.jaxpr, jax.tree.structure(traced.out_info))
+    return Concrete(foreign.opened(traced.jaxpr, always=True), jax.tree.structure(traced.out_info))
 
 
 def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -> Difference | None:
@@ -91,7 +91,7 @@ def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
         return Difference(point, what, is_of_results=True)
     numbering = Numbering()
-    ours = numbering.outputs(program.jaxpr, sizes)[: len(shapes)]
+    ours = numbering.outputs(foreign.opened(program.jaxpr, always=True), sizes)[: len(shapes)]
     known = set(numbering.equations)
     theirs = numbering.outputs(concrete.jaxpr, sizes)
     if ours == theirs:

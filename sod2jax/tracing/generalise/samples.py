@@ -9,7 +9,7 @@ import jax
 
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
-from sod2jax.ir import dims
+from sod2jax.ir import dims, foreign
 from sod2jax.tracing.generalise.form import Form, form_of
 
 Sample = tuple[_compat.Jaxpr, Form, Any]
@@ -46,10 +46,11 @@ class Sampler:
         self.traces += 1
         try:
             traced = jax.jit(self._fun).trace(*jax.tree.unflatten(self._tree, specs))
+            closed = foreign.opened(traced.jaxpr, always=True)
         except Exception as error:  # the exact-shape run of that size raises it again
             self.error = self.error or error
             return None
-        return traced.jaxpr, form_of(traced.jaxpr), jax.tree.structure(traced.out_info)
+        return closed, form_of(closed), jax.tree.structure(traced.out_info)
 
 
 class Samples:
