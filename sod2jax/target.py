@@ -61,10 +61,12 @@ class Target:
 
     def usual_sizes(self, region: Region) -> dict[str, int]:
         """The sizes at which work is estimated: the largest of a region, as far as it has them."""
-        return {
-            name: max(low, self.usual_size) if high is None else high
-            for name, low, high in region.ranges
-        }
+        sizes = {}
+        for name, low, high in region.ranges:
+            usual = max(low, self.usual_size)
+            is_open = high is None or name in region.open
+            sizes[name] = high if not is_open else usual if high is None else min(usual, high)
+        return sizes
 
     def __repr__(self) -> str:
         kind = f", {self.kind!r}" if self.kind not in ("", self.platform) else ""

@@ -31,7 +31,7 @@ def choose(
     A given ladder is cut to the region: sizes under its range go, sizes over it become its end.
 
     Args:
-      region: the sizes to serve.
+      region: the sizes to serve; open symbols grow on demand, whatever end decisions gave them.
       given: ladders of the user.
       max_executables: how many buckets there may be.
       edges: bounded symbols whose buckets should not overlap; sizes to have on their ladders,
@@ -46,12 +46,12 @@ def choose(
     free = {
         n: _spaced(lo, hi, most, edges.get(n, ()))
         for n, lo, hi in region.ranges
-        if n not in given and hi is not None
+        if n not in given and n not in region.open and hi is not None
     }
     ladders: dict[str, tuple[int, ...] | None] = dict.fromkeys(region.names)
     ladders |= _picked(free, most)
     ladders |= given
-    return Ladders(tuple(sorted(ladders.items())), frozenset(edges))
+    return Ladders(tuple(sorted(ladders.items())), frozenset(edges), _ends(ladders, region))
 
 
 def count_given(given: Mapping[str, tuple[int, ...]], max_executables: int) -> int:
@@ -77,11 +77,24 @@ def extended(ladders: Ladders, region: Region, max_executables: int) -> Ladders:
     before = dict(ladders.sizes)
     fixed = math.prod(len(ladder or ()) or 1 for ladder in before.values())
     most = max(_COMPUTED_SIZES, max_executables // fixed)
-    new = {n: (max(lo, 1), hi) for n, lo, hi in region.ranges if n not in before}
+    new = {
+        n: (max(lo, 1), None if n in region.open else hi)
+        for n, lo, hi in region.ranges
+        if n not in before
+    }
     free = {n: _best(lo, hi, most) for n, (lo, hi) in new.items() if hi is not None}
     kept = {n: ladder for n, ladder in before.items() if n in region.names}
     sizes = {**dict.fromkeys(new), **kept, **_picked(free, most)}
-    return Ladders(tuple(sorted(sizes.items())), ladders.separate & frozenset(kept))
+    separate = ladders.separate & frozenset(kept)
+    return Ladders(tuple(sorted(sizes.items())), separate, _ends(sizes, region))
+
+
+def _ends(
+    ladders: Mapping[str, tuple[int, ...] | None], region: Region
+) -> tuple[tuple[str, int], ...]:
+    """The largest sizes of symbols that grow on demand, where they have one."""
+    grow = [span for span in region.ranges if ladders.get(span[0], ()) is None]
+    return tuple((name, max(high, 1)) for name, _, high in grow if high is not None)
 
 
 def _cut(ladder: tuple[int, ...], low: int, high: int | None) -> tuple[int, ...]:

@@ -17,15 +17,17 @@ _SHOWN = 8  # sizes of a ladder that are printed
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Ladders:
-    """The sizes to choose from, by symbol; a symbol without an upper bound has no ladder yet.
+    """The sizes to choose from, by symbol; one that nobody gave an upper bound has no ladder yet.
 
     Attributes:
       sizes: (symbol, ascending sizes, or None to grow by powers of two) pairs.
       separate: bounded symbols whose buckets do not serve what a smaller one serves.
+      ends: (symbol, largest size) pairs of those that grow and end somewhere.
     """
 
     sizes: tuple[tuple[str, tuple[int, ...] | None], ...]
     separate: frozenset[str] = frozenset()
+    ends: tuple[tuple[str, int], ...] = ()
 
     def bucket(self, sizes: Mapping[str, int]) -> Bucket:
         """The smallest bucket that holds true sizes.
@@ -33,7 +35,13 @@ class Ladders:
         Raises:
           InvariantError: one of them is larger than its ladder.
         """
-        held = {name: _at_least(ladder, sizes[name]) for name, ladder in self.sizes}
+        ends = dict(self.ends)
+        held = {
+            name: _grown(sizes[name], ends.get(name))
+            if ladder is None
+            else _at_least(ladder, sizes[name])
+            for name, ladder in self.sizes
+        }
         chosen = {name: size for name, size in held.items() if size is not None}
         if len(chosen) < len(held):
             raise InvariantError(f"no bucket of {self} holds {dict(sizes)}")
@@ -61,10 +69,14 @@ class Ladders:
         return f"Ladders({'; '.join(f'{name}: {_shown(ladder)}' for name, ladder in self.sizes)})"
 
 
-def _at_least(ladder: tuple[int, ...] | None, size: int) -> int | None:
-    """The smallest size of a ladder, or power of two where there is none, that holds a size."""
-    if ladder is None:
-        return max(_SMALLEST, 1 << (size - 1).bit_length())
+def _grown(size: int, end: int | None) -> int | None:
+    """The smallest power of two that holds a size, or the end; None if that does not."""
+    power = max(_SMALLEST, 1 << (size - 1).bit_length())
+    return power if end is None or power <= end else end if size <= end else None
+
+
+def _at_least(ladder: tuple[int, ...], size: int) -> int | None:
+    """The smallest size of a ladder that holds a size."""
     at = bisect.bisect_left(ladder, size)
     return ladder[at] if at < len(ladder) else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sod2jax import _compat
@@ -73,6 +73,17 @@ class Program:
     def bucket_symbols(self) -> tuple[str, ...]:
         """Those of ``symbols`` that buckets are made of."""
         return tuple(name for name in self.symbols if name not in self.host_sizes)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The data-dependent symbols, in the order in which it computes them."""
+        return tuple(str(d) for d in self.computed_dims if str(d) in self.data_dependent)
+
+    def never_true(self, sizes: Mapping[str, int]) -> Comparison | None:
+        """A guard about data-dependent sizes that no run with these known sizes can make true."""
+        about = [guard for guard in self.guards if guard.symbols & self.data_dependent]
+        region = self.region.below(sizes, sizes)
+        return next((guard for guard in about if region.proves(guard.negated)), None)
 
     def __repr__(self) -> str:
         return f"Program({self._head})"

@@ -1,8 +1,9 @@
 """Proofs of bounds over regions that are too large to try every size, or have no end.
 
-``max`` and ``min`` are split into the cases that they distinguish. What is left is a polynomial over
-symbols and quotients ``q = floordiv(a, b)``, where ``b*q <= a < b*(q + 1)``. Its bounds are those of
-a linear programme whose variables are the monomials; products of inequalities relate these.
+``max`` and ``min`` are split into the cases that they distinguish. What is left is a polynomial
+over symbols and quotients ``q = floordiv(a, b)``, where ``b*q <= a < b*(q + 1)``. Its bounds are
+those of a linear programme whose variables are the monomials; products of inequalities relate
+these.
 """
 
 from __future__ import annotations

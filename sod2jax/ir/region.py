@@ -29,10 +29,12 @@ class Region:
     Attributes:
       ranges: (name, smallest, largest or None) of each symbol, sorted by name.
       constraints: further relations between them.
+      open: symbols whose largest size is no more than what decisions have left: no user named it.
     """
 
     ranges: Ranges
     constraints: tuple[Comparison, ...] = ()
+    open: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, names: Iterable[str], constraints: Iterable[Comparison]) -> Region:
@@ -83,6 +85,10 @@ class Region:
                 region = region._bounded(name)
         return region
 
+    def where(self, constraints: Iterable[Comparison]) -> Region:
+        """The part of the region where further comparisons hold."""
+        return dataclasses.replace(self, constraints=(*self.constraints, *constraints))
+
     def with_symbol(
         self, name: str, most: Dim | None, constraints: Iterable[Comparison] = ()
     ) -> Region:
@@ -92,7 +98,15 @@ class Region:
         known[name] = [0, None]
         rest = [c for c in (*bound, *constraints) if not _tighten(known, c)]
         ranges = tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items()))
-        return Region(ranges, (*self.constraints, *rest))._bounded(name)
+        region = Region(ranges, (*self.constraints, *rest), self.open)
+        is_open = region._without_ends(self.open)._bounded(name).range(name)[1] is None
+        return dataclasses.replace(
+            region, open=self.open | {name} if is_open else self.open
+        )._bounded(name)
+
+    def _without_ends(self, names: frozenset[str]) -> Region:
+        ranges = tuple((n, lo, None if n in names else hi) for n, lo, hi in self.ranges)
+        return dataclasses.replace(self, ranges=ranges)
 
     def restricted(self, names: Iterable[str]) -> Region:
         """What the region says of some of its symbols alone."""
@@ -100,6 +114,7 @@ class Region:
         return Region(
             tuple(span for span in self.ranges if span[0] in kept),
             tuple(c for c in self.constraints if c.symbols <= kept),
+            self.open & kept,
         )
 
     def _bounded(self, name: str) -> Region:
@@ -218,9 +233,9 @@ def _positive(constraints: tuple[Comparison, ...]) -> tuple[sympy.Expr, ...]:
 
 def _is_independent(dim: sympy.Expr) -> bool:
     """Whether no symbol occurs twice, and so interval arithmetic is good enough."""
-    leaves = [node.name for node in sympy.preorder_traversal(dim) if node.is_Symbol]
-    powers = any(node.is_Pow for node in sympy.preorder_traversal(dim))
-    return not powers and len(set(leaves)) == len(leaves)
+    nodes: list[Any] = list(sympy.preorder_traversal(dim))
+    leaves = [node.name for node in nodes if node.is_Symbol]
+    return len(set(leaves)) == len(leaves) and not any(node.is_Pow for node in nodes)
 
 
 def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:

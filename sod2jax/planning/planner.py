@@ -131,8 +131,7 @@ class Planner:
         choices = [first] if isinstance(first, Choice) else []
         for choice in choices:
             program = choice.plan.program
-            order = [str(d) for d in program.computed_dims if str(d) in program.data_dependent]
-            for regime in regimes.alternatives(choice.regime, program.guards, order):
+            for regime in regimes.alternatives(choice.regime, program.guards, program.order):
                 if len(choices) < MOST_REGIMES:
                     choices += self._hypothetical(call, regime)
         return choices

@@ -218,13 +218,20 @@ class Search:
         if isinstance(traced, Failed):
             return traced
         if isinstance(traced, Specialisation):
-            guards = violated(traced.analysis.program.guards, regime.sizes)
-            return regime.decided(guards[0].negated) if guards else self._match(traced, regime)
+            program = traced.analysis.program
+            guards = violated(program.guards, regime.sizes)
+            if guards:
+                return regime.decided(guards[0].negated)
+            hopeless = program.never_true(regime.sizes)
+            assumed = hopeless and regime.assuming(hopeless.negated, program.order)
+            return assumed or self._match(traced, regime)
         if traced.is_data_dependent:
             assumed = regime.assuming(traced.question, traced.data_dependent)
             return Failed(traced.error) if assumed is None else assumed
         question = traced.at(regime.sizes)
-        return Failed(traced.error) if question is None else regime.decided(question)
+        narrowed = regime if question is None else regime.decided(question)
+        # What is decided already did not stop the trace.
+        return Failed(traced.error) if narrowed.key == regime.key else narrowed
 
     def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Failed:
         """A program for its regime's call, if it is right at the call's sizes."""

@@ -48,11 +48,13 @@ class Specialisation:
 
     def buckets(self, first: Bucket) -> list[tuple[Executables, Bucket]]:
         """All buckets of all parts; where there is no end of them, ``first`` for the first part."""
+        program = self.analysis.program
+        region = program.region.where(program.guards)
         return [
             (executables, bucket)
             for k, executables in enumerate(self.parts)
             for bucket in executables.part.ladders.buckets or ((first,) if k == 0 else ())
-            if _is_reachable(bucket, executables.part.ladders, executables.part.program.region)
+            if _is_reachable(bucket, executables.part.ladders, region)
         ]
 
     def __repr__(self) -> str:
@@ -84,11 +86,9 @@ def specialise(
 
 
 def _is_reachable(bucket: Bucket, ladders: Ladders, region: Region) -> bool:
-    """Whether a call can need a bucket: a size may be bounded by the others, as by ``u <= n``."""
+    """Whether a call can need a bucket: other sizes, and decisions, may bound a size in it."""
+    lowest = {}
     for name, ladder in ladders.sizes:
-        others = {n: size for n, size in bucket.items() if n != name}
-        most = region.below(others).range(name)[1]
         smaller = [size for size in ladder or () if size < bucket[name]]
-        if most is not None and smaller and most <= smaller[-1]:
-            return False
-    return True
+        lowest |= {name: smaller[-1] + 1} if smaller else {}
+    return not region.below(bucket, lowest).is_empty

@@ -52,7 +52,7 @@ def pullback(
 
     outputs = [program.out_shapes[k] for k in _inexact(program.jaxpr.outvars)]
     specs = (tuple(map(_spec, program.in_shapes[:count])), tuple(map(_spec, outputs)))
-    return pull, Options(shapes=specs, constraints=regime.constraints)
+    return pull, Options(shapes=specs, constraints=(*regime.constraints, *regime.limits))
 
 
 def _spec(shape: Sequence[Dim]) -> str:

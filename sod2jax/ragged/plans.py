@@ -157,7 +157,7 @@ class RowPlans:
         if [x.shape for x in base.leaves] != [x.shape for x in regime.leaves]:
             return str(regime.reasons[-1])
         region = base.region.below(most)
-        for constraint in regime.constraints:
+        for constraint in (*regime.constraints, *regime.limits):
             if constraint not in base.constraints and not region.proves(constraint):
                 return str(regime.reasons[-1])
         for guard in reference.analysis.program.guards:

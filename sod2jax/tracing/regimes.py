@@ -7,6 +7,7 @@ answer holds: an equality by substituting a symbol, a comparison by a constraint
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +41,7 @@ class Regime:
     Attributes:
       leaves: the arrays of a call, with their symbolic shapes here.
       constraints: what is known of the symbols.
+      limits: what decisions add to that.
       reasons: the decisions that led here.
       assumptions: what is taken for granted of data-dependent sizes.
       host_sizes: symbols that are in no spec; the constraints bound them.
@@ -47,6 +49,7 @@ class Regime:
 
     leaves: tuple[Leaf, ...]
     constraints: tuple[Comparison, ...]
+    limits: tuple[Comparison, ...] = ()
     reasons: tuple[Decision, ...] = ()
     assumptions: Assumptions = NO_ASSUMPTIONS
     host_sizes: tuple[str, ...] = ()
@@ -59,18 +62,24 @@ class Regime:
     @property
     def key(self) -> Any:
         """Equal for calls that one trace serves."""
-        return tuple(leaf.key for leaf in self.leaves), self.constraints, self.assumptions
+        leaves = tuple(leaf.key for leaf in self.leaves)
+        return leaves, self.constraints, self.limits, self.assumptions
 
     @property
     def symbols(self) -> frozenset[str]:
         """The symbols of the specs."""
         return dims.symbols_in([leaf.shape for leaf in self.leaves]) - set(self.host_sizes)
 
-    @property
+    @functools.cached_property
     def region(self) -> Region:
         """The sizes that the symbols may take."""
+        given, limited = self._within(self.constraints), self._within(self.limits)
+        region = Region.of(self.symbols, (*given, *limited))
+        before = Region.of(self.symbols, given)
+        ends = zip(before.ranges, region.ranges, strict=True)
+        opened = [name for (name, _, had), (_, _, has) in ends if had is None and has is not None]
+        region = dataclasses.replace(region, open=frozenset(opened))
         known = set(self.symbols)
-        region = Region.of(known, [c for c in self.constraints if c.symbols <= known])
         for name in self.host_sizes:
             own = [c for c in self.constraints if name in c.symbols and c.symbols <= {*known, name}]
             known.add(name)
@@ -78,6 +87,9 @@ class Regime:
                 name, None, [Comparison.of(dims.symbol(name), ">=", 1), *own]
             )
         return region
+
+    def _within(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        return [c for c in comparisons if not c.symbols & set(self.host_sizes)]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -128,7 +140,9 @@ class Regime:
 
     def _constrain(self, constraint: Comparison) -> Regime:
         constraint = Comparison.of(constraint.left, constraint.op, constraint.right)
-        narrowed = dataclasses.replace(self, constraints=(*self.constraints, constraint))
+        if self.region.proves(constraint):
+            return self
+        narrowed = dataclasses.replace(self, limits=(*self.limits, constraint))
         pinned = {n: low for n, low, high in narrowed.region.ranges if low == high}
         return narrowed.substitute(pinned)
 
@@ -143,14 +157,17 @@ class Regime:
         )
         derived = [value for value in values.values() if not isinstance(value, sympy.Symbol)]
         positive = [Comparison.of(value, ">=", 1) for value in derived]
-        constraints = [
-            Comparison.of(_replace(c.left, pairs), c.op, _replace(c.right, pairs))
-            for c in self.constraints
-        ]
-        symbolic = tuple(
-            dict.fromkeys(c for c in (*constraints, *positive) if c.symbols and not c.is_trivial)
-        )
-        return dataclasses.replace(self, leaves=leaves, constraints=symbolic)
+        constraints = _replaced((*self.constraints, *positive), pairs)
+        limits = _replaced(self.limits, pairs)
+        return dataclasses.replace(self, leaves=leaves, constraints=constraints, limits=limits)
+
+
+def _replaced(comparisons: Sequence[Comparison], pairs: Any) -> tuple[Comparison, ...]:
+    """The comparisons that still say something of symbols, each once."""
+    new = [
+        Comparison.of(_replace(c.left, pairs), c.op, _replace(c.right, pairs)) for c in comparisons
+    ]
+    return tuple(dict.fromkeys(c for c in new if c.symbols and not c.is_trivial))
 
 
 def _replace(dim: Any, pairs: Any) -> Dim:

@@ -120,7 +120,8 @@ def parts(draw):
     low = {name: draw(st.integers(1, 3)) for name in NAMES}
     part = Region(tuple((name, low[name], None) for name in NAMES), tuple(constraints))
     axes = [range(low[name], 8) for name in NAMES]
-    points = [dict(zip(NAMES, point, strict=True)) for point in itertools.product(*axes)]
+    grid = itertools.product(*axes)
+    points: list[dict[str, int]] = [dict(zip(NAMES, point, strict=True)) for point in grid]
     return part, [point for point in points if part.contains(point)]
 
 
