@@ -20,8 +20,8 @@ ORDER = {
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
     "_compat": "arrays dims jaxprs primitives traces askers wants __init__",
-    "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
-        program""",
+    "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region jaxprs
+        surgery primitives program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks recorder host numeric observations polyfill guards
         data_dependent advice regimes trace generalise audit""",

@@ -30,6 +30,15 @@ def test_without_a_ladder_sizes_grow_by_powers_of_two():
     assert ladders.buckets == ()
 
 
+def test_growth_ends_where_decisions_end_it():
+    ladders = Ladders((("s", None),), ends=(("s", 100),))
+    grown = [ladders.bucket({"s": n})["s"] for n in (1, 17, 64, 65, 100)]
+    assert grown == [16, 32, 64, 100, 100]
+    assert Ladders((("s", None),), ends=(("s", 3),)).bucket({"s": 1}) == Bucket.of({"s": 3})
+    with pytest.raises(InvariantError, match="no bucket of"):
+        ladders.bucket({"s": 101})
+
+
 def test_every_bucket_smallest_first():
     ladders = Ladders((("b", (1, 4)), ("s", (8, 10))))
     sizes = [{"b": 1, "s": 8}, {"b": 1, "s": 10}, {"b": 4, "s": 8}, {"b": 4, "s": 10}]

@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from jax import lax
 
 import sod2jax
 import sod2jax.numpy as snp
 from sod2jax.buckets.bucket import Bucket
+
+
+def first_three(x):
+    v = snp.compress(x > 0, x)
+    return lax.top_k(v, min(3, v.shape[0]))[0]
+
+
+def second_to_fourth(x):
+    v = snp.compress(x > 0, x)
+    return lax.dynamic_slice(v, (1,), (min(3, v.shape[0]),))
+
+
+@pytest.mark.parametrize("fun", [first_three, second_to_fourth])
+@pytest.mark.parametrize("cut", ["always", "never"])
+def test_a_bucket_that_a_regime_cannot_reach_is_not_compiled(fun, cut):
+    f = sod2jax.optimize(
+        fun, shapes=("n",), buckets={"n": (1, 2, 16)}, cut=cut, poison=True, on_unsupported="error"
+    )
+    f.compile(np.ones(1, np.float32))
+    for n in (1, 2, 3, 9):
+        x = np.sin(np.arange(1.0, n + 1)).astype(np.float32)
+        positive = np.sort(x[x > 0])[::-1] if fun is first_three else x[x > 0]
+        count = min(3, len(positive))
+        begin = 0 if fun is first_three else min(1, len(positive) - count)
+        np.testing.assert_array_equal(f(x), positive[begin : begin + count])
+    assert f.stats().exact_fallbacks == 0
 
 
 def specialisation(fun, shape, *, shapes, **options):

@@ -186,3 +186,43 @@ def test_what_was_assumed_is_forgotten_with_the_decisions_that_say_so():
     assumed = base.decided(question("2*k", ">=", "n"), {"k": 4})
     assert assumed.assumptions and len(assumed.reasons) == 2
     assert assumed.forgetting() == base
+
+
+def test_ends_that_decisions_set_are_open():
+    base = regime("n, m", (6, 6), "m <= 9")
+    narrowed = base.decided(question("100", ">=", "n"))
+    assert narrowed.region.ranges == (("m", 1, 9), ("n", 1, 100))
+    assert narrowed.region.open == {"n"}
+    assert base.decided(question("8", ">=", "m")).region.open == frozenset()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("n", ">=", "m"),
+        ("min(n, 7)", ">=", "floordiv(m, 2)"),
+        ("n*m", ">=", "mod(n, 5)*30"),
+        ("mod(n*n, 7)", ">=", "mod(m*m, 5)"),
+    ],
+)
+def test_what_is_decided_is_proved(asked):
+    asked = question(*asked)
+    for shape in [(6, 6), (2, 9), (4, 1), (70, 3)]:
+        base = regime("n, m", shape)
+        narrowed = base.decided(asked)
+        assert narrowed.region.proves(asked if asked.holds(base.sizes) else asked.negated)
+        assert narrowed.decided(asked).key == narrowed.key
+
+
+def test_a_question_is_traced_no_second_time_where_its_answer_does_not_help():
+    def fun(x):
+        assert x.shape[0] >= 0 and max(x.shape[0], 7) >= 0
+        raise ValueError("never")
+
+    f = sod2jax.optimize(fun, shapes=("n",))
+    with (
+        pytest.warns(sod2jax.errors.ExactFallbackWarning, match="never"),
+        pytest.raises(ValueError, match="never"),
+    ):
+        f(np.ones(3, np.float32))
+    assert f.stats().traces <= 4
