@@ -63,9 +63,9 @@ def test_each_program_says_what_its_trace_relied_on():
     report = f.explain()
     source = f"{__file__}:{inspect.getsourcelines(scaled)[1] + 1} (scaled)"
     assert "for 1 <= s <= 4" in report
-    assert f"regime: 4 >= s is True at {source}" in report
+    assert f"guard: 4 >= s at {source}" in report
     assert "for 5 <= s <= 8" in report
-    assert f"regime: 4 >= s is False at {source}" in report
+    assert f"regime: s - 1 >= 4 is True at {source}" in report
 
 
 def test_what_repeats_is_told_once():

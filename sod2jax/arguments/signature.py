@@ -188,7 +188,7 @@ def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
     ]
     while (solvable := _next_solvable(axes, sizes)) is not None:
         (name, axis, dim, size), symbol = solvable
-        value = _invert(dim, symbol, size, sizes)
+        value = invert(dim, symbol, size, sizes)
         if value is None or value < 1:
             raise ShapeError(
                 f"axis {axis} of '{name}' has size {size}, which no '{symbol}' of 1 or more gives "
@@ -232,8 +232,8 @@ def is_linear(dim: Dim, name: str) -> bool:
     return dim == symbol or (polynomial is not None and polynomial.degree() == 1)
 
 
-def _invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
-    """The integer value of ``symbol`` at which a linear dimension has a size."""
+def invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
+    """The integer value of ``symbol`` at which a linear dimension has a size; None if none has."""
     zero = dims.evaluate(dim, {**sizes, symbol: 0})
     slope = dims.evaluate(dim, {**sizes, symbol: 1}) - zero
     if slope == 0 or (size - zero) % slope:

@@ -45,6 +45,8 @@ class Regime:
       reasons: the decisions that led here.
       assumptions: what is taken for granted of data-dependent sizes.
       host_sizes: symbols that are in no spec; the constraints bound them.
+      expected: upper bounds that calls so far suggest and nobody promised; each becomes a
+        constraint where a decision or a trace needs it, and a call beyond it has another regime.
     """
 
     leaves: tuple[Leaf, ...]
@@ -53,6 +55,7 @@ class Regime:
     reasons: tuple[Decision, ...] = ()
     assumptions: Assumptions = NO_ASSUMPTIONS
     host_sizes: tuple[str, ...] = ()
+    expected: tuple[Comparison, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -116,6 +119,10 @@ class Regime:
             narrowed = self._constrain(question if answer else question.negated)
         return narrowed._because(question, answer)
 
+    def bounded(self) -> Regime:
+        """The part of the regime where sizes have the bounds that are expected of them."""
+        return dataclasses.replace(self, limits=(*self.limits, *self.expected), expected=())
+
     def forgetting(self) -> Regime:
         """The regime before anything was assumed of data-dependent sizes."""
         assumed = self.assumptions.symbols - self.symbols
@@ -159,7 +166,10 @@ class Regime:
         positive = [Comparison.of(value, ">=", 1) for value in derived]
         constraints = _replaced((*self.constraints, *positive), pairs)
         limits = _replaced(self.limits, pairs)
-        return dataclasses.replace(self, leaves=leaves, constraints=constraints, limits=limits)
+        expected = _replaced(self.expected, pairs)
+        return dataclasses.replace(
+            self, leaves=leaves, constraints=constraints, limits=limits, expected=expected
+        )
 
 
 def _replaced(comparisons: Sequence[Comparison], pairs: Any) -> tuple[Comparison, ...]:

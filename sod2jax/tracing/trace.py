@@ -17,6 +17,7 @@ from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.tracing import data_dependent, guards, numeric
 from sod2jax.tracing.advice import explain
+from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
 
 
@@ -81,7 +82,9 @@ def trace(
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
     tree = jax.tree.structure(tuple(arguments))
-    with guards.recording(region, scope, regime.assumptions) as recorder:
+    # What was generalised has symbols and leaves that are no call's.
+    decisions = Decisions(regime.sizes, regime.expected) if varying is None else None
+    with guards.recording(region, scope, regime.assumptions, decisions) as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
@@ -115,7 +118,7 @@ def trace(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
         region=recorder.region,
-        guards=(*recorder.guards, *recorder.if_caught),
+        guards=(*recorder.decisions.taken, *recorder.guards, *recorder.if_caught),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         varying=varying,
