@@ -31,7 +31,8 @@ class Decision:
 
     def __str__(self) -> str:
         asked = dataclasses.replace(self.question, source="", text="")
-        return f"{asked} is {self.answer} at {self.question.source}"
+        where = self.question.source or "the sizes of calls so far"
+        return f"{asked} is {self.answer} at {where}"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -9,7 +9,6 @@ from tests.harnesses.base import Arg as Arg
 from tests.harnesses.base import Harness as Harness
 from tests.harnesses.base import check as check
 
-
 _OTHERS = ("bare", "base")  # modules without harnesses
 
 
