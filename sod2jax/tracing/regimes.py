@@ -242,17 +242,18 @@ def _isolate(difference: Any, names: Sequence[str] | None = None) -> dict[str, D
 
 
 def _residue(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
-    """``mod(n, c) == r``: n is ``c*k + r`` for a new symbol k."""
+    """``mod(n + b, c) == r``: n is ``c*k + r - b`` for a new symbol k; c may be negative."""
     terms = difference.atoms(dims.mod)
     if len(terms) != 1:
         return None
     (term,) = terms
-    symbol, divisor = term.args
+    shifted, divisor = term.args
+    shift, symbol = shifted.as_coeff_Add()
     rest = sympy.expand(difference - term)
-    if not (symbol.is_Symbol and divisor.is_Integer and rest.is_Integer):
+    if not (symbol.is_Symbol and divisor.is_Integer and rest.is_Integer and shift.is_Integer):
         return None
     name, count = symbol.name, abs(int(divisor))
-    left = -int(rest) % count
+    left = int(-rest - shift) % count
     if sizes[name] < count + left:
         return {name: sizes[name]}
     return {name: dims.normalise(count * dims.symbol(f"{name}_per_{count}") + left)}

@@ -56,7 +56,7 @@ def trace(
     arguments: Sequence[Any],
     regime: Regime,
     name: str,
-    varying: Any = None,
+    decides: bool = True,
 ) -> Program | Undecided:
     """Traces ``fun(*arguments)`` with the symbolic shapes of a regime.
 
@@ -65,7 +65,7 @@ def trace(
       arguments: pytrees whose leaves, in order, are described by the regime's.
       regime: the arrays with their symbolic shapes, and what tracing may rely on.
       name: what to call the program.
-      varying: gives the constants that vary with the sizes, which the last leaves stand for.
+      decides: whether the sizes of the leaves are those of a call, to decide as that does.
 
     Returns:
       The program; or where it stopped, if some sizes of the region decide otherwise.
@@ -82,8 +82,7 @@ def trace(
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
     tree = jax.tree.structure(tuple(arguments))
-    # What was generalised has symbols and leaves that are no call's.
-    decisions = Decisions(regime.sizes, regime.expected) if varying is None else None
+    decisions = Decisions(regime.sizes, regime.expected) if decides else None
     with guards.recording(region, scope, regime.assumptions, decisions) as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
@@ -121,7 +120,6 @@ def trace(
         guards=(*recorder.decisions.taken, *recorder.guards, *recorder.if_caught),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
-        varying=varying,
         doubts=tuple(recorder.doubts),
     )
 
