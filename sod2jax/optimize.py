@@ -117,6 +117,9 @@ class OptimizedFunction:
             return choice.plan.run(call.leaves, poison)
         except UnsupportedPrimitiveError as error:
             return self.planner.give_up(choice.specialisation, error)
+        except Exception:
+            call.check_values(self._name)
+            raise
 
     def _reconsider(self, choice: Choice) -> None:
         """Has calls planned anew, now that a program has turned out wrong somewhere."""

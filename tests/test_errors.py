@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+import numpy as np
 import pytest
 
 import sod2jax
@@ -98,11 +100,19 @@ def test_malformed_options(options, match):
 
 
 def test_calls_that_do_not_fit_are_refused_as_python_and_jax_do():
-    f = optimized(lambda x, y: x, shapes=("s", "s"), buckets={"s": (8,)})
+    f = optimized(lambda x, y: x + y, shapes=("s", "s"), buckets={"s": (8,)})
     with pytest.raises(TypeError, match="missing a required argument: 'y'"):
         f(normal(3))
     with pytest.raises(TypeError, match="not a valid JAX type"):
         f(normal(3), "text")
+    with pytest.raises(SpecError, match="'x' is None, but its spec is 's': pass an array"):
+        f(None, None)
+    struct = jax.ShapeDtypeStruct((3,), np.float32)
+    for fun in (f, sod2jax.optimize(lambda x, y: x + y)):
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"float32\[3\], which has no values: .* trace\("):
+                fun(normal(3), struct)
+        fun(normal(3), normal(3))
 
 
 def test_errors_have_one_base():

@@ -24,8 +24,8 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region
         closures jaxprs surgery foreign primitives program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames callers hooks recorder host numeric arithmetic observations
-        polyfill guards data_dependent regimes advice trace generalise audit""",
+    "tracing": """__init__ frames callers hooks decisions recorder host numeric arithmetic
+        observations polyfill guards data_dependent regimes advice trace generalise audit""",
     "tracing/audit": "moves folding canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",

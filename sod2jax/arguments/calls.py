@@ -44,6 +44,19 @@ class Call:
         """Whether the call happens inside a JAX transformation."""
         return any(isinstance(leaf, Tracer) for leaf in self.leaves)
 
+    def check_values(self, name: str) -> None:
+        """Raises where a leaf is a shape without values; ``name`` is the function's.
+
+        Raises:
+          TypeError: the leaf is a ``jax.ShapeDtypeStruct``.
+        """
+        for leaf in self.leaves:
+            if isinstance(leaf, jax.ShapeDtypeStruct):
+                raise TypeError(
+                    f"{name} was called with the jax.ShapeDtypeStruct {described(leaf)}, which has "
+                    "no values: pass an array; trace(...) and compile(...) take shapes alone"
+                )
+
     def __repr__(self) -> str:
         leaves = [described(leaf) for leaf in self.leaves[:_MOST_LEAVES]]
         more = len(self.leaves) - len(leaves)
@@ -157,7 +170,11 @@ class Caller:
         for k in sorted(where for where, _ in call.static if isinstance(where, int)):
             rest.insert(k, None)
         named = {where: None for where, _ in call.static if isinstance(where, str)}
-        return self.signature.bind(*rest, **kwargs, **named)
+        try:
+            return self.signature.bind(*rest, **kwargs, **named)
+        except TypeError as error:
+            parameters = ", ".join(self.signature.parameters)
+            raise TypeError(f"{self._name}({parameters}): {error}") from error
 
     def _apply(
         self,

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sod2jax.arguments.signature import Leaf
+from sod2jax.arguments.signature import Leaf, invert
 from sod2jax.ir import dims
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
 
 Relations = Mapping[str, Dim]  # what symbols are, in terms of other symbols
@@ -19,6 +20,10 @@ Relations = Mapping[str, Dim]  # what symbols are, in terms of other symbols
 _REMEMBERED = 64  # calls whose sizes are kept to derive relations from
 _MOST_GUESSES = 8  # relations that are tried, and that are kept, for one kind of call
 _FACTORS = range(1, 17)
+_DIVISORS = range(2, 65)  # that a size may be a multiple of
+_POWERS = (2, 4, 8, 16, 32, 64)
+_HEADROOM = 4  # times the largest size seen is what a bounded program is planned for
+_LEAST_BOUND = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +52,14 @@ class _State:
       history: sizes of all axes, for the latest different calls.
       proved: relations that made a trace succeed, fewest first.
       tries: relations that made none succeed.
+      bounds: of each symbol, the upper bounds that its sizes have led to, ascending.
     """
 
     groups: list[_Group]
     history: collections.deque[tuple[int, ...]]
     proved: list[Relations] = dataclasses.field(default_factory=list)
     tries: int = 0
+    bounds: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
 class Learner:
@@ -60,8 +67,9 @@ class Learner:
 
     Axes that were equal in every call share a symbol until a call disproves it; an axis that never
     varied is a number. A program that does not trace with the symbols that remain may need a
-    relation between them, such as labels one shorter than inputs: these are derived from the sizes
-    seen. A wrong guess costs a trace, never an answer: what a program assumes is part of its specs,
+    relation between them, such as labels one shorter than inputs, or to know that a size is a
+    multiple of 8: these are derived from the sizes seen. It may need an upper bound, which nothing
+    gives: some times the largest size seen is one to plan by. A wrong guess costs a trace, never an answer: what a program assumes is part of its specs,
     and each call is planned by the specs that fit it.
     """
 
@@ -131,10 +139,33 @@ class Learner:
             return
         rows = np.array([*others, sizes])[:, list(symbols.values())]
         seen = dict(zip(symbols, rows.T, strict=True))
-        yield _related(seen, {}, least=2)
+        related = _related(seen, {}, least=2)
+        yield related
         fixed = {1, *(dim for dim in axes if not dims.is_symbolic(dim))}
         pinned: dict[str, Dim] = {name: size for name, size in now.items() if size in fixed}
         yield _related(seen, pinned, least=1)
+        roots = {name: sizes for name, sizes in seen.items() if name not in related}
+        for divisors in (_POWERS, _DIVISORS):
+            yield related | _divided(roots, divisors)
+
+    def bounds(self, key: Any, leaves: Sequence[Leaf]) -> tuple[Comparison, ...]:
+        """Upper bounds of the symbols of ``specs`` to plan by; a call beyond them widens them.
+
+        Args:
+          key: as for ``specs``.
+          leaves: what ``specs`` returned.
+        """
+        axes = [axis for leaf in leaves for axis in zip(leaf.shape, leaf.aval.shape, strict=True)]
+        now = {str(dim): size for dim, size in axes if dims.is_symbolic(dim)}
+        with self._lock:
+            known = self._states[_key(key, leaves)].bounds
+            for name, size in now.items():
+                before = known.get(name, ())
+                if size > max(before, default=0):
+                    most = max(_LEAST_BOUND, 1 << (_HEADROOM * size - 1).bit_length())
+                    known[name] = (*before, most)
+            most = {name: min(b for b in known[name] if b >= size) for name, size in now.items()}
+        return tuple(Comparison.of(most[name], ">=", dims.symbol(name)) for name in sorted(most))
 
     def _state(self, key: Any, leaves: Sequence[Leaf]) -> _State:
         """What was seen of the calls of a key; nothing if it has been forgotten meanwhile."""
@@ -187,9 +218,17 @@ def _refined(groups: Sequence[_Group], sizes: Sequence[int]) -> list[_Group]:
 def _hold(relations: Relations, sizes: Mapping[str, int]) -> bool:
     """Whether a call has relations; also false where they name symbols that are none any more."""
     return all(
-        sizes.keys() >= {name, *dims.symbols_of(dim)} and dims.evaluate(dim, sizes) == sizes[name]
+        name in sizes and _gives(dim, _own(name), sizes[name], sizes)
         for name, dim in relations.items()
     )
+
+
+def _gives(dim: Dim, own: str, size: int, sizes: Mapping[str, int]) -> bool:
+    """Whether a dimension has a size, at some value of its own symbol if it has that."""
+    if own in dims.symbols_of(dim):
+        value = invert(dim, own, size, sizes)
+        return value is not None and value >= 1
+    return dims.symbols_of(dim) <= sizes.keys() and dims.evaluate(dim, sizes) == size
 
 
 def _related(
@@ -210,6 +249,34 @@ def _related(
         else:
             roots.append(name)
     return relations
+
+
+def _own(name: str) -> str:
+    """The symbol that a symbol is a multiple of."""
+    return f"{name}_part"
+
+
+def _divided(seen: Mapping[str, np.ndarray], divisors: Sequence[int]) -> dict[str, Dim]:
+    """Each symbol that most calls have as ``c*k + r`` with the r of the latest, for some c.
+
+    Args:
+      seen: for each symbol, its size in every call; the last is the call to find it for.
+      divisors: what c may be; of those with as many sizes, the first with r = 0, else the first.
+    """
+    out: dict[str, Dim] = {}
+    for name, sizes in seen.items():
+        fits = [
+            (len(set(sizes[holds].tolist())), rest == 0, divisor)
+            for divisor in divisors
+            for rest in [int(sizes[-1]) % divisor]
+            for holds in [sizes % divisor == rest]
+            if 2 * holds.sum() > len(holds) and sizes[-1] >= divisor
+        ]
+        support, _, divisor = max(fits, default=(0, False, 1))
+        if support > 1:
+            rest = int(sizes[-1]) % divisor
+            out[name] = dims.normalise(divisor * dims.symbol(_own(name)) + rest)
+    return out
 
 
 def _fits(

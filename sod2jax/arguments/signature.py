@@ -95,6 +95,7 @@ def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Le
       TypeError: a leaf is no array.
     """
     out: list[Leaf] = []
+    _check_for_arrays(arguments, specs)
     for name, value in arguments.items():
         paths = jax.tree_util.tree_flatten_with_path(value)[0]
         matched = _broadcast_spec(specs.get(name), value, name)
@@ -103,6 +104,16 @@ def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Le
             aval = abstract_argument(leaf, label)
             out.append(Leaf(label, aval, _read_spec(spec, aval.shape, label)))
     return out
+
+
+def _check_for_arrays(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> None:
+    """Raises where all that has specs is None; beside arrays, None is what was left out."""
+    given = [name for name in arguments if isinstance(specs.get(name), str)]
+    if given and all(arguments[name] is None for name in given) and not jax.tree.leaves(arguments):
+        raise SpecError(
+            f"'{given[0]}' is None, but its spec is '{specs[given[0]]}': pass an array, as there is "
+            "none whose sizes could be read"
+        )
 
 
 def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
@@ -133,6 +144,16 @@ def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, 
     if spec is None:
         return tuple(shape)
     parts = [part.strip() for part in _split_commas(_bare(spec.strip()))]
+    if "" in parts:
+        raise SpecError(
+            f"the spec '{spec}' of '{name}' has a comma with no dimension before it: write one "
+            "dimension for each axis, '_' for one of fixed size"
+        )
+    if parts.count(_ELLIPSIS) > 1:
+        raise SpecError(
+            f"the spec '{spec}' of '{name}' has '...' more than once: it stands for all the axes "
+            "that the rest does not name, so write '_' for each further axis of fixed size"
+        )
     if _ELLIPSIS in parts:
         at = parts.index(_ELLIPSIS)
         missing = len(shape) - (len(parts) - 1)
@@ -188,7 +209,7 @@ def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
     ]
     while (solvable := _next_solvable(axes, sizes)) is not None:
         (name, axis, dim, size), symbol = solvable
-        value = _invert(dim, symbol, size, sizes)
+        value = invert(dim, symbol, size, sizes)
         if value is None or value < 1:
             raise ShapeError(
                 f"axis {axis} of '{name}' has size {size}, which no '{symbol}' of 1 or more gives "
@@ -232,8 +253,8 @@ def is_linear(dim: Dim, name: str) -> bool:
     return dim == symbol or (polynomial is not None and polynomial.degree() == 1)
 
 
-def _invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
-    """The integer value of ``symbol`` at which a linear dimension has a size."""
+def invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
+    """The integer value of ``symbol`` at which a linear dimension has a size; None if none has."""
     zero = dims.evaluate(dim, {**sizes, symbol: 0})
     slope = dims.evaluate(dim, {**sizes, symbol: 1}) - zero
     if slope == 0 or (size - zero) % slope:

@@ -89,6 +89,17 @@ class Region:
         """The part of the region where further comparisons hold."""
         return dataclasses.replace(self, constraints=(*self.constraints, *constraints))
 
+    def decided(self, constraints: Iterable[Comparison]) -> Region:
+        """The part of the region where decisions hold, too; they may leave no size."""
+        known: dict[str, list] = {n: [lo, hi] for n, lo, hi in self.ranges}
+        rest = [c for c in constraints if not _tighten(known, c)]
+        ended = {n for n, _, hi in self.ranges if hi is None and known[n][1] is not None}
+        return Region(
+            tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items())),
+            (*self.constraints, *rest),
+            self.open | ended,
+        )
+
     def with_symbol(
         self, name: str, most: Dim | None, constraints: Iterable[Comparison] = ()
     ) -> Region:

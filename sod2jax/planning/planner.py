@@ -269,8 +269,13 @@ class Planner:
         return Request(call.key[:2], function, list(arguments.values())), arguments, order
 
     def _searched(self, request: Request, regime: Regime) -> Match | Failed:
-        """The program for a call; where sizes were learned, with the relations that it needs."""
+        """The program for a call; where sizes were learned, with what it needs to be known of them.
+
+        These are relations, or upper bounds; neither is a promise of the user's.
+        """
         if self._options.shapes is None:
+            expected = self._learner.bounds(request.key, regime.leaves)
+            regime = dataclasses.replace(regime, expected=expected)
             for relations in self._learner.guesses(request.key, regime.leaves):
                 before = self._search.count
                 result = self._search.symbolic(request, regime.substitute(relations))
@@ -279,6 +284,9 @@ class Planner:
                     return result
                 if self._search.count > before:
                     self._learner.failed(request.key, regime.leaves, relations)
+            result = self._search.symbolic(request, regime.bounded())
+            if not isinstance(result, Failed):
+                return result
         return self._search.complete(request, regime)
 
     def _settled(self, result: Match | Failed, order: tuple[int, ...]) -> Choice | Exact:

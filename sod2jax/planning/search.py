@@ -22,7 +22,7 @@ from sod2jax.errors import (
     UnsupportedPrimitiveError,
 )
 from sod2jax.ir import dims
-from sod2jax.ir.comparisons import violated
+from sod2jax.ir.comparisons import Comparison, violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
 from sod2jax.planning import placement
@@ -265,9 +265,9 @@ class Search:
             return traced
         if isinstance(traced, Specialisation):
             program = traced.analysis.program
-            guards = violated(program.guards, regime.sizes)
-            if guards:
-                return regime.decided(guards[0].negated)
+            broken = violated(program.guards, regime.sizes)
+            if broken:
+                return _beside(regime, program.guards, broken[0])
             hopeless = program.never_true(regime.sizes)
             assumed = hopeless and regime.assuming(hopeless.negated, program.order)
             return assumed or self._match(traced, regime)
@@ -300,6 +300,16 @@ def _shapes(regime: Regime, sizes: Mapping[str, int]) -> tuple[Any, ...]:
         (tuple(dims.evaluate(d, sizes) for d in leaf.shape), leaf.aval.dtype, leaf.aval.weak_type)
         for leaf in regime.leaves
     )
+
+
+def _beside(regime: Regime, guards: Sequence[Comparison], broken: Comparison) -> Regime:
+    """The regime of a call that breaks one of a program's guards.
+
+    A trace for the call asks what that of the program asked, up to what it answers otherwise.
+    """
+    for guard in guards[: guards.index(broken)]:
+        regime = regime.decided(guard) if guard.op == ">=" else regime
+    return regime.decided(broken.negated)
 
 
 class _TooManyRegimes(TraceError):

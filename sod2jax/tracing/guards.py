@@ -3,8 +3,9 @@
 Equality of JAX's symbolic dimensions is total: ``n == 1`` is answered False, which is wrong at size
 1, and ``bool(n - 1)`` is always True. For every such answer, whoever asked, the comparison that it
 takes for true is recorded as a guard, unless the asker is listed among those of JAX whose results
-are the same either way. A ``>=`` that cannot be answered for the whole region stops the trace, and
-the region is split there (see ``regimes``). Proofs of ``>=`` are ours: the bounds of jax 0.10 have
+are the same either way. A ``>=`` that cannot be answered for the whole region is decided as the
+call at hand does (see ``decisions``), or stops the trace, and the region is split there (see
+``regimes``). Proofs of ``>=`` are ours: the bounds of jax 0.10 have
 errors for products of floordivs.
 
 The hooks act only inside ``recording``, and only on its own thread.
@@ -27,6 +28,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region, bounds
 from sod2jax.tracing import arithmetic, frames, hooks, observations, polyfill
+from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import Recorder, attentive, busy
 from sod2jax.tracing.recorder import active as active
@@ -36,10 +38,13 @@ _DIVIDING = ("truediv__", "floordiv__", "mod__")
 
 @contextlib.contextmanager
 def recording(
-    region: Region, scope: Any = None, assumptions: Assumptions = NO_ASSUMPTIONS
+    region: Region,
+    scope: Any = None,
+    assumptions: Assumptions = NO_ASSUMPTIONS,
+    decisions: Decisions | None = None,
 ) -> Iterator[Recorder]:
     """Records the decisions that this thread's trace makes inside the block."""
-    recorder = Recorder(region, scope, assumptions)
+    recorder = Recorder(region, scope, assumptions, decisions=decisions or Decisions())
     with hooks.placed(_patches(), recorder):
         yield recorder
 
@@ -234,8 +239,10 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
             return False
         if recorder.is_data_dependent(question):
             return recorder.assume(question)
-        if not _compat.is_harmless_order(frames.asking().f_code):
-            recorder.undecided = question
+        harmless = _compat.is_harmless_order(frames.asking().f_code)
+        answer = None if harmless else recorder.decide(question)
+        if answer is not None:
+            return answer
         raise _compat.InconclusiveDimensionOperation(
             f"'{question.left} >= {question.right}' holds for some sizes of {recorder.region} and "
             "not for others"

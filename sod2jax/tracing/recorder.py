@@ -10,6 +10,7 @@ from typing import Any
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region
 from sod2jax.tracing import hooks
+from sod2jax.tracing.decisions import Decisions
 
 _LARGE = 1 << 12  # a size that shows how comparisons of unbounded sizes come out
 
@@ -27,6 +28,7 @@ class Recorder:
         values mean nothing.
       if_caught: what must hold besides if the trace succeeds, for errors that somebody caught to be
         right; the values mean nothing.
+      decisions: what was decided as the call at hand does; guards, too.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
       unequal: the last two sizes that were taken for different, one of which is data-dependent.
@@ -41,6 +43,7 @@ class Recorder:
     data_dependent: list[str] = dataclasses.field(default_factory=list)
     guards: dict[Comparison, None] = dataclasses.field(default_factory=dict)
     if_caught: dict[Comparison, None] = dataclasses.field(default_factory=dict)
+    decisions: Decisions = dataclasses.field(default_factory=Decisions)
     undecided: Comparison | None = None
     extremum: Comparison | None = None
     unequal: Comparison | None = None
@@ -55,7 +58,8 @@ class Recorder:
         settled = [guard for guard in self.guards if not self.is_data_dependent(guard)]
         last = settled[-1].negated if settled else None
         refused = None if self.refused is None else self.refused.negated
-        return self.undecided or self.extremum or last or refused or self.unequal
+        decided = next(iter(self.decisions.taken), None)
+        return decided or self.undecided or self.extremum or refused or last or self.unequal
 
     def is_data_dependent(self, comparison: Comparison) -> bool:
         """Whether a comparison is about a size that is known only after a part has run."""
@@ -64,6 +68,15 @@ class Recorder:
     def guard(self, comparison: Comparison) -> None:
         """From here on, the trace holds where a comparison does."""
         self.guards.setdefault(comparison)
+
+    def decide(self, question: Comparison) -> bool | None:
+        """Answers a ``>=`` as the call does, and goes on with sizes like its own; None to stop."""
+        part = self.decisions.narrowed(self.region, question)
+        if part is None:
+            self.undecided = question
+            return None
+        self.region, self.refused = part, None
+        return bool(question.holds(self.decisions.sizes))
 
     def refuse(self, comparison: Comparison) -> None:
         """An error follows, which is right where a comparison holds."""

@@ -31,7 +31,8 @@ class Decision:
 
     def __str__(self) -> str:
         held = self.question if self.answer else self.question.negated
-        return f"{held.plain} (decided at {self.question.source})"
+        where = self.question.source or "the sizes of calls so far"
+        return f"{held.plain} (decided at {where})"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -45,6 +46,8 @@ class Regime:
       reasons: the decisions that led here.
       assumptions: what is taken for granted of data-dependent sizes.
       host_sizes: symbols that are in no spec; the constraints bound them.
+      expected: upper bounds that calls so far suggest and nobody promised; each becomes a
+        constraint where a decision or a trace needs it, and a call beyond it has another regime.
     """
 
     leaves: tuple[Leaf, ...]
@@ -53,6 +56,7 @@ class Regime:
     reasons: tuple[Decision, ...] = ()
     assumptions: Assumptions = NO_ASSUMPTIONS
     host_sizes: tuple[str, ...] = ()
+    expected: tuple[Comparison, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -116,6 +120,10 @@ class Regime:
             narrowed = self._constrain(question if answer else question.negated)
         return narrowed._because(question, answer)
 
+    def bounded(self) -> Regime:
+        """The part of the regime where sizes have the bounds that are expected of them."""
+        return dataclasses.replace(self, limits=(*self.limits, *self.expected), expected=())
+
     def forgetting(self) -> Regime:
         """The regime before anything was assumed of data-dependent sizes."""
         assumed = self.assumptions.symbols - self.symbols
@@ -159,7 +167,10 @@ class Regime:
         positive = [Comparison.of(value, ">=", 1) for value in derived]
         constraints = _replaced((*self.constraints, *positive), pairs)
         limits = _replaced(self.limits, pairs)
-        return dataclasses.replace(self, leaves=leaves, constraints=constraints, limits=limits)
+        expected = _replaced(self.expected, pairs)
+        return dataclasses.replace(
+            self, leaves=leaves, constraints=constraints, limits=limits, expected=expected
+        )
 
 
 def _replaced(comparisons: Sequence[Comparison], pairs: Any) -> tuple[Comparison, ...]:
@@ -231,17 +242,18 @@ def _isolate(difference: Any, names: Sequence[str] | None = None) -> dict[str, D
 
 
 def _residue(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
-    """``mod(n, c) == r``: n is ``c*k + r`` for a new symbol k."""
+    """``mod(n + b, c) == r``: n is ``c*k + r - b`` for a new symbol k; c may be negative."""
     terms = difference.atoms(dims.mod)
     if len(terms) != 1:
         return None
     (term,) = terms
-    symbol, divisor = term.args
+    shifted, divisor = term.args
+    shift, symbol = shifted.as_coeff_Add()
     rest = sympy.expand(difference - term)
-    if not (symbol.is_Symbol and divisor.is_Integer and rest.is_Integer):
+    if not (symbol.is_Symbol and divisor.is_Integer and rest.is_Integer and shift.is_Integer):
         return None
     name, count = symbol.name, abs(int(divisor))
-    left = -int(rest) % count
+    left = int(-rest - shift) % count
     if sizes[name] < count + left:
         return {name: sizes[name]}
     return {name: dims.normalise(count * dims.symbol(f"{name}_per_{count}") + left)}

@@ -17,6 +17,7 @@ from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.tracing import data_dependent, guards, numeric
 from sod2jax.tracing.advice import explain
+from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
 
 
@@ -55,7 +56,7 @@ def trace(
     arguments: Sequence[Any],
     regime: Regime,
     name: str,
-    varying: Any = None,
+    decides: bool = True,
 ) -> Program | Undecided:
     """Traces ``fun(*arguments)`` with the symbolic shapes of a regime.
 
@@ -64,7 +65,7 @@ def trace(
       arguments: pytrees whose leaves, in order, are described by the regime's.
       regime: the arrays with their symbolic shapes, and what tracing may rely on.
       name: what to call the program.
-      varying: gives the constants that vary with the sizes, which the last leaves stand for.
+      decides: whether the sizes of the leaves are those of a call, to decide as that does.
 
     Returns:
       The program; or where it stopped, if some sizes of the region decide otherwise.
@@ -81,7 +82,8 @@ def trace(
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
     tree = jax.tree.structure(tuple(arguments))
-    with guards.recording(region, scope, regime.assumptions) as recorder:
+    decisions = Decisions(regime.sizes, regime.expected) if decides else None
+    with guards.recording(region, scope, regime.assumptions, decisions) as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
@@ -115,10 +117,9 @@ def trace(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=jax.tree.structure(traced.out_info),
         region=recorder.region,
-        guards=(*recorder.guards, *recorder.if_caught),
+        guards=(*recorder.decisions.taken, *recorder.guards, *recorder.if_caught),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
-        varying=varying,
         doubts=tuple(recorder.doubts),
     )
 

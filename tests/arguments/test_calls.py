@@ -80,7 +80,7 @@ def test_arguments_are_named_by_parameter():
 
 def test_a_call_that_does_not_fit_is_refused_as_python_does():
     made = caller(lambda x, y: x)
-    with pytest.raises(TypeError, match="missing a required argument: 'y'"):
+    with pytest.raises(TypeError, match=r"<lambda>\(x, y\): missing a required argument: 'y'"):
         made.named(made.read((1,), {}))
     with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
         made.named(made.read((1, 2), {"z": 3}))

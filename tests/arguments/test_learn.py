@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,7 @@ def guessed(calls):
 
 
 def test_separate_symbols_are_tried_before_relations():
-    assert guessed([((3,), (2,)), ((5,), (4,))]) == [
+    assert guessed([((3,), (2,)), ((5,), (4,))])[:3] == [
         {},
         {"n0": "n1 + 1"},
         {"n0": "n1 + 1"},
@@ -87,7 +88,7 @@ def test_separate_symbols_are_tried_before_relations():
     ],
 )
 def test_relations_are_derived_from_sizes(pairs, relation):
-    _, derived, _ = guessed([((a,), (b,)) for a, b in pairs])
+    _, derived, *_ = guessed([((a,), (b,)) for a, b in pairs])
     assert derived == {"n1": relation}
 
 
@@ -98,8 +99,98 @@ def test_what_few_sizes_bear_out_is_no_relation():
 
 def test_a_call_that_broadcasts_is_guessed_from_that_call_alone():
     calls = [((4, 8), (4,)), ((5, 8), (5,)), ((9, 8), (1,))]
-    assert guessed(calls)[-1] == {"n2": "1"}
-    assert guessed([*calls, ((8, 8), (8,))])[-1] == {"n0": "8", "n2": "8"}
+    assert guessed(calls)[2] == {"n2": "1"}
+    assert guessed([*calls, ((8, 8), (8,))])[2] == {"n0": "8", "n2": "8"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "by_powers", "by_any"),
+    [
+        ((12, 20), "4*n0_part", "4*n0_part"),
+        ((96, 56), "8*n0_part", "8*n0_part"),
+        ((25, 15), "2*n0_part + 1", "5*n0_part"),
+        ((17, 33, 9), "8*n0_part + 1", "8*n0_part + 1"),
+        ((36, 48), "4*n0_part", "12*n0_part"),
+        ((96, 56, 24, 28), "4*n0_part", "4*n0_part"),
+        ((7, 8, 16), "8*n0_part", "8*n0_part"),
+        ((8, 16, 32, 7), None, None),  # the latest is no multiple of 8
+        ((12, 7, 10, 1), None, None),
+    ],
+)
+def test_divisors_are_derived_from_sizes(sizes, by_powers, by_any):
+    _, _, _, *divided = guessed([((size,),) for size in sizes])
+    assert divided == [{"n0": text} if text else {} for text in (by_powers, by_any)]
+
+
+def test_a_divisor_is_of_the_sizes_that_no_relation_gives():
+    calls = [((4,), (5,), (6,)), ((8,), (9,), (10,)), ((16,), (17,), (22,))]
+    assert guessed(calls)[3] == {"n0": "4*n0_part", "n1": "n0 + 1", "n2": "2*n2_part"}
+
+
+def bounds_after(sizes):
+    learner = Learner()
+    for size in sizes:
+        learned = learner.specs(KEY, [leaf(size)])
+        bounds = learner.bounds(KEY, learned)
+    return [str(bound) for bound in bounds]
+
+
+def test_bounds_are_some_times_the_largest_size_and_widen():
+    assert bounds_after([5]) == []
+    assert bounds_after([5, 7]) == bounds_after([5, 7, 64]) == ["64 >= n0"]
+    assert bounds_after([5, 100]) == bounds_after([5, 7, 100]) == ["512 >= n0"]
+    assert bounds_after([5, 100, 7]) == ["512 >= n0"]
+    assert bounds_after([5, 7, 100, 9]) == ["64 >= n0"]  # the program for these is there
+
+
+def run(fun, shapes, **options):
+    """Calls a bare function on arrays of these shapes, and compares; returns it."""
+    bare, plain = sod2jax.optimize(fun, poison=True, **options), jax.jit(fun)
+    for shape in shapes:
+        x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        for a, b in zip(jax.tree.leaves(bare(x)), jax.tree.leaves(plain(x)), strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    return bare
+
+
+@pytest.mark.parametrize(
+    ("fun", "sizes"),
+    [
+        (lambda x: x.reshape(-1, 8).sum(1), [48, 24, 64, 8, 16]),
+        (lambda x: x[1:].reshape(-1, 2).sum(1), [25, 15, 31, 3, 9]),
+        (lambda x: x.reshape(3, -1).sum(1), [36, 48, 15, 24]),
+    ],
+)
+def test_a_bare_function_learns_what_divides_its_sizes(fun, sizes):
+    f = run(fun, [(size,) for size in sizes])
+    assert f.stats().exact_fallbacks == 0 and f.stats().traces <= 5
+    assert not any(made.trust.is_checked for made in f.planner.specialisations)
+
+
+def test_a_size_that_breaks_a_learned_divisor_is_planned_by_other_specs():
+    def paired(x):
+        return x.reshape(-1, 4).sum(1) if x.shape[0] % 4 == 0 else x[:1]
+
+    f = run(paired, [(size,) for size in (8, 16, 24, 7, 32, 9, 40, 18)])
+    assert f.stats().exact_fallbacks == 0
+    with warnings.catch_warnings(action="ignore"), pytest.raises(TypeError, match="reshape"):
+        run(lambda x: x.reshape(-1, 4), [(8,), (16,), (7,)])
+
+
+def test_a_learned_bound_is_never_an_error():
+    def smoothed(x):  # how the halves overlap is not proved without a bound
+        n = x.shape[0]
+        low, high = n * n // (n + 3), n * n // (n + 2)
+        return x[low : high + 1]
+
+    f = sod2jax.optimize(smoothed, on_unsupported="error", poison=True)
+    plain = jax.jit(smoothed)
+    for size in (9, 5, 60, 2000, 7, 65, 300):
+        x = np.arange(float(size), dtype=np.float32)
+        np.testing.assert_array_equal(f(x), plain(x))
+    assert f.stats().exact_fallbacks == 0
+    assert f.stats().traces <= 8
 
 
 def test_proved_relations_come_first_and_failures_end_the_guesses():

@@ -54,6 +54,27 @@ def test_reads_a_spec(spec, shape, expected):
     assert shapes({"x": zeros(*shape)}, {"x": spec}) == {"x": symbols(*expected)}
 
 
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        ("b,, 16", "spec 'b,, 16' of 'x' has a comma with no dimension before it.* '_' for one"),
+        (", 16", "comma with no dimension before it"),
+        (",", "comma with no dimension before it"),
+        ("..., ..., 16", r"'\.\.\.' more than once.* '_' for each further axis"),
+    ],
+)
+def test_a_spec_that_leaves_a_gap_is_refused(spec, match):
+    with pytest.raises(SpecError, match=match):
+        shapes({"x": zeros(3, 16)}, {"x": spec})
+
+
+def test_none_has_a_spec_only_beside_arrays():
+    assert shapes({"x": None, "y": zeros(2)}, {"x": "s", "y": "s"}) == {"y": symbols("s")}
+    assert shapes({"x": None}, {"x": None}) == {}
+    with pytest.raises(SpecError, match="'x' is None, but its spec is 's': pass an array"):
+        shapes({"x": None}, {"x": "s"})
+
+
 def test_a_spec_is_a_prefix_of_the_argument_tree():
     tree = {"ids": zeros(2, 5), "deep": [zeros(5), (zeros(2), None)]}
     specs = {"x": {"ids": "b, s", "deep": ["s", "b"]}}

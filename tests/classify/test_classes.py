@@ -123,7 +123,7 @@ def test_unknown_primitive_is_refused_with_its_source() -> None:
 def test_unknown_primitive_without_symbols_runs_as_it_is() -> None:
     unheard_p = Primitive("unheard_of")
     unheard_p.def_abstract_eval(lambda x: x)
-    assert summarize(trace(lambda x: unheard_p.bind(x.sum()), "s")).edo == 1
+    assert summarise(trace(lambda x: unheard_p.bind(x.sum()), "s")).edo == 1
 
 
 def test_dimension_kinds() -> None:

@@ -9,11 +9,13 @@ from tests.harnesses.base import Arg as Arg
 from tests.harnesses.base import Harness as Harness
 from tests.harnesses.base import check as check
 
+_OTHERS = ("bare", "base")  # modules without harnesses
+
 
 def all_harnesses() -> dict[str, Harness]:
     """Every harness by name, from all family files of this package."""
     table: dict[str, Harness] = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"):
+    for module in sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _OTHERS):
         for harness in importlib.import_module(f"{__name__}.{module}").HARNESSES:
             assert harness.name not in table, f"two harnesses are called {harness.name}"
             table[harness.name] = harness

@@ -67,8 +67,11 @@ def test_a_violated_guard_leads_to_the_regime_where_it_fails():
 def test_a_question_splits_the_region():
     case = Case(lambda x: x[:4] if x.shape[0] > 4 else x)
     short, long = matched(case.symbolic(2)), matched(case.symbolic(40))
-    assert [m.regime.region.ranges for m in (short, long)] == [(("n", 1, 4),), (("n", 5, 64),)]
-    assert case.traces == 3  # the first found the question
+    programs = [m.specialisation.analysis.program for m in (short, long)]
+    assert [program.region.ranges for program in programs] == [(("n", 1, 4),), (("n", 5, 64),)]
+    assert matched(case.symbolic(3)).specialisation is short.specialisation
+    assert matched(case.symbolic(5)).specialisation is long.specialisation
+    assert case.traces == 2
 
 
 def test_what_wants_numbers_fails_symbolically_and_is_generalised():

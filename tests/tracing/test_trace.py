@@ -83,15 +83,45 @@ def test_constraints_reach_jax_in_its_own_grammar(constraint):
     assert traced.out_shapes[0] in [(dims.parse("s"),), (dims.parse("t"),)]
 
 
-def test_a_comparison_that_differs_within_the_region_is_returned():
+def test_a_comparison_that_differs_within_the_region_is_decided_as_the_call_does():
     def pick(x):
         return x * 2 if x.shape[0] > 4 else x
 
-    traced = program(pick, zeros(8), specs=("s",), constraints=("s <= 64",))
+    for size, left, right, ranges in [(8, "s - 1", 4, (5, 64)), (3, 4, "s", (1, 4))]:
+        traced = program(pick, zeros(size), specs=("s",), constraints=("s <= 64",))
+        assert isinstance(traced, Program)
+        (guard,) = traced.guards
+        assert (str(guard.left), guard.op, str(guard.right)) == (str(left), ">=", str(right))
+        assert "test_trace.py" in guard.source
+        assert traced.region.ranges == (("s", *ranges),)
+    assert program(pick, zeros(8), specs=("s",), constraints=("s >= 5",)).guards == ()
+
+
+def test_a_decision_that_leaves_one_size_is_returned():
+    traced = program(lambda x: x[1:] if x.shape[0] > 1 else x, zeros(1), specs=("s",))
     assert isinstance(traced, Undecided)
-    assert (traced.question.left, traced.question.op) == (4, ">=")
-    assert "test_trace.py" in traced.question.source
-    assert isinstance(program(pick, zeros(8), specs=("s",), constraints=("s >= 5",)), Program)
+    assert traced.question.holds({"s": 1}) and not traced.question.holds({"s": 2})
+
+
+def test_a_trace_that_fails_after_a_decision_asks_about_that():
+    def only_long(x):
+        assert x.shape[0] > 4 and x.shape[0] % 2 == 0
+        return x
+
+    traced = program(only_long, zeros(6), specs=("s",))
+    assert isinstance(traced, Undecided)
+    assert (str(traced.question.left), traced.question.right) == ("s - 1", 4)
+
+
+def test_a_trace_does_not_decide_without_end():
+    def root(x):
+        k = 1
+        while k * k < x.shape[0]:
+            k += 1
+        return x * k
+
+    assert isinstance(program(root, zeros(36), specs=("s",)), Program)
+    assert isinstance(program(root, zeros(400), specs=("s",)), Undecided)
 
 
 def test_an_assertion_that_some_sizes_pass_is_returned_with_its_error():

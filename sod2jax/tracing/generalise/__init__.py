@@ -84,7 +84,7 @@ def generalise(
     rebuilt = _rebuilt(samples, generalised)
     points = [_known(generalised, samples, k) for k in range(len(samples.points))]
     for _ in range(_MOST_LIMITS):
-        program = trace(rebuilt, (tuple(arguments), [0] * len(extra)), both, name)
+        program = trace(rebuilt, (tuple(arguments), [0] * len(extra)), both, name, decides=False)
         if isinstance(program, Program):
             varying = VaryingConstants(sampler, generalised, program.region, program.guards, cause)
             return dataclasses.replace(program, varying=varying, host_sizes=frozenset(hosts))
