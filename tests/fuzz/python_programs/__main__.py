@@ -1,0 +1,63 @@
+"""Runs random Python programs: ``python -m tests.fuzz.python_programs --seeds 0:20000``."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import sys
+import time
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+
+from tests.fuzz.python_programs import interpret
+from tests.fuzz.python_programs.generate import FEATURES, generate
+from tests.fuzz.python_programs.judge import judge
+from tests.fuzz.python_programs.shrink import shrunk
+
+_FORGET = 400  # programs after which JAX's caches of traces are dropped
+
+
+def main() -> None:
+    """Prints each failure with its source, and a table of verdicts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0:200", help="first:last, the last one not included")
+    parser.add_argument("--without", default="", help=f"features to leave out: {sorted(FEATURES)}")
+    parser.add_argument("--compiled", action="store_true", help="compile; do not interpret")
+    parser.add_argument("--shrink", action="store_true", help="make failures small")
+    parser.add_argument("--show", default="", help="also print programs of this verdict")
+    parser.add_argument("--progress", type=int, default=500, help="programs between two tables")
+    options = parser.parse_args()
+    first, _, last = options.seeds.partition(":")
+    seeds = range(int(first), int(last or int(first) + 1))
+    without = frozenset(filter(None, options.without.split(",")))
+    if unknown := without - FEATURES:
+        parser.error(f"no such features: {sorted(unknown)}")
+    jax.config.update("jax_traceback_filtering", "off")
+    counts: collections.Counter[str] = collections.Counter()
+    start = time.process_time()
+    for done, seed in enumerate(seeds, 1):
+        program = generate(seed, without)
+        verdict = judge(program, options.compiled)
+        counts[verdict.kind] += 1
+        if verdict.is_failure and options.shrink:
+            program, verdict = shrunk(program, verdict, options.compiled)
+        if verdict.is_failure or verdict.kind == options.show:
+            shown = str(program).partition("    return k\n")
+            body = (shown[2] or str(program)).strip()
+            head = str(program).split("\nimport")[0]
+            print(f"--- {verdict.kind}\n{head}\n{body}\n# {verdict.detail}\n", flush=True)
+        if done % _FORGET == 0:
+            jax.clear_caches()
+        if done % options.progress == 0 or done == len(seeds):
+            spent = time.process_time() - start
+            shown = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+            print(f"=== {done} programs to seed {seed}: {shown}; {spent:.0f} s", flush=True)
+    print("left to JAX:", dict(interpret.BOUND.most_common(12)))
+    sys.exit(any(counts[kind] for kind in ("wrong", "silent", "crash")))
+
+
+if __name__ == "__main__":
+    main()
