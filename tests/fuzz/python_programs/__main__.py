@@ -7,6 +7,7 @@ import collections
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -20,18 +21,24 @@ from tests.fuzz.python_programs.shrink import shrunk
 _FORGET = 400  # programs after which JAX's caches of traces are dropped
 
 
+def _seeds(text: str) -> Sequence[int]:
+    first, colon, last = text.partition(":")
+    return range(int(first), int(last)) if colon else list(map(int, text.split(",")))
+
+
 def main() -> None:
     """Prints each failure with its source, and a table of verdicts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="0:200", help="first:last, the last one not included")
+    parser.add_argument(
+        "--seeds", default="0:200", help="first:last, the last one not included; or a,b,c"
+    )
     parser.add_argument("--without", default="", help=f"features to leave out: {sorted(FEATURES)}")
     parser.add_argument("--compiled", action="store_true", help="compile; do not interpret")
     parser.add_argument("--shrink", action="store_true", help="make failures small")
     parser.add_argument("--show", default="", help="also print programs of this verdict")
     parser.add_argument("--progress", type=int, default=500, help="programs between two tables")
     options = parser.parse_args()
-    first, _, last = options.seeds.partition(":")
-    seeds = range(int(first), int(last or int(first) + 1))
+    seeds = _seeds(options.seeds)
     without = frozenset(filter(None, options.without.split(",")))
     if unknown := without - FEATURES:
         parser.error(f"no such features: {sorted(unknown)}")
@@ -45,10 +52,8 @@ def main() -> None:
         if verdict.is_failure and options.shrink:
             program, verdict = shrunk(program, verdict, options.compiled)
         if verdict.is_failure or verdict.kind == options.show:
-            shown = str(program).partition("    return k\n")
-            body = (shown[2] or str(program)).strip()
-            head = str(program).split("\nimport")[0]
-            print(f"--- {verdict.kind}\n{head}\n{body}\n# {verdict.detail}\n", flush=True)
+            features = " ".join(sorted(program.features))
+            print(f"--- {verdict.kind}: {features}\n{program}\n# {verdict.detail}\n", flush=True)
         if done % _FORGET == 0:
             jax.clear_caches()
         if done % options.progress == 0 or done == len(seeds):

@@ -31,6 +31,7 @@ class Program:
       specs: the shapes of its arguments.
       options: how it is optimized.
       points: the sizes to call it at, in order.
+      features: what it has.
     """
 
     seed: int
@@ -38,12 +39,16 @@ class Program:
     specs: tuple[str, ...]
     options: Mapping[str, Any]
     points: tuple[Mapping[str, int], ...]
+    features: frozenset[str] = frozenset()
+
+    @property
+    def body(self) -> str:
+        """The source without what all programs begin with."""
+        return self.source.removeprefix(PREAMBLE).strip()
 
     def __str__(self) -> str:
         points = [dict(point) for point in self.points]
-        return (
-            f"# seed {self.seed}: {self.specs}, {dict(self.options)}\n# at {points}\n{self.source}"
-        )
+        return f"# seed {self.seed}: {self.specs}, {dict(self.options)}\n# at {points}\n{self.body}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +68,8 @@ def generate(seed: int, without: frozenset[str] = frozenset()) -> Program:
     writer = _Writer(rng, FEATURES - without)
     source = writer.program(specs)
     points = _points(rng, names)
-    return Program(seed, source, specs, _options(rng, specs, names), points)
+    options = _options(rng, specs, names)
+    return Program(seed, source, specs, options, points, frozenset(writer.used))
 
 
 def _points(rng: random.Random, names: Sequence[str]) -> tuple[dict[str, int], ...]:
@@ -99,6 +105,7 @@ class _Writer:
         self.atoms: list[str] = []
         self.ints: list[str] = []
         self.arrays: list[Array] = []
+        self.used: set[str] = set()
         self.templates: dict[str, list[tuple[str, str]]] = {}
         for feature, kinds in EXPRESSIONS.items():
             for kind, templates in kinds.items() if feature in features else ():
@@ -135,7 +142,9 @@ class _Writer:
     def pick(self, rows: Sequence[Any], feature: Any = lambda row: row[0]) -> Any:
         """One of some rows, more likely one of the program's own features."""
         focused = [row for row in rows if feature(row) in self.focus]
-        return self.rng.choice(focused if focused and self.rng.random() < 0.6 else rows)
+        row = self.rng.choice(focused if focused and self.rng.random() < 0.6 else rows)
+        self.used.add(feature(row))
+        return row
 
     def expression(self, kind: str, depth: int) -> str:
         rows = self.templates.get(kind, [])

@@ -441,7 +441,7 @@ ARRAYS: tuple[tuple[str, str, str, str], ...] = (
     ("grad", "a->a", "jax.grad(lambda v: (jnp.tanh(v) ** 2).sum() * {int})(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.grad(lambda v: jnp.tanh(v[:{int}]).sum())(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.grad(lambda v: (jnp.sin(v) if {cond} else v * v).sum())(1.0 * {x})", "~"),
-    ("grad", "a->a", "jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(1.0 * {x})", "~"),
+    ("fftgrad", "a->a", "jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.jvp(lambda v: jnp.cumsum(v) * {int}, (1.0 * {x},), (1.0 * {x},))[1]", "="),
     ("grad", "ab->ab", "jax.grad(lambda v: (v @ v.T).mean() / {atom})(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.checkpoint(lambda v: v * {int})({x})", "="),

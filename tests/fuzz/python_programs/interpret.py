@@ -93,11 +93,11 @@ def _logistic(x: Any) -> Any:
 
 
 def _ordered(x: Any) -> Any:
-    """Integers in the total order of floats, in which NaN is the largest."""
+    """Integers in the total order of floats: a negative NaN is the smallest."""
     if x.dtype != np.float32:
-        return x
-    bits = np.where(np.isnan(x), np.float32(np.nan), x).astype(np.float32).view(np.int32)
-    return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+        return x.astype(np.int64)
+    bits = x.view(np.int32)
+    return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
 
 
 def _power(a: Any, b: Any) -> Any:

@@ -71,9 +71,9 @@ def judge(program: Program, compiled: bool = False) -> Verdict:
     """Runs a program at its sizes by ``jax.jit`` and by ``sod2jax.optimize``."""
     plain, function = loaded(program), loaded(program)
     optimized = sod2jax.optimize(function, poison=True, **program.options)
-    reference = jax.jit(plain) if compiled else _Traced(plain)
+    reference = jax.jit(plain) if compiled else plainly(plain)
     if not compiled:
-        optimized._exact = _Traced(function)
+        optimized._exact = plainly(function)
     raised = 0
     with contextlib.ExitStack() as stack:
         caught = stack.enter_context(warnings.catch_warnings(record=True))
@@ -114,6 +114,11 @@ def arguments(program: Program, sizes: Mapping[str, int]) -> list[np.ndarray]:
         for spec in program.specs
     ]
     return [rng.integers(-3, 4, shape).astype(np.float32) for shape in shapes]
+
+
+def plainly(fun: Any) -> Any:
+    """``jax.jit(fun)``, run by NumPy."""
+    return _Traced(fun)
 
 
 class _Traced:

@@ -12,7 +12,7 @@ from tests.fuzz.python_programs.generate import Program
 from tests.fuzz.python_programs.grammar import PREAMBLE
 from tests.fuzz.python_programs.judge import Verdict, judge
 
-_MOST = 400  # programs that are tried
+_MOST = 150  # programs that are tried
 
 
 def shrunk(program: Program, verdict: Verdict, compiled: bool = False) -> tuple[Program, Verdict]:
@@ -39,8 +39,8 @@ def _alike(a: Verdict, b: Verdict) -> bool:
 
 def _smaller(program: Program) -> Iterator[Program]:
     if len(program.points) > 2:
-        for k in range(len(program.points)):
-            points = (*program.points[:k], *program.points[k + 1 :])
+        halves = program.points[-2:], program.points[:2], program.points[: len(program.points) // 2]
+        for points in halves:
             yield dataclasses.replace(program, points=points)
     body = program.source.removeprefix(PREAMBLE)
     seen = {body}
