@@ -469,17 +469,18 @@ def _dot(params: Any, a: Any, b: Any) -> Any:
     return np.einsum(equation, a.astype(out), b.astype(out))
 
 
-@_one("fft")
-def _fft(params: Any, x: Any) -> Any:
-    if 0 in params["fft_lengths"]:
-        return np.zeros((*x.shape[:-1], 0))
-    kind, lengths = jax.lax.FftType(params["fft_type"]).name.lower(), params["fft_lengths"]
+@_rule("fft")
+def _fft(eqn: Any, x: Any) -> Any:
+    lengths = eqn.params["fft_lengths"]
+    if 0 in lengths:
+        return [np.zeros(eqn.outvars[0].aval.shape, eqn.outvars[0].aval.dtype)]
+    kind = jax.lax.FftType(eqn.params["fft_type"]).name.lower()
     axes = range(-len(lengths), 0)
     if "irfft" in kind:
-        return np.fft.irfftn(x, lengths, axes).astype(np.float32)
+        return [np.fft.irfftn(x, lengths, axes).astype(np.float32)]
     names = {"ifft": np.fft.ifftn, "rfft": np.fft.rfftn}
     function = next((f for name, f in names.items() if name in kind), np.fft.fftn)
-    return function(x, lengths, axes).astype(np.complex64)
+    return [function(x, lengths, axes).astype(np.complex64)]
 
 
 @_rule("cond")

@@ -103,7 +103,8 @@ def _flags(optimized: Any, caught: Sequence[Any], raised: int) -> Verdict:
     if fallbacks > raised:
         return Verdict("exact", reasons[0])
     # A regime may fail for the sizes that jit raises at, and there alone.
-    return Verdict("checked" if "checked, not proved" in text else "same")
+    checked = [line for line in text.splitlines() if "checked, not proved" in line]
+    return Verdict("checked", checked[0].partition("The reason: ")[2]) if checked else Verdict("same")
 
 
 def arguments(program: Program, sizes: Mapping[str, int]) -> list[np.ndarray]:
