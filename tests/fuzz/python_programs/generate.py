@@ -68,7 +68,7 @@ def generate(seed: int, without: frozenset[str] = frozenset()) -> Program:
     writer = _Writer(rng, FEATURES - without)
     source = writer.program(specs)
     points = _points(rng, names)
-    options = _options(rng, specs, names)
+    options = {**_options(rng, specs, names), "audit": rng.random() < 0.4}
     return Program(seed, source, specs, options, points, frozenset(writer.used))
 
 
