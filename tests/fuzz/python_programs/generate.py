@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.fuzz.python_programs.grammar import ARRAYS, ERRORS, EXPRESSIONS, PREAMBLE, RISKY
+from tests.fuzz.python_programs.grammar import ARRAYS, AUDITED, ERRORS, EXPRESSIONS, PREAMBLE, RISKY
 
 STATEMENTS = frozenset(
     "branch match try suppress finally loop while assert helper closure default class cache escape "
@@ -69,6 +69,7 @@ def generate(seed: int, without: frozenset[str] = frozenset()) -> Program:
     source = writer.program(specs)
     points = _points(rng, names)
     options = {**_options(rng, specs, names), "audit": rng.random() < 0.4}
+    options["audit"] |= not writer.used.isdisjoint(AUDITED)
     return Program(seed, source, specs, options, points, frozenset(writer.used))
 
 

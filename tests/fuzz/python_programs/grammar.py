@@ -168,22 +168,17 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "kinds": {
         "cond": (
             "isinstance({int}, int)",
-            "(type({int}) is int)",
             "isinstance({atom}, numbers.Integral)",
             "isinstance({atom}, (float, str))",
             "np.isscalar({atom})",
             "hasattr({atom}, 'real')",
-            "issubclass(type({atom}), int)",
             "isinstance({x}.shape, tuple)",
             "hasattr({atom}, '__index__')",
             "isinstance({atom}, typing.SupportsInt)",
             "callable({atom})",
-            "(type({atom}) == type({c}))",
             "isinstance({atom}, collections.abc.Hashable)",
-            "(type({atom}).__name__ == 'int')",
             "isinstance({cond}, bool)",
             "isinstance({float}, float)",
-            "np.issubdtype(type({atom}), np.integer)",
         ),
         "int": ("kind_of({int})", "{atom}.real", "{atom}.numerator + {atom}.denominator"),
     },
@@ -245,16 +240,11 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "numpy": {
         "int": (
             "int(np.ceil({atom} / 2))",
-            "np.int32({atom})",
             "int(np.prod({x}.shape))",
-            "np.prod({x}.shape)",
-            "np.minimum({atom}, {c})",
             "int(np.floor({float}))",
-            "np.gcd({atom}, 6)",
             "int(np.sqrt({atom}))",
             "int(np.array({x}.shape).sum())",
             "int(np.argmax({x}.shape))",
-            "np.clip({atom}, 2, 5)",
             "int(np.sum(np.arange({atom})))",
             "np.arange({atom}).shape[0]",
             "len(np.zeros({atom}))",
@@ -264,9 +254,29 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "np.array_equal({x}.shape, ({c},))",
             "bool(np.equal({atom}, {c}))",
             "(np.int64({c}) == {atom})",
+            "(np.prod({x}.shape) > {c})",
+            "(np.minimum({atom}, {c}) == {c})",
             "(np.mod({atom}, 2) == 0)",
         ),
         "float": ("np.sqrt({atom})", "np.log({atom})", "float(np.mean({x}.shape))", "np.float32({atom})"),
+    },
+    "types": {
+        "cond": (
+            "(type({int}) is int)",
+            "issubclass(type({atom}), int)",
+            "(type({atom}) == type({c}))",
+            "(type({atom}).__name__ == 'int')",
+            "np.issubdtype(type({atom}), np.integer)",
+        )
+    },
+    "numpytypes": {
+        "int": (
+            "np.int32({atom})",
+            "np.prod({x}.shape)",
+            "np.minimum({atom}, {c})",
+            "np.gcd({atom}, 6)",
+            "np.clip({atom}, 2, 5)",
+        )
     },
     "hash": {
         "int": (
@@ -313,6 +323,9 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "cond": ("(sorted(({atom}, {c}))[0] == {atom})", "any(({cond}, {cond}))", "all([{cond}])"),
     },
 }
+
+# No hook sees what these ask. It is the same at all sizes, so that an audit at any size finds it.
+AUDITED = frozenset({"types", "numpytypes"})
 
 # (feature, operands -> result as letters of their axes, template, result). An axis "?" is new;
 # "*" is any shape. "=" keeps small integers, "~" does not, "!" wants them, and keeps them.
