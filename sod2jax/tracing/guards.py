@@ -56,6 +56,8 @@ def _patches() -> tuple[Patch, ...]:
     methods |= dict.fromkeys(("max", "rmax", "min", "rmin"), _watched_extremum)
     methods |= arithmetic.BITS
     methods |= {
+        "__divmod__": hooks.while_tracing(_with_remainder),
+        "__rdivmod__": hooks.while_tracing(_with_reflected_remainder),
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
         "__bool__": lambda _: _truth,
@@ -92,12 +94,20 @@ def _arithmetic(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 def _dividing(
     method: Callable[..., Any], reflected: bool, original: Callable[..., Any], dim: Any, other: Any
 ) -> Any:
-    """Divides; a size that depends on values may be 0, where Python raises."""
+    """Divides; where the divisor is 0, Python raises."""
     recorder, divisor = attentive(), dim if reflected else other
-    if recorder is not None and recorder.data_dependent and _compat.is_symbolic(divisor):
+    if recorder is not None and _compat.is_symbolic(divisor):
         with busy(recorder):
             _guard(recorder, divisor, 0)
     return method(original, dim, other)
+
+
+def _with_remainder(_: Callable[..., Any], dim: Any, divisor: Any) -> tuple[Any, Any]:
+    return dim // divisor, dim % divisor
+
+
+def _with_reflected_remainder(_: Callable[..., Any], dim: Any, dividend: Any) -> tuple[Any, Any]:
+    return dividend // dim, dividend % dim
 
 
 def _remainder(

@@ -35,6 +35,10 @@ def record(fun: Callable, spec: str = "n, m") -> guards.Recorder:
         (lambda x: x * 2 if x.shape[0] % 2 else x, "mod(n, 2)", 0),
         (lambda x: x * ((x.shape[0] - 1) or 7), "n - 1", 0),
         (lambda x: x * 2 if x.shape[0] in (4,) else x, "n", 4),
+        (lambda x: x * (7 // (x.shape[0] - 3)), "n - 3", 0),
+        (lambda x: x * (x.shape[1] % (x.shape[0] - 3)), "n - 3", 0),
+        (lambda x: x * divmod(7, x.shape[0] - 3)[1], "n - 3", 0),
+        (lambda x: x * divmod(x.shape[1], x.shape[0] - 3)[0], "n - 3", 0),
         (lambda x: x * 2 if x.shape == (2, 2) else x, "n", 2),
     ],
 )

@@ -337,3 +337,14 @@ def _adaptive(x: jax.Array) -> jax.Array:
 @pytest.mark.parametrize("fun", [_window_that_covers_all, _adaptive])
 def test_pooling_of_equinox(fun):
     check(fun, ("n",), [(n,) for n in range(1, LARGEST + 1)])
+
+
+def test_a_divisor_that_is_zero_raises_as_in_jit():
+    function = optimized(lambda x: x * (12 // (x.shape[0] - 3)), ("n",))
+    np.testing.assert_array_equal(function(np.ones(5, np.float32)), np.full(5, 6, np.float32))
+    with pytest.raises(ZeroDivisionError):
+        function(np.ones(3, np.float32))
+
+
+def test_numpy_multiplies_sizes():
+    check(lambda x, y: x.sum() * y.sum() * np.prod([*x.shape, *y.shape]), ("n", "m"), [(1, 4), (5, 5)])

@@ -26,6 +26,9 @@ def _fft(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     extents = (*operand.extents[:first], *((d,) for d in ctx.out_shape()[first:]))
     if not any(map(is_padded, (*operand.extents[first:], *extents[first:]))):
         return [Padded(ctx.bind(operand.array)[0], extents)]
+    if 0 in map(ctx.size, lengths):  # there is nothing to transform
+        shape = tuple(map(ctx.extent_size, extents))
+        return [Padded(lax.full(shape, 0, eqn.outvars[0].aval.dtype), extents)]
     if max(map(ctx.size, lengths)) > LONGEST:
         raise ctx.refuse(f"a padded axis may be at most {LONGEST} long; give it a fixed size")
     array = ctx.compact(operand, range(first, operand.rank)).array

@@ -1,0 +1,65 @@
+"""Programs that once came out wrong, or failed, found by random ones and made small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.fuzz.python_programs.generate import Program
+from tests.fuzz.python_programs.grammar import PREAMBLE
+
+_SIZES = (5, 8, 1, 3, 12, 2)
+
+# What follows from a size -> the specs of the arguments x and y, and the body of the function.
+_BODIES: dict[str, tuple[tuple[str, ...], str]] = {
+    # Arithmetic that raises, or leaves the real numbers, at some sizes.
+    "floordiv": (("n",), "return x * (7 // (x.shape[0] - 3))"),
+    "mod": (("n",), "return x * (7 % (x.shape[0] - 3))"),
+    "divmod": (("n",), "return x * divmod(7, x.shape[0] - 3)[1]"),
+    "truediv": (("n",), "return x * (1 / (x.shape[0] - 3))"),
+    "mod_of_float": (("n",), "return x * (1.5 % (x.shape[0] - 3))"),
+    "negative_power": (("n",), "return x * (x.shape[0] - 3) ** -1"),
+    "complex_power": (("n",), "return x * abs((3.0 - x.shape[0]) ** 0.5)"),
+    "square_root": (("n",), "return x * math.sqrt(6 - x.shape[0])"),
+    "logarithm": (("n",), "return x * math.log(x.shape[0] - 3)"),
+    "overflow": (("n",), "return x * math.exp(100 * x.shape[0])"),
+    # Python's errors, caught.
+    "caught_reshape": (("n",), "try:\n    return x.reshape(2, -1)\nexcept Exception:\n    return -x"),
+    "caught_int": (("n",), "try:\n    return x * int(x.shape[0])\nexcept Exception:\n    return x * 7"),
+    "finally": (("n",), "try:\n    return x * int(x.shape[0])\nfinally:\n    return x * 7"),
+    # Hashes, texts and kinds.
+    "hash": (("n",), "return x * (hash(x.shape[0]) % 5)"),
+    "map_get": (("n",), "return x * (next(map(TABLE.get, x.shape)) or 0)"),
+    "random_seed": (("n",), "import random\nreturn x * random.Random(x.shape[0]).randint(1, 9)"),
+    "text_as_key": (("n",), "return {f'k{x.shape[0]}': x}"),
+    "kind_of_quotient": (("n",), "return x * (2 if isinstance(x.shape[0] / 2, float) else 3)"),
+    "type": (("n",), "return x * (2 if type(x.shape[0]) is int else 3)"),
+    # NumPy's integers are no Python integers.
+    "numpy_clip": (("n",), "return np.clip(x.shape[0], 2, 5)"),
+    "numpy_add": (("n",), "return np.int64(3) + x.shape[0]"),
+    "numpy_product": (("n, m",), "return x * (2 if isinstance(np.prod(x.shape), int) else 3)"),
+    # JAX's own questions.
+    "irfft_of_one": (("n",), "return jnp.fft.irfft(jnp.fft.rfft(x))"),
+    "rfft_gradient": (("n",), "return jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(x)"),
+}
+# No hook sees these; they are the same at all sizes, so that an audit at any size does.
+_AUDITED = frozenset({"type", "numpy_clip", "numpy_add", "numpy_product"})
+
+
+def program(body: str, specs: tuple[str, ...], bare: bool, audit: bool = False) -> Program:
+    """A program with this body, to be called at a few sizes."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    head = f"def f({', '.join('xy'[: len(specs)])}):"
+    names = sorted({d for spec in specs for d in spec.split(", ") if d.isalpha()})
+    points: list[dict[str, int]] = [
+        {name: _SIZES[k * (1 + place) % 6] for place, name in enumerate(names)} for k in range(6)
+    ]
+    options: dict[str, Any] = {"audit": audit}
+    if not bare:
+        options |= {"shapes": specs, "buckets": dict.fromkeys(names, (12,))}
+    return Program(0, f"{PREAMBLE}\n{head}\n{lines}\n", specs, options, tuple(points))
+
+
+FAILURES = {
+    name: program(body, specs, bool(k % 2), name in _AUDITED)
+    for k, (name, (specs, body)) in enumerate(_BODIES.items())
+}
