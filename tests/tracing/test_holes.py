@@ -347,4 +347,6 @@ def test_a_divisor_that_is_zero_raises_as_in_jit():
 
 
 def test_numpy_multiplies_sizes():
-    check(lambda x, y: x.sum() * y.sum() * np.prod([*x.shape, *y.shape]), ("n", "m"), [(1, 4), (5, 5)])
+    check(
+        lambda x, y: x.sum() * y.sum() * np.prod([*x.shape, *y.shape]), ("n", "m"), [(1, 4), (5, 5)]
+    )

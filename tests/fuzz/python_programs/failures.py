@@ -23,8 +23,14 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "logarithm": (("n",), "return x * math.log(x.shape[0] - 3)"),
     "overflow": (("n",), "return x * math.exp(100 * x.shape[0])"),
     # Python's errors, caught.
-    "caught_reshape": (("n",), "try:\n    return x.reshape(2, -1)\nexcept Exception:\n    return -x"),
-    "caught_int": (("n",), "try:\n    return x * int(x.shape[0])\nexcept Exception:\n    return x * 7"),
+    "caught_reshape": (
+        ("n",),
+        "try:\n    return x.reshape(2, -1)\nexcept Exception:\n    return -x",
+    ),
+    "caught_int": (
+        ("n",),
+        "try:\n    return x * int(x.shape[0])\nexcept Exception:\n    return x * 7",
+    ),
     "finally": (("n",), "try:\n    return x * int(x.shape[0])\nfinally:\n    return x * 7"),
     # Hashes, texts and kinds.
     "hash": (("n",), "return x * (hash(x.shape[0]) % 5)"),

@@ -82,9 +82,7 @@ def _points(rng: random.Random, names: Sequence[str]) -> tuple[dict[str, int], .
     return tuple(unique)
 
 
-def _options(
-    rng: random.Random, specs: tuple[str, ...], names: Sequence[str]
-) -> Mapping[str, Any]:
+def _options(rng: random.Random, specs: tuple[str, ...], names: Sequence[str]) -> Mapping[str, Any]:
     mode = rng.choice(("buckets", "buckets", "bounds", "specs", "bare"))
     if mode == "bare":
         return {}
@@ -159,7 +157,11 @@ class _Writer:
         atom = self.rng.choice(self.atoms)
         if kind == "int" and self.rng.random() < 0.3:
             return self.rng.choice([*self.ints, str(self.rng.randint(0, 9))])
-        leaves = {"float": f"{atom} * 0.5", "cond": f"{atom} > {self.rng.randint(1, 8)}", "str": "'3'"}
+        leaves = {
+            "float": f"{atom} * 0.5",
+            "cond": f"{atom} > {self.rng.randint(1, 8)}",
+            "str": "'3'",
+        }
         return leaves.get(kind, atom)
 
     def filled(self, template: str, depth: int, **given: str) -> str:
@@ -178,7 +180,9 @@ class _Writer:
                 return str(self.rng.randint(low, high))
             return self.expression(name, depth)
 
-        text = re.sub(r"(?<!\{)\{(\w+)\}", slot, template.replace("{{{", "\0{").replace("}}}", "}\1"))
+        text = re.sub(
+            r"(?<!\{)\{(\w+)\}", slot, template.replace("{{{", "\0{").replace("}}}", "}\1")
+        )
         return text.replace("{{", "{").replace("}}", "}").replace("\0", "{").replace("\1", "}")
 
     def size(self, depth: int) -> str:
@@ -198,7 +202,9 @@ class _Writer:
             if not fits:
                 return None
             array = self.rng.choice(fits[-4:])
-            known.update({"*": array.labels} if pattern == "*" else zip(pattern, array.labels, strict=True))
+            known.update(
+                {"*": array.labels} if pattern == "*" else zip(pattern, array.labels, strict=True)
+            )
             chosen.append(array)
         return chosen, known
 
@@ -207,7 +213,8 @@ class _Writer:
         if pattern == "*":
             return known.get("*", array.labels) == array.labels
         return len(pattern) == len(array.labels) and all(
-            known.get(letter, label) == label for letter, label in zip(pattern, array.labels, strict=True)
+            known.get(letter, label) == label
+            for letter, label in zip(pattern, array.labels, strict=True)
         )
 
     def array(self, rank: int | None = None, rows: Any = None, depth: int = 2) -> tuple[str, Array]:
@@ -222,7 +229,11 @@ class _Writer:
             if result == "!" and not all(a.exact for a in operands):
                 continue
             pattern = signature.split("->")[1]
-            labels = known["*"] if pattern == "*" else tuple(known.get(p) or self.new("?") for p in pattern)
+            labels = (
+                known["*"]
+                if pattern == "*"
+                else tuple(known.get(p) or self.new("?") for p in pattern)
+            )
             if len(labels) > 2 or (rank is not None and len(labels) != rank):
                 continue
             given = dict(zip("xy", [a.name for a in operands], strict=False))
@@ -293,7 +304,9 @@ class _Writer:
         subject = self.rng.choice((self.expression("int", 2), f"{self.arrays[0].name}.shape"))
         guard = self.expression("cond", 2)
         if subject.endswith(".shape"):
-            first = self.rng.choice((f"({self.rng.randint(1, 9)}, *_)", "(q,)", "(q, 3 | 4)", "(1 | 2 | 3, *_)"))
+            first = self.rng.choice(
+                (f"({self.rng.randint(1, 9)}, *_)", "(q,)", "(q, 3 | 4)", "(1 | 2 | 3, *_)")
+            )
         else:
             first = self.rng.choice((f"{self.rng.randint(1, 9)}", "1 | 2 | 3", "int()", "str()"))
         self.cases([f"case {first}:", f"case _ if {guard}:", "case _:"], f"match {subject}:")
@@ -346,7 +359,9 @@ class _Writer:
         array = self.rng.choice([a for a in self.arrays if a.labels])
         name, step = self.new("a"), self.new("i")
         self.emit(f"{name} = {array.name}")
-        source = self.rng.choice((f"range({self.size(1)})", f"range({self.rng.randint(1, 3)})", f"{array.name}.shape"))
+        source = self.rng.choice(
+            (f"range({self.size(1)})", f"range({self.rng.randint(1, 3)})", f"{array.name}.shape")
+        )
         with self.block(f"for {step} in {source}:"):
             with self.scope():
                 self.ints.append(step)
@@ -388,7 +403,10 @@ class _Writer:
 
     def write_default(self) -> None:
         name = self.new("h")
-        self.function(f"def {name}(p, q={self.expression('int', 1)}, *, r={self.rng.choice(self.atoms)}):", "q")
+        self.function(
+            f"def {name}(p, q={self.expression('int', 1)}, *, r={self.rng.choice(self.atoms)}):",
+            "q",
+        )
         self.called(name, *self.rng.choice(([], [f"r={self.expression('int', 1)}"])))
 
     def write_cache(self) -> None:
@@ -422,7 +440,9 @@ class _Writer:
                 self.atoms.append("self.length")
                 self.emit(f"self.seen.append({self.expression('int', 1)})")
                 self.emit(f"self.length = {self.expression('int', 1)}")
-                self.emit(f"return {self.filled('z * self.length + len(self.seen) if {cond} else z + self.seen[-1]', 1)}")
+                self.emit(
+                    f"return {self.filled('z * self.length + len(self.seen) if {cond} else z + self.seen[-1]', 1)}"
+                )
         item, name = self.new("o"), self.new("a")
         self.emit(f"{item} = {kind}({self.expression('int', 1)})")
         self.emit(f"{name} = {item}({array.name})")
@@ -440,7 +460,9 @@ class _Writer:
                     if dim.isalpha():
                         self.atoms.append(f"{name}.shape[{axis}]")
             for dim in ("n", "m"):
-                place = next(((a.name, a.labels.index(dim)) for a in self.arrays if dim in a.labels), None)
+                place = next(
+                    ((a.name, a.labels.index(dim)) for a in self.arrays if dim in a.labels), None
+                )
                 if place and self.rng.random() < 0.7:
                     self.emit(f"{dim} = {place[0]}.shape[{place[1]}]")
                     self.atoms += [dim, dim]
@@ -457,5 +479,11 @@ class _Writer:
         values += self.ints[-1:]
         if "escape" in self.features & self.focus:
             size = self.expression("int", 1)
-            return self.rng.choice((f"{{'a': {values[0]}, f'n{{{size}}}': {values[-1]}}}", f"{{{size}: {values[0]}}}", f"[{values[0]}] * abs({size} % 4)"))
+            return self.rng.choice(
+                (
+                    f"{{'a': {values[0]}, f'n{{{size}}}': {values[-1]}}}",
+                    f"{{{size}: {values[0]}}}",
+                    f"[{values[0]}] * abs({size} % 4)",
+                )
+            )
         return ", ".join(values)

@@ -71,7 +71,9 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "int": ("({int} or {c})", "({int} and {int})", "({int} > {c}) + {int}"),
     },
-    "chained": {"cond": ("({c} < {int} <= {c})", "({c} <= {atom} < {atom})", "(1 < {atom} == {c})")},
+    "chained": {
+        "cond": ("({c} < {int} <= {c})", "({c} <= {atom} < {atom})", "(1 < {atom} == {c})")
+    },
     "shapes": {
         "cond": (
             "({x}.shape == {y}.shape)",
@@ -101,7 +103,11 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         )
     },
     "ranges": {
-        "cond": ("({int} in range({c}, 9))", "({c} in range({atom}))", "(range({atom}) == range({c}))"),
+        "cond": (
+            "({int} in range({c}, 9))",
+            "({c} in range({atom}))",
+            "(range({atom}) == range({c}))",
+        ),
         "int": ("len(range({atom}))", "len(range(1, {atom}, 2))", "sum(range({size}))"),
     },
     "lookup": {
@@ -235,7 +241,11 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "math.fabs({int})",
             "math.hypot({atom}, 1.0)",
         ),
-        "cond": ("math.isclose({float}, 2.0)", "math.isfinite({float})", "(math.sqrt({atom}) % 1 == 0)"),
+        "cond": (
+            "math.isclose({float}, 2.0)",
+            "math.isfinite({float})",
+            "(math.sqrt({atom}) % 1 == 0)",
+        ),
     },
     "numpy": {
         "int": (
@@ -258,7 +268,12 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "(np.minimum({atom}, {c}) == {c})",
             "(np.mod({atom}, 2) == 0)",
         ),
-        "float": ("np.sqrt({atom})", "np.log({atom})", "float(np.mean({x}.shape))", "np.float32({atom})"),
+        "float": (
+            "np.sqrt({atom})",
+            "np.log({atom})",
+            "float(np.mean({x}.shape))",
+            "np.float32({atom})",
+        ),
     },
     "types": {
         "cond": (
@@ -455,7 +470,12 @@ ARRAYS: tuple[tuple[str, str, str, str], ...] = (
     ("grad", "a->a", "jax.grad(lambda v: jnp.tanh(v[:{int}]).sum())(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.grad(lambda v: (jnp.sin(v) if {cond} else v * v).sum())(1.0 * {x})", "~"),
     ("fftgrad", "a->a", "jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(1.0 * {x})", "~"),
-    ("grad", "a->a", "jax.jvp(lambda v: jnp.cumsum(v) * {int}, (1.0 * {x},), (1.0 * {x},))[1]", "="),
+    (
+        "grad",
+        "a->a",
+        "jax.jvp(lambda v: jnp.cumsum(v) * {int}, (1.0 * {x},), (1.0 * {x},))[1]",
+        "=",
+    ),
     ("grad", "ab->ab", "jax.grad(lambda v: (v @ v.T).mean() / {atom})(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.checkpoint(lambda v: v * {int})({x})", "="),
     ("library", "a->", "jnp.array_equiv({x}, {x}[:{int}]).astype(int)", "!"),
@@ -503,9 +523,16 @@ RISKY: tuple[tuple[str, str, str], ...] = (
     ("ab->a", "({x} @ jnp.ones({p}))", "="),
 )
 
-ERRORS = ("Exception", "Exception", "(ValueError, TypeError)", "TypeError", "KeyError", "ZeroDivisionError")
+ERRORS = (
+    "Exception",
+    "Exception",
+    "(ValueError, TypeError)",
+    "TypeError",
+    "KeyError",
+    "ZeroDivisionError",
+)
 
-PREAMBLE = '''\
+PREAMBLE = """\
 import bisect, collections, contextlib, dataclasses, functools, heapq, math, numbers, operator, typing
 import jax, jax.numpy as jnp, numpy as np
 from jax import lax
@@ -531,4 +558,4 @@ def positive(k):
     if k < 0:
         raise ValueError("negative")
     return k
-'''
+"""

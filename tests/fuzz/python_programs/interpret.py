@@ -235,7 +235,9 @@ def _reverse(params: Any, x: Any) -> Any:
 def _iota(params: Any) -> Any:
     shape, axis = params["shape"], params["dimension"]
     column = np.arange(shape[axis], dtype=params["dtype"])
-    return np.broadcast_to(column.reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape)
+    return np.broadcast_to(
+        column.reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape
+    )
 
 
 @_one("concatenate")
@@ -277,9 +279,7 @@ def _split(eqn: Any, x: Any) -> Any:
 
 
 def _clamped(starts: Sequence[Any], window: Sequence[int], shape: Sequence[int]) -> list[int]:
-    return [
-        min(max(int(s), 0), size - w) for s, w, size in zip(starts, window, shape, strict=True)
-    ]
+    return [min(max(int(s), 0), size - w) for s, w, size in zip(starts, window, shape, strict=True)]
 
 
 @_one("dynamic_slice")
@@ -358,7 +358,11 @@ def _gather(params: Any, x: Any, indices: Any) -> Any:
     fill = params.get("fill_value")
     if fill is None:
         fill = np.nan if x.dtype.kind in "fc" else _least(x.dtype) if x.dtype.kind == "i" else True
-    return np.where(inside, x[places], np.asarray(fill).astype(x.dtype)) if x.size else np.full(inside.shape, fill)
+    return (
+        np.where(inside, x[places], np.asarray(fill).astype(x.dtype))
+        if x.size
+        else np.full(inside.shape, fill)
+    )
 
 
 _SCATTERS = {
