@@ -246,12 +246,13 @@ class Search:
         """The sizes of a regime's symbols at which programs without symbols were traced."""
         seen = []
         for key, arrays in self._concrete:
-            if key != request.key or len(arrays) != len(regime.leaves):
+            shapes = [shape for shape, _, _ in arrays]
+            ranks = [len(leaf.shape) for leaf in regime.leaves]
+            if key != request.key or ranks != list(map(len, shapes)):
                 continue
             leaves = [
                 dataclasses.replace(leaf, aval=leaf.aval.update(shape=shape))
-                for leaf, (shape, _, _) in zip(regime.leaves, arrays, strict=True)
-                if len(shape) == len(leaf.shape)
+                for leaf, shape in zip(regime.leaves, shapes, strict=True)
             ]
             with contextlib.suppress(ShapeError, SpecError):
                 seen.append(solve(leaves))

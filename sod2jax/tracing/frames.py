@@ -124,11 +124,12 @@ def only_shows(frame: FrameType) -> bool:
 def remembers(frame: FrameType) -> bool:
     """Whether a frame is calling a function that remembers its results, for which it hashes.
 
-    What such a function does not find it computes.
+    What such a function does not find it computes. Where JAX calls what a call gives, it is one.
     """
     call = _call(frame.f_code, frame.f_lasti)
     function = None if call is None else _value(call.func, frame)
-    return hasattr(function, "cache_info") or hasattr(function, "trace")
+    made = is_jax(frame) and call is not None and isinstance(call.func, ast.Call)
+    return made or hasattr(function, "cache_info") or hasattr(function, "trace")
 
 
 def _position(frame: FrameType) -> tuple[int, int] | None:

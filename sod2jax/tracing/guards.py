@@ -151,8 +151,11 @@ def _truth(a: Any) -> bool:
 def _guard(recorder: Recorder, a: Any, b: Any) -> None:
     if any(_is_of_another_trace(recorder, x) for x in (a, b)):
         return
-    code = frames.asking().f_code
-    harmless = _compat.is_harmless_equality(code, with_zero=isinstance(b, int) and b == 0)
+    frame = frames.asking()
+    with_zero = isinstance(b, int) and b == 0
+    # What remembers results compares what it was called with: what it does not find it computes.
+    harmless = _compat.is_harmless_equality(frame.f_code, with_zero=with_zero)
+    harmless = harmless or frames.remembers(frame)
     if harmless and not recorder.data_dependent:
         return
     guard = _unequal(a, b)
