@@ -27,7 +27,6 @@ _RELAYS = frozenset(
         ("core.py", "definitely_equal"),
         ("core.py", "definitely_equal_one_of_dim"),
         ("core.py", "definitely_equal_shape"),
-        ("core.py", "is_empty_shape"),
     }
 )
 
@@ -45,6 +44,7 @@ HARMLESS_EQUALITIES = {
     ("tree_util.py", "FlatTree.__eq__"): _CACHE,
     ("tree_util.py", "Static.__eq__"): _CACHE,
     ("core.py", "dilate_dim"): _FAST,
+    ("core.py", "is_empty_shape"): _FAST,
     ("interpreters/batching.py", "broadcast_batcher"): _FAST,
     ("lax/lax.py", "_broadcast_in_dim_batch_rule"): _FAST,
     ("lax/lax.py", "_broadcast_in_dim_partial_eval"): _FAST,
@@ -63,7 +63,6 @@ HARMLESS_EQUALITIES = {
     ("lax/linalg.py", "_solve"): _BROADCAST,
     ("lax/slicing.py", "_slice_shape_rule"): _FAST,
     ("numpy/einsum.py", "_einsum"): _BROADCAST,
-    ("numpy/indexing.py", "_gather"): _FAST,
     ("numpy/indexing.py", "_index_to_gather"): _FAST,
     ("numpy/indexing.py", "_take_along_axis"): _TRIVIAL,
     ("numpy/indexing.py", "take_along_axis"): _TRIVIAL,

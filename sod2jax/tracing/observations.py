@@ -44,6 +44,12 @@ _INTEGERS = {
 }
 
 
+_AS_PYTHON_SAYS = {
+    "index": "'{}' object cannot be interpreted as an integer",
+    "float": "must be real number, not {}",
+}
+
+
 def _doubt(what: str, dim: Any, frame: FrameType) -> None:
     recorder = attentive()
     if recorder is None:
@@ -125,7 +131,7 @@ def _number(name: str) -> Callable[[Any], Any]:
             if original is not None:
                 with contextlib.nullcontext() if recorder is None else busy(recorder):
                     return original(dim)
-            raise TypeError(f"a symbolic size has no {name} while tracing")
+            raise TypeError(_AS_PYTHON_SAYS[name].format(type(dim).__name__))
 
         return call
 
