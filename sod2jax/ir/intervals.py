@@ -32,7 +32,7 @@ class Interval:
 
 Ranges = tuple[tuple[str, int, int | None], ...]
 """Name, smallest and largest size, or None, of each symbol."""
-UNKNOWN = Interval(None, None)
+ANYTHING = Interval(None, None)
 
 
 def meet(a: Interval, b: Interval) -> Interval:
@@ -75,7 +75,7 @@ def times(a: Interval, b: Interval) -> Interval:
 def floordiv(a: Interval, b: Interval) -> Interval:
     """Bounds of a quotient, rounded down; none where the divisor may be 0."""
     if 0 in b:
-        return UNKNOWN
+        return ANYTHING
     corners = itertools.product(_floats(a), _floats(b))
     return _from_ends(_divide(x, y) for x, y in corners)
 
@@ -91,7 +91,7 @@ def _divide(x: float, y: float) -> float:
 def mod(a: Interval, b: Interval) -> Interval:
     """Bounds of a remainder; none where the divisor may be 0 or less."""
     if b.low is None or b.low <= 0:
-        return UNKNOWN
+        return ANYTHING
     if a.low is not None and a.low >= 0 and a.high is not None and a.high < b.low:
         return a
     return Interval(0, None if b.high is None else b.high - 1)

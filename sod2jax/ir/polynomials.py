@@ -1,4 +1,4 @@
-"""Dimensions as integer polynomials over atoms: symbols, quotients, and what else stays whole."""
+"""Dimensions as integer polynomials over unknowns: symbols, quotients, what else stays whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sod2jax.ir import dims
 
-Monomial = tuple[int, ...]  # numbers of atoms, ascending; empty for the constant
+Monomial = tuple[int, ...]  # numbers of unknowns, ascending; empty for the constant
 Polynomial = dict[Monomial, int]
 
 
@@ -43,22 +43,22 @@ def tightened(row: Polynomial) -> Polynomial:
 
 
 def replaced(polynomial: Polynomial, values: Mapping[int, Polynomial]) -> Polynomial:
-    """The polynomial with values for some atoms."""
-    if not any(atom in values for monomial in polynomial for atom in monomial):
+    """The polynomial with values for some unknowns."""
+    if not any(unknown in values for monomial in polynomial for unknown in monomial):
         return polynomial
     out: Polynomial = {}
     for monomial, slope in polynomial.items():
         product = constant(slope)
-        for atom in monomial:
-            product = times(product, values.get(atom, {(atom,): 1}))
+        for unknown in monomial:
+            product = times(product, values.get(unknown, {(unknown,): 1}))
         out = plus(out, product)
     return out
 
 
 def isolated(polynomial: Polynomial) -> tuple[int, Polynomial] | None:
-    """An atom, and what it is where the polynomial is 0."""
+    """An unknown, and what it is where the polynomial is 0."""
     for monomial, slope in polynomial.items():
-        others = [atom for m in polynomial if m != monomial for atom in m]
+        others = [unknown for m in polynomial if m != monomial for unknown in m]
         if len(monomial) == 1 and slope in (1, -1) and monomial[0] not in others:
             rest = {m: -slope * s for m, s in polynomial.items() if m != monomial}
             return monomial[0], rest
@@ -67,20 +67,20 @@ def isolated(polynomial: Polynomial) -> tuple[int, Polynomial] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Quotient:
-    """What the atom of a quotient stands for.
+    """What the unknown of a quotient stands for.
 
     Attributes:
-      atom: its number.
+      unknown: its number.
       dividend, divisor: what is divided.
     """
 
-    atom: int
+    unknown: int
     dividend: Polynomial
     divisor: Polynomial
 
 
-class Atoms:
-    """Numbers the atoms of some dimensions, equal ones alike.
+class Unknowns:
+    """Numbers the unknowns of some dimensions, equal ones alike.
 
     Args:
       is_positive: whether a dimension is 1 or more at all sizes.
@@ -94,15 +94,15 @@ class Atoms:
         self.values: dict[int, Polynomial] = {}
 
     def equate(self, expr: Any) -> None:
-        """Takes in that a dimension is 0, if that says what one of the atoms is."""
+        """Takes in that a dimension is 0, if that says what one of the unknowns is."""
         found = isolated(self.polynomial(expr))
         if found is not None:
-            atom, value = found
-            self.values = {k: replaced(v, {atom: value}) for k, v in self.values.items()}
-            self.values[atom] = value
+            unknown, value = found
+            self.values = {k: replaced(v, {unknown: value}) for k, v in self.values.items()}
+            self.values[unknown] = value
 
     def polynomial(self, expr: Any) -> Polynomial:
-        """A dimension over the atoms."""
+        """A dimension over the unknowns."""
         if expr.is_Integer:
             return constant(int(expr))
         if expr.is_Add:
@@ -118,8 +118,8 @@ class Atoms:
             return out
         if expr.func in (dims.floordiv, dims.mod):
             return self._division(expr)
-        atom = self._number(expr, expr)
-        return self.values.get(atom, {(atom,): 1})
+        unknown = self._number(expr, expr)
+        return self.values.get(unknown, {(unknown,): 1})
 
     def _number(self, key: Any, expr: Any) -> int:
         if key not in self._numbers:
@@ -138,14 +138,14 @@ class Atoms:
         return quotient if expr.func is dims.floordiv else plus(a, times(b, quotient), -1)
 
     def _quotient(self, a: Polynomial, b: Polynomial) -> Polynomial:
-        """``floor(a / b)`` for a positive b: what divides evenly in front of one atom."""
+        """``floor(a / b)`` for a positive b: what divides evenly in front of one unknown."""
         if len(b) == 1:
             ((monomial, slope),) = b.items()
             whole, rest = _divided(a, monomial, slope)
-            return plus(whole, self._atom(rest, b))
-        return self._atom(a, b)
+            return plus(whole, self._unknown(rest, b))
+        return self._unknown(a, b)
 
-    def _atom(self, a: Polynomial, b: Polynomial) -> Polynomial:
+    def _unknown(self, a: Polynomial, b: Polynomial) -> Polynomial:
         if b.keys() == {()}:
             count, rest = b[()], a.get((), 0)
             common = math.gcd(count, *(slope for m, slope in a.items() if m))
@@ -158,10 +158,10 @@ class Atoms:
             return {}
         key = (frozenset(a.items()), frozenset(b.items()))
         known = key in self._numbers
-        atom = self._number(key, None)
+        unknown = self._number(key, None)
         if not known:
-            self.quotients.append(Quotient(atom, a, b))
-        return self.values.get(atom, {(atom,): 1})
+            self.quotients.append(Quotient(unknown, a, b))
+        return self.values.get(unknown, {(unknown,): 1})
 
 
 def _divided(a: Polynomial, monomial: Monomial, slope: int) -> tuple[Polynomial, Polynomial]:
@@ -169,10 +169,10 @@ def _divided(a: Polynomial, monomial: Monomial, slope: int) -> tuple[Polynomial,
     whole: Polynomial = {}
     for m, count in a.items():
         left = list(m)
-        if not all(m.count(atom) >= monomial.count(atom) for atom in monomial):
+        if not all(m.count(unknown) >= monomial.count(unknown) for unknown in monomial):
             continue
-        for atom in monomial:
-            left.remove(atom)
+        for unknown in monomial:
+            left.remove(unknown)
         # towards 0, but the constant is left 0 or more
         times_whole = count // slope if not m or count > 0 else -(-count // slope)
         whole = plus(whole, {tuple(left): times_whole})

@@ -17,7 +17,7 @@ import sympy
 
 from sod2jax.ir import dims, simplex
 from sod2jax.ir.intervals import (
-    UNKNOWN,
+    ANYTHING,
     Interval,
     Ranges,
     floordiv,
@@ -27,7 +27,7 @@ from sod2jax.ir.intervals import (
     plus,
     times,
 )
-from sod2jax.ir.polynomials import Atoms, Polynomial, Quotient, constant, replaced, tightened
+from sod2jax.ir.polynomials import Polynomial, Quotient, Unknowns, constant, replaced, tightened
 from sod2jax.ir.polynomials import plus as added
 from sod2jax.ir.polynomials import times as multiplied
 
@@ -35,11 +35,11 @@ _EXTREMA = (dims.maximum, dims.minimum)
 _DIVISIONS = (dims.floordiv, dims.mod)
 _MOST_SPLITS = 5  # nested splits into two cases
 _MOST_PRODUCTS = 24  # inequalities made of others
-_ROUNDS = 4  # of moving bounds of single atoms
+_ROUNDS = 4  # of moving bounds of single unknowns
 
 
 @functools.lru_cache(maxsize=16384)
-def extent(dim: sympy.Expr, ranges: Ranges, positive: tuple[sympy.Expr, ...]) -> Interval | None:
+def proved(dim: sympy.Expr, ranges: Ranges, positive: tuple[sympy.Expr, ...]) -> Interval | None:
     """Bounds of a dimension: sound, and tight where the proof is strong enough.
 
     Args:
@@ -92,9 +92,9 @@ def _cases(
 def _innermost(exprs: Sequence[Any]) -> Any:
     """A ``max`` or ``min`` whose arguments hold none."""
     for expr in exprs:
-        for atom in sorted(expr.atoms(*_EXTREMA), key=str):
-            if not any(arg.atoms(*_EXTREMA) for arg in atom.args):
-                return atom
+        for call in sorted(expr.atoms(*_EXTREMA), key=str):
+            if not any(arg.atoms(*_EXTREMA) for arg in call.args):
+                return call
     return None
 
 
@@ -111,32 +111,32 @@ def _linear(dim: Any, ranges: Ranges, positive: Sequence[Any]) -> Interval | Non
             return True
         if expr.atoms(*_DIVISIONS, *_EXTREMA):
             return False
-        found = extent(expr, ranges, tuple(p for p in positive if not p.atoms(*_DIVISIONS)))
+        found = proved(expr, ranges, tuple(p for p in positive if not p.atoms(*_DIVISIONS)))
         return found is not None and found.low is not None and found.low >= 1
 
-    atoms = Atoms(is_positive)
+    unknowns = Unknowns(is_positive)
     for expr in positive:
         if sympy.expand(-expr) in positive:
-            atoms.equate(expr)
-    goal = atoms.polynomial(dim)
-    rows = [atoms.polynomial(expr) for expr in positive]
-    spans = [UNKNOWN if expr is None else of_expression(expr, ranges) for expr in atoms.expressions]
-    for expr in [e for e in atoms.expressions if e is not None and e.func in _EXTREMA]:
-        rows += _of_extremum(atoms, expr)
-    for q in atoms.quotients:
-        rest = added(q.dividend, multiplied(q.divisor, {(q.atom,): 1}), -1)
+            unknowns.equate(expr)
+    goal = unknowns.polynomial(dim)
+    rows = [unknowns.polynomial(expr) for expr in positive]
+    spans = [ANYTHING if e is None else of_expression(e, ranges) for e in unknowns.expressions]
+    for expr in [e for e in unknowns.expressions if e is not None and e.func in _EXTREMA]:
+        rows += _of_extremum(unknowns, expr)
+    for q in unknowns.quotients:
+        rest = added(q.dividend, multiplied(q.divisor, {(q.unknown,): 1}), -1)
         rows += [rest, added(added(q.divisor, rest, -1), constant(-1))]
-    spans += [UNKNOWN] * (len(atoms.expressions) - len(spans))
-    rows = [tightened(replaced(row, atoms.values)) for row in rows]
-    for atom, value in atoms.values.items():
-        difference = added(value, {(atom,): 1}, -1)
+    spans += [ANYTHING] * (len(unknowns.expressions) - len(spans))
+    rows = [tightened(replaced(row, unknowns.values)) for row in rows]
+    for unknown, value in unknowns.values.items():
+        difference = added(value, {(unknown,): 1}, -1)
         rows += [difference, added({}, difference, -1)]
-    tight = _propagated(rows, spans, atoms)
+    tight = _propagated(rows, spans, unknowns)
     if tight is None:
         return None
-    for q in atoms.quotients:
+    for q in unknowns.quotients:
         if q.divisor.keys() != {()}:
-            tight[q.atom] = meet(tight[q.atom], _tried(q, rows, tight))
+            tight[q.unknown] = meet(tight[q.unknown], _tried(q, rows, tight))
     return _programme(goal, rows, tight)
 
 
@@ -144,41 +144,41 @@ def _tried(q: Quotient, rows: Sequence[Polynomial], spans: Sequence[Interval]) -
     """Bounds of a quotient by a size: ``q >= k`` where ``a >= k*b``, for a few k."""
     low = high = None
     for k in (0, 1):
-        margin = _programme(added(q.dividend, q.divisor, -k), rows, spans) or UNKNOWN
+        margin = _programme(added(q.dividend, q.divisor, -k), rows, spans) or ANYTHING
         low = k if margin.low is not None and margin.low >= 0 else low
         high = k - 1 if high is None and margin.high is not None and margin.high < 0 else high
     return Interval(low, high)
 
 
-def _of_extremum(atoms: Atoms, expr: Any) -> list[Polynomial]:
+def _of_extremum(unknowns: Unknowns, expr: Any) -> list[Polynomial]:
     """What is known of a ``max`` or ``min`` that is left whole."""
     sign = 1 if expr.func is dims.maximum else -1
-    whole = atoms.polynomial(expr)
+    whole = unknowns.polynomial(expr)
     return [
-        added({m: sign * s for m, s in whole.items()}, atoms.polynomial(a), -sign)
+        added({m: sign * s for m, s in whole.items()}, unknowns.polynomial(a), -sign)
         for a in expr.args
     ]
 
 
 def _span(polynomial: Polynomial, spans: Sequence[Interval]) -> Interval:
-    """Bounds of a polynomial from those of its atoms."""
+    """Bounds of a polynomial from those of its unknowns."""
     out = Interval(0, 0)
     for monomial, slope in polynomial.items():
-        factors = [Interval(slope, slope), *(spans[atom] for atom in monomial)]
+        factors = [Interval(slope, slope), *(spans[unknown] for unknown in monomial)]
         out = plus(out, functools.reduce(times, factors))
     return out
 
 
 def _propagated(
-    rows: Sequence[Polynomial], spans: Sequence[Interval], atoms: Atoms
+    rows: Sequence[Polynomial], spans: Sequence[Interval], unknowns: Unknowns
 ) -> list[Interval] | None:
-    """Tighter bounds of single atoms, whole numbers; None where one has no value left."""
+    """Tighter bounds of single unknowns, whole numbers; None where one has no value left."""
     spans = list(spans)
     for _ in range(_ROUNDS):
         before = list(spans)
-        for q in atoms.quotients:
-            spans[q.atom] = meet(
-                spans[q.atom], floordiv(_span(q.dividend, spans), _span(q.divisor, spans))
+        for q in unknowns.quotients:
+            spans[q.unknown] = meet(
+                spans[q.unknown], floordiv(_span(q.dividend, spans), _span(q.divisor, spans))
             )
         for row in rows:
             for monomial, slope in row.items():
@@ -187,11 +187,11 @@ def _propagated(
                 rest = _span({m: s for m, s in row.items() if m != monomial}, spans).high
                 if rest is None:
                     continue
-                (atom,) = monomial
-                # slope * atom >= -rest
+                (unknown,) = monomial
+                # slope * unknown >= -rest
                 end = -(rest // slope) if slope > 0 else rest // -slope
                 limit = Interval(end, None) if slope > 0 else Interval(None, end)
-                spans[atom] = meet(spans[atom], limit)
+                spans[unknown] = meet(spans[unknown], limit)
         if any(span.is_empty for span in spans):
             return None
         if spans == before:
@@ -202,7 +202,7 @@ def _propagated(
 def _programme(
     goal: Polynomial, rows: Sequence[Polynomial], spans: Sequence[Interval]
 ) -> Interval | None:
-    """Bounds by a linear programme over monomials of atoms that start at 0."""
+    """Bounds by a linear programme over monomials of unknowns that start at 0."""
     by = {k: span.low for k, span in enumerate(spans) if span.low is not None}
     moved = {k: added({(k,): 1}, constant(low)) for k, low in by.items()}
     rows = [replaced(row, moved) for row in rows]
@@ -237,9 +237,9 @@ def _products(
     nonlinear = {m for p in (goal, *rows) for m in p if len(m) > 1}
     out = []
     for monomial in sorted(nonlinear):
-        for atom in sorted(set(monomial) & by.keys()):
+        for unknown in sorted(set(monomial) & by.keys()):
             rest = list(monomial)
-            rest.remove(atom)
-            out += [multiplied(row, {(atom,): 1}) for row in rows if tuple(rest) in row]
+            rest.remove(unknown)
+            out += [multiplied(row, {(unknown,): 1}) for row in rows if tuple(rest) in row]
     unique = {frozenset(p.items()): p for p in out}
     return list(unique.values())[:_MOST_PRODUCTS]

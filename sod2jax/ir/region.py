@@ -230,7 +230,7 @@ def _known(dim: sympy.Expr, region: Region) -> Interval | None:
     simple = of_expression(sympy.sympify(dims.folded(dim)), part.ranges)
     if not part.constraints and _is_independent(dim):
         return simple
-    proved = proofs.extent(dim, part.ranges, _positive(part.constraints))
+    proved = proofs.proved(dim, part.ranges, _positive(part.constraints))
     return None if proved is None else meet(simple, proved)
 
 

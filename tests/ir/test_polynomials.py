@@ -1,4 +1,4 @@
-"""Polynomials over atoms have the values of the dimensions that they are made of."""
+"""Polynomials over unknowns have the values of the dimensions that they are made of."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 
 from sod2jax.ir import dims
-from sod2jax.ir.polynomials import Atoms, isolated, replaced
+from sod2jax.ir.polynomials import Unknowns, isolated, replaced
 from tests import expressions
 
 
-def value(polynomial, atoms):
-    return sum(s * math.prod(atoms[k] for k in m) for m, s in polynomial.items())
+def value(polynomial, unknowns):
+    return sum(s * math.prod(unknowns[k] for k in m) for m, s in polynomial.items())
 
 
-def values_of(made: Atoms, sizes: dict[str, int]) -> dict[int, int]:
+def values_of(made: Unknowns, sizes: dict[str, int]) -> dict[int, int]:
     out = {k: dims.evaluate(e, sizes) for k, e in enumerate(made.expressions) if e is not None}
     for q in made.quotients:
-        out[q.atom] = value(q.dividend, out) // value(q.divisor, out)
+        out[q.unknown] = value(q.dividend, out) // value(q.divisor, out)
     return out
 
 
@@ -28,7 +28,7 @@ def test_a_polynomial_has_the_value_of_its_dimension(text, sizes):
     dim = dims.parse(text)
     if isinstance(dim, int):
         return
-    made = Atoms(lambda _: True)
+    made = Unknowns(lambda _: True)
     polynomial = made.polynomial(dim)
     assert value(polynomial, values_of(made, sizes)) == dims.evaluate(dim, sizes)
 
@@ -46,13 +46,13 @@ def test_a_polynomial_has_the_value_of_its_dimension(text, sizes):
         ("floordiv(a*b + c, b)", "a + floordiv(c, b)"),
     ],
 )
-def test_equal_quotients_are_one_atom(text, same):
-    made = Atoms(lambda _: True)
+def test_equal_quotients_are_one_unknown(text, same):
+    made = Unknowns(lambda _: True)
     pair = [made.polynomial(dims.sympy.sympify(dims.parse(t))) for t in (text, same)]
     assert pair[0] == pair[1]
 
 
-def test_an_equality_gives_an_atom():
+def test_an_equality_gives_an_unknown():
     assert isolated({(0,): 1, (1,): -8}) == (0, {(1,): 8})
     assert isolated({(0,): 2, (1,): -1, (): 3}) == (1, {(0,): 2, (): 3})
     assert isolated({(0,): 1, (0, 1): 1}) is None
@@ -60,6 +60,6 @@ def test_an_equality_gives_an_atom():
 
 
 def test_a_divisor_that_may_be_negative_stays_whole():
-    made = Atoms(lambda _: False)
+    made = Unknowns(lambda _: False)
     polynomial = made.polynomial(dims.parse("floordiv(a, b - c)"))
     assert not made.quotients and len(polynomial) == 1
