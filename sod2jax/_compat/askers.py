@@ -80,6 +80,8 @@ HARMLESS_ORDERS = {
     ("lax/lax.py", "_top_k_abstract_eval"): "only whether indices are above 2**31",
     ("lax/linalg.py", "_svd_gpu_sub_lowering"): "chooses among algorithms, when it is compiled",
 }
+# Among them, whose comparisons with other sizes and smaller numbers are questions.
+_OF_LARGE_NUMBERS = frozenset({("lax/lax.py", "_top_k_abstract_eval")})
 # Who writes the text of sizes, and why that is no error that somebody may catch.
 HARMLESS_TEXTS: dict[tuple[str, str], str] = {
     ("custom_derivatives.py", "_flatten_jvp"): "words an error before it knows of one",
@@ -125,9 +127,11 @@ def is_harmless_number(code: CodeType) -> bool:
     return _is_listed(code, HARMLESS_NUMBERS)
 
 
-def is_harmless_order(code: CodeType) -> bool:
-    """Whether a function of JAX goes on where it is not known which of two sizes is larger."""
-    return _is_listed(code, HARMLESS_ORDERS)
+def is_harmless_order(code: CodeType, than: object) -> bool:
+    """Whether a function of JAX goes on where it is not known whether a size is larger than one."""
+    asks_more = _function(code.co_filename, code.co_qualname) in _OF_LARGE_NUMBERS
+    is_large = isinstance(than, int) and than >= 1 << 31
+    return _is_listed(code, HARMLESS_ORDERS) and (is_large or not asks_more)
 
 
 def is_harmless_text(code: CodeType) -> bool:

@@ -252,7 +252,7 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
             return False
         if recorder.is_data_dependent(question):
             return recorder.assume(question)
-        harmless = _compat.is_harmless_order(frames.asking().f_code)
+        harmless = _compat.is_harmless_order(frames.asking().f_code, question.right)
         answer = None if harmless else recorder.decide(question)
         if answer is not None:
             return answer

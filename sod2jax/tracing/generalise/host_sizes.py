@@ -83,7 +83,7 @@ def _line(scale: Any, x: np.ndarray, y: np.ndarray) -> tuple[float, tuple[Dim, .
     over = float((y - slope * x - start).max())
     spread = float(np.abs(y - slope * x - start).max())
     if spread <= _NOISE:
-        return spread, (_bound(scale, max(slope, 0.0), start + over + 1),)
+        return 0.0, (_bound(scale, max(slope, 0.0), start + over + 1),)
     ratio = float((y / x).max())
     looseness = ratio / max(float((y / x).min()), 1e-9)
     line = _bound(scale, math.ceil(ratio) if ratio > 1 else 1 / math.floor(1 / ratio), 1)
