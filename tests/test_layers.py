@@ -19,15 +19,9 @@ ORDER = {
     "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
-<<<<<<< HEAD
-    "_compat": "arrays dims jaxprs primitives traces askers wants __init__",
-    "ir": """__init__ vocabulary dims intervals comparisons region jaxprs surgery primitives
-        program""",
-=======
-    "_compat": "arrays dims jaxprs callbacks primitives traces wants __init__",
+    "_compat": "arrays dims jaxprs callbacks primitives traces askers wants __init__",
     "ir": """__init__ vocabulary dims intervals comparisons region closures jaxprs surgery
         primitives program""",
->>>>>>> d955606 (Callbacks see true shapes: the host is told the sizes, trims and pads)
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks recorder host numeric observations polyfill guards
         data_dependent regimes trace generalise audit""",

@@ -61,6 +61,7 @@ from sod2jax._compat.jaxprs import (
     sub_jaxprs,
     with_constants,
     with_equations,
+    without_unread,
 )
 from sod2jax._compat.primitives import (
     array_aval,
@@ -129,8 +130,8 @@ __all__ = [
     "is_jaxpr",
     "is_key_array",
     "is_literal",
-    "is_relay",
     "is_ordered",
+    "is_relay",
     "is_symbolic",
     "is_unknown",
     "key_array",
@@ -153,4 +154,5 @@ __all__ = [
     "with_constants",
     "with_equations",
     "with_weak_type",
+    "without_unread",
 ]

@@ -87,6 +87,7 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
+            closed = _compat.without_unread(traced.jaxpr)
         except (StateError, DataDependentSizeError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
@@ -100,7 +101,6 @@ def trace(
     if recorder.undecided is not None:  # somebody caught the error
         error = TraceError(f"{name} goes on where '{recorder.undecided}' is not known")
         return Undecided(recorder.undecided, error, tuple(recorder.data_dependent))
-    closed = traced.jaxpr
     if len(closed.invars) != len(leaves):
         raise TraceError(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "

@@ -79,7 +79,7 @@ def traced_at(
         for leaf in leaves
     ]
     traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-    return Concrete(traced.jaxpr, jax.tree.structure(traced.out_info))
+    return Concrete(_compat.without_unread(traced.jaxpr), jax.tree.structure(traced.out_info))
 
 
 def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -> Difference | None:

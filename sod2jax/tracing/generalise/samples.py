@@ -49,7 +49,8 @@ class Sampler:
         except Exception as error:  # the exact-shape run of that size raises it again
             self.error = self.error or error
             return None
-        return traced.jaxpr, form_of(traced.jaxpr), jax.tree.structure(traced.out_info)
+        closed = _compat.without_unread(traced.jaxpr)
+        return closed, form_of(closed), jax.tree.structure(traced.out_info)
 
 
 class Samples:
