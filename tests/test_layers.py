@@ -25,7 +25,8 @@ ORDER = {
         closures jaxprs surgery foreign primitives program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks decisions recorder host numeric arithmetic
-        observations polyfill guards data_dependent regimes advice trace generalise audit""",
+        observations polyfill guards data_dependent regimes advice concrete trace
+        generalise audit""",
     "tracing/audit": "moves folding canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",

@@ -31,7 +31,7 @@ from sod2jax.planning.trust import AnotherCourse, Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
-from sod2jax.tracing.audit import Concrete, traced_at
+from sod2jax.tracing.concrete import Concrete, traced_at
 from sod2jax.tracing.generalise import generalise
 from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime

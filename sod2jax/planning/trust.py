@@ -20,7 +20,8 @@ from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.planning.results import same_results
 from sod2jax.runtime.compile import Executable
-from sod2jax.tracing.audit import Concrete, Difference, difference
+from sod2jax.tracing.audit import Difference, difference
+from sod2jax.tracing.concrete import Concrete
 from sod2jax.tracing.generalise.varying import Reading
 
 _SHARE = 0.1  # of the seconds that the first compile takes, which the audit may take
@@ -113,6 +114,11 @@ class Trust:
             return None
 
     # The audit
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the audit is still to be made."""
+        return self._pending
 
     def begin(self) -> bool:
         """Whether the audit is still to be made; it is the caller's to make from now on."""

@@ -18,24 +18,9 @@ from sod2jax.arguments.signature import Leaf
 from sod2jax.ir import dims, foreign
 from sod2jax.ir.program import Program
 from sod2jax.tracing.audit.canonical import Numbering
+from sod2jax.tracing.concrete import Concrete
 
 _SHOWN = 4  # results of a program that a text names
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Concrete:
-    """A function traced at concrete sizes.
-
-    Attributes:
-      jaxpr: closed.
-      out_tree: structure of the result.
-    """
-
-    jaxpr: Jaxpr
-    out_tree: Any
-
-    def __repr__(self) -> str:
-        return f"Concrete({len(self.jaxpr.eqns)} equations)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,32 +39,6 @@ class Difference:
 
     def __str__(self) -> str:
         return f"at {', '.join(f'{n} = {size}' for n, size in self.sizes)}: {self.what}"
-
-
-def traced_at(
-    fun: Callable[..., Any], tree: Any, leaves: Sequence[Leaf], sizes: Mapping[str, int]
-) -> Concrete:
-    """Traces a function at concrete sizes.
-
-    Args:
-      fun: takes the dynamic arguments by position.
-      tree: structure of the tuple of arguments.
-      leaves: the arrays with their symbolic shapes.
-      sizes: of the symbols.
-
-    Raises:
-      Exception: whatever the function raises.
-    """
-    specs = [
-        jax.ShapeDtypeStruct(
-            tuple(dims.evaluate(d, sizes) for d in leaf.shape),
-            leaf.aval.dtype,
-            weak_type=leaf.aval.weak_type,
-        )
-        for leaf in leaves
-    ]
-    traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-    return Concrete(foreign.opened(traced.jaxpr, always=True), jax.tree.structure(traced.out_info))
 
 
 def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -> Difference | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
-
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
-from sod2jax.ir import dims, foreign
+from sod2jax.tracing.concrete import traced_at
 from sod2jax.tracing.generalise.form import Form, form_of
 
 Sample = tuple[_compat.Jaxpr, Form, Any]
@@ -35,22 +33,13 @@ class Sampler:
 
     def __call__(self, sizes: Mapping[str, int]) -> Sample | None:
         """The trace at some sizes; None if the function fails there."""
-        specs = [
-            jax.ShapeDtypeStruct(
-                tuple(dims.evaluate(d, sizes) for d in leaf.shape),
-                leaf.aval.dtype,
-                weak_type=leaf.aval.weak_type,
-            )
-            for leaf in self._leaves
-        ]
         self.traces += 1
         try:
-            traced = jax.jit(self._fun).trace(*jax.tree.unflatten(self._tree, specs))
-            closed = foreign.opened(traced.jaxpr, always=True)
+            concrete = traced_at(self._fun, self._tree, self._leaves, sizes)
         except Exception as error:  # the exact-shape run of that size raises it again
             self.error = self.error or error
             return None
-        return closed, form_of(closed), jax.tree.structure(traced.out_info)
+        return concrete.jaxpr, form_of(concrete.jaxpr), concrete.out_tree
 
 
 class Samples:

@@ -1,0 +1,57 @@
+"""A function traced at concrete sizes: as ``jax.jit`` does it, with nothing taken for granted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from sod2jax import _compat
+from sod2jax._compat import Jaxpr
+from sod2jax.arguments.signature import Leaf
+from sod2jax.ir import dims, foreign
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Concrete:
+    """A function traced at concrete sizes.
+
+    Attributes:
+      jaxpr: closed.
+      out_tree: structure of the result.
+    """
+
+    jaxpr: Jaxpr
+    out_tree: Any
+
+    def __repr__(self) -> str:
+        return f"Concrete({len(self.jaxpr.eqns)} equations)"
+
+
+def traced_at(
+    fun: Callable[..., Any], tree: Any, leaves: Sequence[Leaf], sizes: Mapping[str, int]
+) -> Concrete:
+    """Traces a function at concrete sizes.
+
+    Args:
+      fun: takes the dynamic arguments by position.
+      tree: structure of the tuple of arguments.
+      leaves: the arrays with their symbolic shapes.
+      sizes: of the symbols.
+
+    Raises:
+      Exception: whatever the function raises.
+    """
+    specs = [
+        jax.ShapeDtypeStruct(
+            tuple(dims.evaluate(d, sizes) for d in leaf.shape),
+            leaf.aval.dtype,
+            weak_type=leaf.aval.weak_type,
+        )
+        for leaf in leaves
+    ]
+    traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
+    closed = foreign.opened(_compat.without_unread(traced.jaxpr), always=True)
+    return Concrete(closed, jax.tree.structure(traced.out_info))
