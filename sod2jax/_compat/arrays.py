@@ -54,7 +54,7 @@ def key_array(bits: jax.Array, like: Any) -> Any:
     return type(like)(like._impl, bits)
 
 
-def host_to_device(array: np.ndarray, like: jax.Array) -> jax.Array:
+def host_to_device(array: np.ndarray, like: Any) -> jax.Array:
     """A NumPy array as a ``jax.Array`` with the dtype and place of ``like``; compiles nothing.
 
     A contiguous aligned array on the CPU backend is shared, not copied.

@@ -16,7 +16,7 @@ def committed_to(array: Any) -> Sharding | None:
     return array.sharding if getattr(array, "_committed", False) else None
 
 
-def default_device() -> jax.Device:
+def default_device() -> Any:
     """The device where programs of arrays that are not placed run."""
     chosen: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
     if chosen is None:
