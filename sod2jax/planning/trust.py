@@ -168,10 +168,11 @@ class Trust:
     def _audit(self, sizes: Sizes) -> None:
         start = time.perf_counter()
         concrete = self._concrete(sizes)
-        suspect = None if concrete is None else difference(self._program, concrete, sizes)
-        if concrete is not None and suspect is not None:
+        if concrete is None:
+            self.doubts.append(f"at {Bucket.of(sizes)}: the function fails, and the program does not")
+        elif suspect := difference(self._program, concrete, sizes):
             self._suspects.append((suspect, concrete))
-        elif concrete is not None:
+        else:
             self.audited.append(sizes)
         self.seconds += time.perf_counter() - start
 

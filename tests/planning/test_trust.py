@@ -68,6 +68,17 @@ def test_a_single_size_that_differs_is_none_of_the_others_business():
     assert stats.exact_fallbacks == sum(stats.reasons.values()) <= 2
 
 
+def test_a_function_that_fails_where_its_program_does_not_fails():
+    def fails(x):
+        if _peek(x) is not None:
+            raise KeyError("a number")
+        return x
+
+    f = sod2jax.optimize(fails, shapes=("n",), buckets={"n": (8,)})
+    with pytest.warns(AuditWarning, match="at n=5: the function fails"), pytest.raises(KeyError):
+        f(ones(5))
+
+
 @pytest.mark.filterwarnings("ignore::sod2jax.errors.AuditWarning")
 def test_without_the_audit_nobody_looks():
     f = sod2jax.optimize(by_kind, shapes=("n",), buckets={"n": (8,)}, audit=False)
