@@ -18,10 +18,10 @@ from tests.harnesses.bare import Bare
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bare.md"
 _HEAD = """# What bare use covers
 
-{count} common one-line functions, each used as `sod2jax.optimize(f)`: without specs, constraints or
-buckets. `tests/test_bare.py` calls each at ten sizes, among them odd and even ones, primes, powers of
-two and 1, with poison in the padding: results equal those of `jax.jit` in values, shapes, dtypes and
-weak types. Written by `python -m tests.bare_page`; a test keeps it true.
+{count} common one-line functions, each used as `sod2jax.optimize(f)`: without specs, constraints
+or buckets. `tests/test_bare.py` calls each at ten sizes, among them odd and even ones, primes,
+powers of two and 1, with poison in the padding: results equal those of `jax.jit` in values, shapes,
+dtypes and weak types. Written by `python -m tests.bare_page`; a test keeps it true.
 
 - *arguments*: dtypes and shapes; letters are the sizes that vary from call to call.
 - *programs*, *executables*: the most that the ten calls make, the first call's own among them. What

@@ -69,8 +69,9 @@ class Learner:
     varied is a number. A program that does not trace with the symbols that remain may need a
     relation between them, such as labels one shorter than inputs, or to know that a size is a
     multiple of 8: these are derived from the sizes seen. It may need an upper bound, which nothing
-    gives: some times the largest size seen is one to plan by. A wrong guess costs a trace, never an answer: what a program assumes is part of its specs,
-    and each call is planned by the specs that fit it.
+    gives: some times the largest size seen is one to plan by. A wrong guess costs a trace, never an
+    answer: what a program assumes is part of its specs, and each call is planned by the specs that
+    fit it.
     """
 
     def __init__(self) -> None:

@@ -111,8 +111,8 @@ def _check_for_arrays(arguments: Mapping[str, Any], specs: Mapping[str, Any]) ->
     given = [name for name in arguments if isinstance(specs.get(name), str)]
     if given and all(arguments[name] is None for name in given) and not jax.tree.leaves(arguments):
         raise SpecError(
-            f"'{given[0]}' is None, but its spec is '{specs[given[0]]}': pass an array, as there is "
-            "none whose sizes could be read"
+            f"'{given[0]}' is None, but its spec is '{specs[given[0]]}': pass an array, as nothing "
+            "else gives the sizes"
         )
 
 

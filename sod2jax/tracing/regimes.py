@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -114,6 +115,8 @@ class Regime:
         if not question.symbols.isdisjoint(computed):
             assumptions = _learned(self.assumptions, question, sizes, list(computed))
             narrowed = dataclasses.replace(self, assumptions=assumptions)
+        elif question.op == "==" and (limit := _as_limit(question)) is not None:
+            narrowed = self._constrain(limit)
         elif question.op == "==":
             narrowed = self.substitute(_solution(question, sizes))
         else:
@@ -230,6 +233,16 @@ def _solution(question: Comparison, sizes: Mapping[str, int]) -> dict[str, Dim]:
     return {name: sizes[name] for name in dims.symbols_of(dims.normalise(difference))}
 
 
+def _as_limit(question: Comparison) -> Comparison | None:
+    """``max(0, d) == 0``: d is at most 0."""
+    for sign in (1, -1):
+        extremum: Any = sympy.sympify(question.difference) * sign
+        others: list[Any] = [arg for arg in extremum.args if arg != 0]
+        if isinstance(extremum, dims.maximum) and len(others) == 1:
+            return Comparison.of(0, ">=", others[0], question.source)
+    return None
+
+
 def _isolate(difference: Any, names: Sequence[str] | None = None) -> dict[str, Dim] | None:
     """A symbol that the equality gives in terms of the others: ``n - 1``, ``m - 2*n``."""
     symbols = difference.free_symbols if names is None else map(dims.symbol, names)
@@ -242,18 +255,22 @@ def _isolate(difference: Any, names: Sequence[str] | None = None) -> dict[str, D
 
 
 def _residue(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
-    """``mod(n + b, c) == r``: n is ``c*k + r - b`` for a new symbol k; c may be negative."""
+    """``mod(a*n + b, c) == r``: n is ``c*k + d`` for a new symbol k and one d, if that is so."""
     terms = difference.atoms(dims.mod)
     if len(terms) != 1:
         return None
     (term,) = terms
     shifted, divisor = term.args
-    shift, symbol = shifted.as_coeff_Add()
+    shift, multiple = shifted.as_coeff_Add()
+    factor, symbol = multiple.as_coeff_Mul()
     rest = sympy.expand(difference - term)
-    if not (symbol.is_Symbol and divisor.is_Integer and rest.is_Integer and shift.is_Integer):
+    numbers = (factor, shift, divisor, rest)
+    if not (symbol.is_Symbol and all(number.is_Integer for number in numbers)):
         return None
     name, count = symbol.name, abs(int(divisor))
-    left = int(-rest - shift) % count
+    if math.gcd(int(factor), count) != 1:
+        return None
+    left = int(-rest - shift) * pow(int(factor), -1, count) % count
     if sizes[name] < count + left:
         return {name: sizes[name]}
     return {name: dims.normalise(count * dims.symbol(f"{name}_per_{count}") + left)}

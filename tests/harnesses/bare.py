@@ -4,6 +4,7 @@ They feed `tests/test_bare.py` and the page `docs/bare.md`. The names of a group
 of the functions that they are about.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import dataclasses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -41,6 +42,10 @@ def question(left: str, op: str, right: str) -> Comparison:
         ("n", (6,), ("mod(n, -3)", "==", "0"), ("3*n_per_3",)),
         ("n", (7,), ("mod(n, -3)", "==", "-2"), ("3*n_per_3 + 1",)),
         ("n", (1,), ("mod(n, 3)", "==", "1"), ("1",)),
+        ("n", (9,), ("mod(n - 1, -2)", "==", "0"), ("2*n_per_2 + 1",)),
+        ("n", (8,), ("mod(-n, 8)", "==", "0"), ("8*n_per_8",)),
+        ("n", (8,), ("mod(3*n + 1, 5)", "==", "0"), ("5*n_per_5 + 3",)),
+        ("n", (6,), ("mod(2*n, 4)", "==", "0"), ("6",)),
         ("n, m", (2, 3), ("n*m", "==", "6"), ("2", "3")),
     ],
 )
@@ -52,6 +57,22 @@ def test_an_equality_becomes_a_substitution(spec, shape, decided, expected):
     else:
         assert narrow == tuple(map(parse, expected))
     assert narrowed.reasons
+
+
+@pytest.mark.parametrize("text", ["max(0, n - 3)", "-max(n - 3, 0)"])
+def test_a_maximum_that_is_zero_is_a_bound(text):
+    narrowed = regime("n", (2,)).decided(question(text, "==", "0"))
+    assert narrowed.region.ranges == (("n", 1, 3),)
+    assert narrowed.region.open == {"n"}
+
+
+def test_expected_bounds_are_limits_where_they_are_needed():
+    base = dataclasses.replace(regime("n", (6,)), expected=(Comparison.parse("n <= 64"),))
+    assert base.region.ranges == (("n", 1, None),)
+    assert base.bounded().region.ranges == (("n", 1, 64),)
+    assert base.bounded().region.open == {"n"}
+    halved = base.substitute({"n": 2 * parse("k")})
+    assert halved.bounded().region.ranges == (("k", 1, 32),)
 
 
 def test_bounds_of_a_symbol_bind_what_replaces_it():
