@@ -19,10 +19,10 @@ ORDER = {
     "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
         rewrite schedule memory stats runtime pipeline planning report optimize ragged check
         artifact numpy __init__ serve bench""",
-    "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers wants
+    "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region
-        closures jaxprs surgery foreign primitives program""",
+        closures jaxprs surgery foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks decisions recorder host numeric arithmetic
         observations polyfill guards data_dependent regimes advice concrete trace

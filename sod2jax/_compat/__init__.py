@@ -92,6 +92,7 @@ from sod2jax._compat.traces import (
     trace_context,
     trace_of,
 )
+from sod2jax._compat.trees import rebuilt
 from sod2jax._compat.wants import (
     TELL_SIZES_APART,
     WANT_NUMBERS,
@@ -165,6 +166,7 @@ __all__ = [
     "new_primitive",
     "new_variable",
     "places_elsewhere",
+    "rebuilt",
     "register_host_array",
     "said_of_place",
     "scan_counts",

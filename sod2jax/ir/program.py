@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr
-from sod2jax.ir import dims
+from sod2jax.ir import dims, trees
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
@@ -24,7 +25,7 @@ class Program:
       constants: closed-over arrays, in the order of ``_compat.all_constants``; every executable
         shares them.
       in_names: how a user would write each input, such as ``x['mask']``.
-      out_tree: structure of the result.
+      out_tree: structure of the result; its static parts may hold symbolic sizes.
       region: the sizes that the symbols may take.
       guards: comparisons of sizes that the trace took for true.
       computed_dims: the dimensions whose true sizes the program computes, in the order of its last
@@ -48,6 +49,15 @@ class Program:
     varying: Any = None
     doubts: tuple[str, ...] = ()
     host_sizes: frozenset[str] = frozenset()
+
+    @functools.cached_property
+    def has_sizes_in_tree(self) -> bool:
+        """Whether the structure of the result differs from size to size."""
+        return trees.has_sizes(self.out_tree)
+
+    def tree(self, sizes: Mapping[str, int]) -> Any:
+        """Structure of the result at some sizes, which its static parts may hold."""
+        return trees.evaluated(self.out_tree, sizes) if self.has_sizes_in_tree else self.out_tree
 
     @property
     def in_shapes(self) -> tuple[tuple[Dim, ...], ...]:

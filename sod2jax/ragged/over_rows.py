@@ -143,8 +143,12 @@ class OverRows:
             arrays.unstack(y, [plan.out_shapes[k] for _, plan in members])
             for k, y in enumerate(outputs)
         ]
-        tree = specialisation.analysis.program.out_tree
-        return {row: (tree, [column[at] for column in columns]) for at, row in enumerate(rows)}
+        program = specialisation.analysis.program
+        trees = [
+            program.tree(dict(zip(program.symbols, map(int, plan.sizes), strict=True)))
+            for _, plan in members
+        ]
+        return {row: (trees[at], [column[at] for column in columns]) for at, row in enumerate(rows)}
 
     def _run_chunk(
         self, batch: Batch, specialisation: Specialisation, members: Sequence[Member]

@@ -185,6 +185,11 @@ def _column(true: Sequence[Sequence[arrays.Shape]], k: int, axis: int) -> Any:
 
 def _assembled(program: Program, outputs: Sequence[Any], true: Callable[[int, int], Any]) -> Any:
     """The user's tree of stacked results; ``true(k, axis)`` gives int32[B] sizes of an output."""
+    if program.has_sizes_in_tree:
+        raise ShapeError(
+            f"{program.name} returns sizes outside of arrays, which rows cannot share: pass a list "
+            "of examples"
+        )
     leaves = []
     for k, (array, shape) in enumerate(zip(outputs, program.out_shapes, strict=True)):
         named: dict[Dim, Any] = {}

@@ -53,7 +53,7 @@ class WholePlan:
             inputs[k] = pad(inputs[k], executable.in_shapes[k], poison)
         outputs = executable.call(self.sizes, list(self.program.constants), inputs)
         trimmed = [trim(y, shape) for y, shape in zip(outputs, self.out_shapes, strict=True)]
-        result = jax.tree.unflatten(self.program.out_tree, trimmed)
+        result = jax.tree.unflatten(self.program.tree(self._named_sizes), trimmed)
         return Outcome(executable.bucket, self._waste_in(executable), result)
 
     def _waste_in(self, executable: Executable) -> float:

@@ -59,7 +59,7 @@ class PartedPlan:
             if guards:
                 return Outcome(self.bucket, self.waste, None, computed, guards, holds=False)
         results = [_result(atom, values, sizes) for atom in program.results]
-        result = jax.tree.unflatten(program.out_tree, results)
+        result = jax.tree.unflatten(program.tree(sizes), results)
         return Outcome(self.bucket, self.waste, result, computed)
 
     def __repr__(self) -> str:

@@ -170,7 +170,8 @@ def _nodes(code: CodeType, offset: int, kind: Any) -> Iterator[Any]:
     if tree is None or place is None or None in place:
         return
     first, last, start, end = place
-    for node in ast.walk(tree):
+    for found in ast.walk(tree):
+        node: Any = found
         if not isinstance(node, kind) or (node.lineno, node.col_offset) > (first, start):
             continue
         if (last, end) <= (node.end_lineno, node.end_col_offset):

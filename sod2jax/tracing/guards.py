@@ -150,6 +150,8 @@ def _truth(a: Any) -> bool:
 
 def _guard(recorder: Recorder, a: Any, b: Any) -> None:
     if any(_is_of_another_trace(recorder, x) for x in (a, b)):
+        if not frames.is_jax(frames.asking()):  # whose caches have keys of other traces
+            recorder.doubt(f"a size that another trace left behind, at {frames.users_line()}")
         return
     frame = frames.asking()
     with_zero = isinstance(b, int) and b == 0
@@ -169,7 +171,7 @@ def _guard(recorder: Recorder, a: Any, b: Any) -> None:
 
 
 def _is_of_another_trace(recorder: Recorder, value: Any) -> bool:
-    """Whether it is a dimension that some cache still has from another trace."""
+    """Whether it is a dimension that another trace made."""
     scope = getattr(value, "scope", recorder.scope)
     return recorder.scope is not None and scope is not recorder.scope
 

@@ -132,12 +132,16 @@ TRANSFORMS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
 }
 
 
+def _scope(shape: Any) -> Any:
+    return shape[0].scope
+
+
 def unaccounted(fun: Callable[..., Any]) -> list[str]:
     """Answers "not equal" of a trace that are neither proved, nor guards, nor listed."""
     answers: list[tuple[Any, Any, str]] = []
     shape = export.symbolic_shape("n, m", constraints=["n <= 9", "m <= 9"])
     arg = jax.ShapeDtypeStruct(shape, np.float32)
-    with guards.recording(REGION, shape[0].scope) as recorder:
+    with guards.recording(REGION, _scope(shape)) as recorder:
         answer, truth = _compat.Dimension.__eq__, _compat.Dimension.__bool__
 
         def watched(a: Any, b: Any) -> Any:
@@ -217,7 +221,7 @@ def test_most_operations_are_traced_without_a_guard():
         for transform in ("value", "grad"):
             shape = export.symbolic_shape("n, m", constraints=["n <= 9", "m <= 9"])
             arg = jax.ShapeDtypeStruct(shape, np.float32)
-            with guards.recording(REGION, shape[0].scope) as recorder:
+            with guards.recording(REGION, _scope(shape)) as recorder:
                 jax.jit(TRANSFORMS[transform](OPERATIONS[name])).trace(arg, arg)
             assert not recorder.guards and not recorder.doubts, (name, transform)
 

@@ -46,7 +46,7 @@ def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -
     point = tuple(sorted(sizes.items()))
     shapes = [_signature(atom, sizes) for atom in program.results]
     wanted = [_signature(atom, sizes) for atom in concrete.jaxpr.outvars]
-    if program.out_tree != concrete.out_tree or shapes != wanted:
+    if program.tree(sizes) != concrete.out_tree or shapes != wanted:
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
         return Difference(point, what, is_of_results=True)
     numbering = Numbering()
