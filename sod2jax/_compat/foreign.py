@@ -86,7 +86,9 @@ def stand_in(primitive: Any, name: str | None = None) -> Any:
 
 def with_original(eqn: Any) -> Any:
     """An equation of a stand-in as one of what it stands for; other equations as they are."""
-    return eqn.replace(primitive=getattr(eqn.primitive, "original", eqn.primitive))
+    if not isinstance(eqn.primitive, StandIn):
+        return eqn
+    return eqn.replace(primitive=eqn.primitive.original)
 
 
 def _package(primitive: Any) -> str:

@@ -115,7 +115,7 @@ class _Opener:
             return _renamed(eqn, "lanewise" if symbolic and not self._always else None)
         if symbolic or self._always or _is_lowered_so(eqn.primitive):
             body = self._meaning(eqn, symbolic)
-            if body is not None:
+            if body is not None and _is_alike(body, eqn, symbolic):
                 return _compat.call_equation(self.jaxpr(body), eqn.invars, eqn.outvars, like=eqn)
         return _renamed(eqn)
 
@@ -132,7 +132,7 @@ class _Opener:
                     failures.append(error)
                     continue
                 if not _is_itself(body, eqn):
-                    return _checked(body, eqn)
+                    return body
         if not failures or not needed:
             return None
         error = failures[0]
@@ -173,10 +173,11 @@ def _traced(function: Callable[..., Any], eqn: JaxprEqn, literals_known: bool) -
         return jax.jit(run).trace(*specs).jaxpr
 
 
-def _checked(body: Jaxpr, eqn: JaxprEqn) -> Jaxpr:
+def _is_alike(body: Jaxpr, eqn: JaxprEqn, needed: bool) -> bool:
+    """Whether a body gives what an equation gives, by shapes and dtypes."""
     got, wanted = ([_kind(atom) for atom in atoms] for atoms in (body.outvars, eqn.outvars))
-    if got == wanted:
-        return body
+    if got == wanted or not needed:
+        return got == wanted
     raise UnsupportedPrimitiveError(
         _name(eqn),
         _compat.source_line(eqn),
