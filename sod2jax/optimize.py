@@ -114,6 +114,10 @@ class OptimizedFunction:
     def _outcome(self, choice: Choice, call: Call, poison: bool) -> Outcome | Exact:
         """What a run comes to, or why the program cannot be compiled."""
         try:
+            if choice.specialisation.trust.is_pending:
+                choice.specialisation.executables.get(choice.plan.bucket)
+            if choice.is_doubtful:  # a run would be made again, and its effects with it
+                return Outcome(choice.plan.bucket, 0.0, holds=False)
             return choice.plan.run(call.leaves, poison)
         except UnsupportedPrimitiveError as error:
             return self.planner.give_up(choice.specialisation, error)

@@ -58,6 +58,10 @@ _REASONS = {
     "calls": "what it says of its body is for one equation, which a padded body is not",
     "other wrappers of sub-jaxprs": "runs its body elsewhere: on a mesh, on a device, in a fused "
     "kernel",
+    **dict.fromkeys(
+        ("psum", "pmax", "pmin"),
+        "over a mesh, shards pad apart; over rows that `vmap` names, it is made a reduction",
+    ),
     "zeros_like": "replaced by a broadcast before a trace ends",
     "global_array_to_host_local_array": "moves arrays between processes",
 }

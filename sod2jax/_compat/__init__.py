@@ -76,6 +76,7 @@ from sod2jax._compat.jaxprs import (
     sub_jaxprs,
     with_constants,
     with_equations,
+    without_unread,
 )
 from sod2jax._compat.primitives import (
     array_aval,
@@ -179,4 +180,5 @@ __all__ = [
     "with_equations",
     "with_original",
     "with_weak_type",
+    "without_unread",
 ]

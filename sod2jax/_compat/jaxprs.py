@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 from jax._src import config, core
+from jax._src.interpreters import partial_eval
 from jax.extend.core import Literal, jaxpr_as_fun
 
 # The parts of programs, in annotations. They are no more than names for readers: JAX types an aval
@@ -142,6 +143,26 @@ def new_equation(
     return core.new_jaxpr_eqn(
         list(invars), list(outvars), primitive, params, effects, like.source_info, like.ctx
     )
+
+
+def without_unread(jaxpr: Jaxpr) -> Jaxpr:
+    """A closed jaxpr as ``jit`` lowers it, where dead code decides what runs.
+
+    A ``custom_vjp`` with ``optimize_remat`` runs its primal function where no residual is read.
+    """
+    if "remat_opt" not in _primitives(jaxpr):
+        return jaxpr
+    inner = getattr(jaxpr, "jaxpr", jaxpr)
+    new, used, _ = partial_eval.dce_jaxpr_consts(inner, [True] * len(inner.outvars), True)
+    consts = [c for c, is_used in zip(constants(jaxpr), used, strict=True) if is_used]
+    if inner is jaxpr:  # since jax 0.11
+        return new.replace(consts=consts)
+    return jaxpr.replace(jaxpr=new, consts=consts)
+
+
+def _primitives(jaxpr: Jaxpr) -> set[str]:
+    inside = [_primitives(body) for eqn in jaxpr.eqns for _, body in sub_jaxprs(eqn)]
+    return {eqn.primitive.name for eqn in jaxpr.eqns}.union(*inside)
 
 
 def call_equation(jaxpr: Jaxpr, invars: Sequence[Any], outvars: Sequence[Any], like: JaxprEqn):

@@ -184,10 +184,12 @@ class _Rebuilder:
             closure = tuple(
                 types.CellType(contents[name]) if name in changed else cells[name] for name in names
             )
+            defaults = tuple(new[1]) if value.__defaults__ else None
             other = types.FunctionType(
-                value.__code__, value.__globals__, value.__name__, tuple(new[1]), closure
+                value.__code__, value.__globals__, value.__name__, defaults, closure
             )
-            other.__kwdefaults__ = dict(zip(keywords, new[2], strict=True))
+            if value.__kwdefaults__:
+                other.__kwdefaults__ = dict(zip(keywords, new[2], strict=True))
             other.__dict__.update(value.__dict__)
             other.__qualname__ = value.__qualname__
             return other

@@ -114,6 +114,11 @@ class Trust:
 
     # The audit
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether the audit is still to be made."""
+        return self._pending
+
     def begin(self) -> bool:
         """Whether the audit is still to be made; it is the caller's to make from now on."""
         with self._lock:

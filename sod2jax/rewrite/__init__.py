@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from sod2jax import _compat
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
@@ -50,7 +52,8 @@ def padded_function(
         shared = zip(map(id, _compat.all_constants(program.jaxpr)), constants, strict=True)
         ctx = Context(true, region, interpret, value_range, target, dict(shared))
         args = [Padded.prefix(x, shape) for x, shape in zip(inputs, program.in_shapes, strict=True)]
-        results = ctx.run(program.jaxpr, args)
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            results = ctx.run(program.jaxpr, args)  # what the user made strict is for user code
         outputs = [ctx.compact(result).array for result in results]
         record(ctx.records)
         return [

@@ -88,7 +88,7 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
-            closed = foreign.opened(traced.jaxpr)
+            closed = foreign.opened(_compat.without_unread(traced.jaxpr))
         except (StateError, DataDependentSizeError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes

@@ -43,7 +43,21 @@ def _row_total_vmap(size: int, batched: list[bool], x: jax.Array) -> tuple[jax.A
     return x.sum(1), True
 
 
+@jax.custom_vjp
+def _other_forward(x: jax.Array) -> jax.Array:
+    return jnp.sin(x) * x.sum()
+
+
+# A rule whose first result is not the function's shows which of the two runs.
+_other_forward.defvjp(lambda x: (jnp.cos(x), x), lambda x, g: (g * x.sum(),), optimize_remat=True)
+
 CALLS = [
+    Harness("custom_vjp_call_optimize_remat", lambda x: _other_forward(x), (S,)),
+    Harness(
+        "custom_vjp_call_optimize_remat_gradient",
+        jax.value_and_grad(lambda x: _other_forward(x).sum()),
+        (S,),
+    ),
     Harness("jit_nested", lambda x: jax.jit(lambda y: jax.jit(jnp.sum)(y) * y)(x), (BS,)),
     Harness("custom_jvp_call_relu", lambda x: jax.nn.relu(x).sum(1), (BS,)),
     Harness("custom_jvp_call_silu", lambda x: jax.nn.silu(x).sum(0), (BS,)),

@@ -53,6 +53,14 @@ HARNESSES = [
         for name, fun in (("max", lambda x: x.max(1)), ("min", lambda x: x.min(0)))
     ),
     # XLA takes the initial value for the identity; where it is no literal, JAX keeps the reducer.
+    # XLA makes 0 of 0 / 0 where a size that is always 1 is not known to it.
+    Harness(
+        "reduce_sum_of_one_row",
+        jax.grad(lambda x: (jnp.var(x, axis=0, ddof=1) ** 2).sum()),
+        (Arg("b, 3"),),
+        {"b": 1},
+        delicate=True,
+    ),
     Harness("reduce_by_product", lambda x, one: lax.reduce(x, one, lax.mul, (0, 1)), (BS, ONE)),
     Harness("reduce_by_max", lambda x, low: lax.reduce(x, low, lax.max, (1,)), (BS, LOWEST)),
     # XLA leaves an initial value out where only one lane is reduced.

@@ -79,7 +79,10 @@ def traced_at(
         for leaf in leaves
     ]
     traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-    return Concrete(foreign.opened(traced.jaxpr, always=True), jax.tree.structure(traced.out_info))
+    return Concrete(
+        foreign.opened(_compat.without_unread(traced.jaxpr), always=True),
+        jax.tree.structure(traced.out_info),
+    )
 
 
 def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -> Difference | None:

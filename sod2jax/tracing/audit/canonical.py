@@ -19,14 +19,18 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
-from sod2jax.ir import dims
-from sod2jax.ir.vocabulary import CALLS
+from sod2jax.ir import closures, dims
+from sod2jax.ir.closures import HiddenSize
+from sod2jax.ir.vocabulary import CALLBACKS, CALLS
 from sod2jax.tracing.audit import moves
 from sod2jax.tracing.audit.folding import evaluated
+from sod2jax.tracing.generalise.form import token
 
-# What JAX prefers or promises, and names.
+# What JAX prefers or promises, names, and what is told of the results themselves.
 _HINTS = frozenset(
-    "indices_are_sorted is_stable jaxpr name out_sharding sharding unique_indices".split()
+    """
+    indices_are_sorted is_stable jaxpr name out_sharding result_avals sharding unique_indices
+    """.split()
 )
 
 
@@ -132,6 +136,7 @@ class _Reader:
         if name in _STRUCTURED:
             return _STRUCTURED[name](self, eqn, operands)
         params = {k: self._static(v) for k, v in eqn.params.items() if k not in _HINTS}
+        params |= self._called(eqn)
         if len(eqn.outvars) == 1:
             if 0 in self._aval(eqn.outvars[0])[0]:
                 return [Value(self._numbering.number(("empty", self._aval(eqn.outvars[0]))))]
@@ -236,6 +241,14 @@ class _Reader:
         return self._results(eqn, ("cond", index.number, tuple(outputs)))
 
     # Parameters
+
+    def _called(self, eqn: JaxprEqn) -> dict[str, Any]:
+        """What a callback's function is, whichever trace made it, at the sizes."""
+        if eqn.primitive.name not in CALLBACKS or "callback" not in eqn.params:
+            return {}
+        with contextlib.suppress(HiddenSize):  # which the rewrite refuses
+            return {"callback": token(closures.at(eqn.params["callback"], self._sizes))}
+        return {}
 
     def _aval(self, atom: Any) -> tuple[tuple[int, ...], str]:
         shape = self._static(tuple(getattr(atom.aval, "shape", ())))

@@ -122,7 +122,7 @@ class _Reader:
             for body in (bodies := jaxprs_of(param)):
                 self.jaxpr(body)
             if not bodies:
-                self.skeleton.append(_token(map_ints(param, self._integer)))
+                self.skeleton.append(token(map_ints(param, self._integer)))
         for atom in eqn.invars:
             self._operand(atom, names)
         for var in eqn.outvars:
@@ -151,7 +151,7 @@ class _Reader:
         self.values.append(_compat.literal_array(atom))
 
 
-def _token(param: Any, outer: tuple[Any, ...] = ()) -> Any:
+def token(param: Any, outer: tuple[Any, ...] = ()) -> Any:
     """A parameter as something to compare by ``==``; its integers are gone.
 
     Functions made anew by each trace, as those of callbacks are, are equal where their code is the
@@ -159,26 +159,26 @@ def _token(param: Any, outer: tuple[Any, ...] = ()) -> Any:
     """
     if any(param is other for other in outer):
         return "itself"
-    token = functools.partial(_token, outer=(*outer, param))
+    inner = functools.partial(token, outer=(*outer, param))
     if isinstance(param, np.ndarray):
         return (str(param.dtype), param.shape, param.tobytes())
     if isinstance(param, jax.Array):
         return ("array", id(param))
     if isinstance(param, dict):
-        return tuple((key, token(value)) for key, value in param.items())
+        return tuple((key, inner(value)) for key, value in param.items())
     if isinstance(param, (tuple, list)):
-        return tuple(map(token, param))
+        return tuple(map(inner, param))
     if isinstance(param, functools.partial):
-        return (token(param.func), token(param.args), token(param.keywords))
+        return (inner(param.func), inner(param.args), inner(param.keywords))
     if isinstance(param, types.MethodType):
-        return (token(param.__func__), param.__self__)
+        return (inner(param.__func__), param.__self__)
     if isinstance(param, types.FunctionType):
         closed_over = [_content(cell) for cell in param.__closure__ or ()]
         given = (param.__defaults__, param.__kwdefaults__)
-        return (param.__code__, token(closed_over), token(given))
+        return (param.__code__, inner(closed_over), inner(given))
     if dataclasses.is_dataclass(param) and not isinstance(param, type):
         fields = [getattr(param, field.name) for field in dataclasses.fields(param)]
-        return (type(param), token(fields))
+        return (type(param), inner(fields))
     return param
 
 

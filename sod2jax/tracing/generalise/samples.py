@@ -46,7 +46,7 @@ class Sampler:
         self.traces += 1
         try:
             traced = jax.jit(self._fun).trace(*jax.tree.unflatten(self._tree, specs))
-            closed = foreign.opened(traced.jaxpr, always=True)
+            closed = foreign.opened(_compat.without_unread(traced.jaxpr), always=True)
         except Exception as error:  # the exact-shape run of that size raises it again
             self.error = self.error or error
             return None

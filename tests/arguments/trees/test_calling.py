@@ -157,7 +157,7 @@ def test_keyword_only_arguments_with_defaults():
 
 def test_static_values_that_have_no_hash_are_named():
     f = sod2jax.optimize(lambda x, k: x, static_argnums=1)
-    with pytest.raises(TypeError, match=r"static argument 1 of <lambda> is \[1\], which has no"):
+    with pytest.raises(ValueError, match=r"static argument 1 of <lambda> is \[1\], which has no"):
         f(normal(3), [1])
     with pytest.raises(ValueError, match=r"static argument 'k' of <lambda> .* must be hashable"):
         f(normal(3), k=np.ones(3))

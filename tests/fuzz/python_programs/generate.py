@@ -362,13 +362,12 @@ class _Writer:
         source = self.rng.choice(
             (f"range({self.size(1)})", f"range({self.rng.randint(1, 3)})", f"{array.name}.shape")
         )
-        with self.block(f"for {step} in {source}:"):
-            with self.scope():
-                self.ints.append(step)
-                if self.rng.random() < 0.3:
-                    with self.block(f"if {self.expression('cond', 2)}:"):
-                        self.emit(self.rng.choice(("break", "continue")))
-                self.emit(f"{name} = {self.filled('{x} + {int}', 2, x=name)}")
+        with self.block(f"for {step} in {source}:"), self.scope():
+            self.ints.append(step)
+            if self.rng.random() < 0.3:
+                with self.block(f"if {self.expression('cond', 2)}:"):
+                    self.emit(self.rng.choice(("break", "continue")))
+            self.emit(f"{name} = {self.filled('{x} + {int}', 2, x=name)}")
         self.bind(array, name)
 
     def write_while(self) -> None:
