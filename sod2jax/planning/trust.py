@@ -169,7 +169,9 @@ class Trust:
         start = time.perf_counter()
         concrete = self._concrete(sizes)
         if concrete is None:
-            self.doubts.append(f"at {Bucket.of(sizes)}: the function fails, and the program does not")
+            self.doubts.append(
+                f"at {Bucket.of(sizes)}: the function fails, and the program does not"
+            )
         elif suspect := difference(self._program, concrete, sizes):
             self._suspects.append((suspect, concrete))
         else:

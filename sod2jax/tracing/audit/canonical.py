@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
@@ -91,7 +91,7 @@ class Numbering:
 
 
 def _is_same(a: Any, b: np.ndarray) -> bool:
-    if not jax.dtypes.issubdtype(a.dtype, np.inexact):
+    if not jnp.issubdtype(a.dtype, np.inexact):
         return a.tobytes() == b.tobytes()
     wide = np.complex128 if a.dtype.kind == "c" else np.float64
     tolerance = {8: 1e-12, 4: 3e-6}.get(a.dtype.itemsize // (1 + (a.dtype.kind == "c")), 1e-2)
