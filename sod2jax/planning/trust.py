@@ -168,13 +168,11 @@ class Trust:
     def _audit(self, sizes: Sizes) -> None:
         start = time.perf_counter()
         concrete = self._concrete(sizes)
-        if concrete is None:
-            self.doubts.append(
-                f"at {Bucket.of(sizes)}: the function fails, and the program does not"
-            )
-        elif suspect := difference(self._program, concrete, sizes):
+        if concrete is None and sizes in self._first:
+            self.doubts.append(f"at {Bucket.of(sizes)}: the function fails")
+        elif concrete is not None and (suspect := difference(self._program, concrete, sizes)):
             self._suspects.append((suspect, concrete))
-        else:
+        elif concrete is not None:
             self.audited.append(sizes)
         self.seconds += time.perf_counter() - start
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax.ir import dims
-from sod2jax.tracing import frames, hooks, host
+from sod2jax.tracing import domains, frames, hooks, host
 from sod2jax.tracing.host import HostNumber
 from sod2jax.tracing.recorder import busy
 
@@ -220,7 +220,20 @@ def applied(ufunc: np.ufunc, inputs: Any, on_host: Callable[..., Any], weak: boo
         work = common if out.kind == "b" or common.kind in "fc" else out
         result = jnp.asarray(function(*(jnp.asarray(v, work) for v in values)), out)
         result = _compat.converted(result, out, python and out.kind != "b")
-        return Numeric(result, _hosted(on_host, inputs))
+        hosted = _hosted(on_host, inputs)
+    if python:
+        _doubt_domain(hosted)
+    return Numeric(result, hosted)
+
+
+def _doubt_domain(number: HostNumber | None) -> None:
+    """Python's arithmetic has no result at some sizes, where that of JAX has one."""
+    recorder = hooks.active()
+    if number is None or recorder is None:
+        return
+    with busy(recorder):
+        if domains.may_fail(number, recorder.region):
+            recorder.doubt(f"arithmetic that fails at some sizes, at {frames.users_line()}")
 
 
 def _hosted(function: Callable[..., Any], operands: Sequence[Any]) -> HostNumber | None:
@@ -290,4 +303,6 @@ def number(
     with _as_numpy():
         values = [jnp.asarray(_value(x), np.float64) for x in operands]
         result = _compat.converted(function(*values), np.dtype(np.float64), True)
-    return Numeric(result, _hosted(on_host, operands))
+    hosted = _hosted(on_host, operands)
+    _doubt_domain(hosted)
+    return Numeric(result, hosted)

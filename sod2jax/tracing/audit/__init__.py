@@ -7,14 +7,11 @@ nothing for granted: where both have one canonical form, the program is right at
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 
 from sod2jax import _compat
-from sod2jax._compat import Jaxpr
-from sod2jax.arguments.signature import Leaf
 from sod2jax.ir import dims, foreign
 from sod2jax.ir.program import Program
 from sod2jax.tracing.audit.canonical import Numbering
