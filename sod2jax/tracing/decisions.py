@@ -32,18 +32,19 @@ class Decisions:
     def narrowed(self, region: Region, question: Comparison) -> Region | None:
         """The part of a region where a question has the call's answer; None to stop the trace.
 
-        Bounds that are expected come first: a question that they settle splits nothing. A trace
-        stops where a symbol would become a number, as there is a simpler one with that number, and
-        where it decides too often.
+        Bounds that are expected come first, where the answer itself is more than a bound of one
+        symbol: a question that they settle splits nothing. A trace stops where a symbol would
+        become a number, as there is a simpler one with that number, and where it decides too often.
         """
         if not question.symbols <= self.sizes.keys():
             return None
         answer = question if question.holds(self.sizes) else question.negated
         if answer in self.taken:
             return region
+        taken = (answer,)
         bounds = tuple(b for b in self.expected if b.symbols <= question.symbols)
-        bounded = region.decided(bounds)
-        taken = bounds if bounded.proves(answer) else (answer,)
+        if region.decided(taken).constraints != region.constraints:
+            taken = bounds if region.decided(bounds).proves(answer) else taken
         part = region.decided(taken)
         self.taken += taken
         pins = any(low == high for _, low, high in set(part.ranges) - set(region.ranges))

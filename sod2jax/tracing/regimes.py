@@ -22,6 +22,9 @@ from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 
+_LONGEST_PERIOD = 64  # of an equality that is about remainders
+_PERIODS = 8  # in which it must hold
+
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
@@ -227,7 +230,7 @@ def _learned(
 def _solution(question: Comparison, sizes: Mapping[str, int]) -> dict[str, Dim]:
     """Values of symbols that make an equality true by construction, around the call's sizes."""
     difference = sympy.sympify(question.difference)
-    solved = _isolate(difference) or _residue(difference, sizes)
+    solved = _isolate(difference) or _remainder(difference, sizes)
     if solved is not None:
         return solved
     return {name: sizes[name] for name in dims.symbols_of(dims.normalise(difference))}
@@ -254,25 +257,18 @@ def _isolate(difference: Any, names: Sequence[str] | None = None) -> dict[str, D
     return None
 
 
-def _residue(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
-    """``mod(a*n + b, c) == r``: n is ``c*k + d`` for a new symbol k and one d, if that is so."""
-    terms = difference.atoms(dims.mod)
-    if len(terms) != 1:
+def _remainder(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
+    """``mod(n, c) == r``, ``n == c*floordiv(n, c) + r``, ...: n is ``c*k + r`` for a new symbol k."""
+    terms = difference.atoms(dims.mod, dims.floordiv)
+    count = math.lcm(*(int(term.args[1]) for term in terms if term.args[1].is_Integer))
+    if len(difference.free_symbols) != 1 or not 1 < count <= _LONGEST_PERIOD:
         return None
-    (term,) = terms
-    shifted, divisor = term.args
-    shift, multiple = shifted.as_coeff_Add()
-    factor, symbol = multiple.as_coeff_Mul()
-    rest = sympy.expand(difference - term)
-    numbers = (factor, shift, divisor, rest)
-    if not (symbol.is_Symbol and all(number.is_Integer for number in numbers)):
+    name = str(*difference.free_symbols)
+    size, left = sizes[name], sizes[name] % count
+    if any(dims.evaluate(difference, {name: size + k * count}) for k in range(1, _PERIODS)):
         return None
-    name, count = symbol.name, abs(int(divisor))
-    if math.gcd(int(factor), count) != 1:
-        return None
-    left = int(-rest - shift) * pow(int(factor), -1, count) % count
-    if sizes[name] < count + left:
-        return {name: sizes[name]}
+    if size < count + left:
+        return {name: size}
     return {name: dims.normalise(count * dims.symbol(f"{name}_per_{count}") + left)}
 
 

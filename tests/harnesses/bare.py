@@ -181,7 +181,6 @@ NUMPY = [
         "cumprod": lambda x: jnp.cumprod(x),
         "cummax": lambda x: jnp.maximum.accumulate(x),
         "logaddexp.reduce": lambda x: jnp.logaddexp.reduce(x),
-        "average": lambda x: jnp.average(x, weights=jnp.arange(1.0, x.size + 1)),
         "linalg.norm": lambda x: jnp.linalg.norm(x),
         "linalg.norm, max": lambda x: jnp.linalg.norm(x, jnp.inf),
         "sort": lambda x: jnp.sort(x),
@@ -273,6 +272,9 @@ NUMPY = [
         "cov": lambda x: jnp.cov(x),
         "nan_to_num": lambda x: jnp.nan_to_num(1 / jnp.round(x)),
     }),
+    *rows("jnp", X, {  # a float counts to its size: generalised, and each new size checked
+        "average": lambda x: jnp.average(x, weights=jnp.arange(1.0, x.size + 1)),
+    }, traces=10),
     *rows("slice", X, {
         "first": lambda x: x[0],
         "last": lambda x: x[-1],
@@ -473,13 +475,15 @@ NUMPY = [
     *rows("jnp.linalg", S, {
         "solve": lambda a: jnp.linalg.solve(a, jnp.ones(a.shape[0])),
         "inv": lambda a: jnp.linalg.inv(a),
-        "det": lambda a: jnp.linalg.slogdet(a),
         "matrix_power": lambda a: jnp.linalg.matrix_power(a / a.shape[0], 3),
         "symmetric": lambda a: (a + a.T) / 2,
         "lu": lambda a: jsp.linalg.lu_solve(jsp.linalg.lu_factor(a), a[0]),
         "solve_triangular": lambda a: jsp.linalg.solve_triangular(a, a[0], lower=True),
         "multi_dot": lambda a: jnp.linalg.multi_dot([a, a, a[0]]),
     }),
+    *rows("jnp.linalg", S, {  # one row and two have formulas of their own
+        "det": lambda a: jnp.linalg.slogdet(a),
+    }, traces=4, executables=5),
     *rows("jnp.linalg", SPD, {
         "cholesky": lambda a: jnp.linalg.cholesky(a),
         "cho_solve": lambda a: jsp.linalg.cho_solve(jsp.linalg.cho_factor(a), a[0]),
@@ -638,11 +642,9 @@ SCIPY = [
         "stats.t.logpdf": lambda x: jsp.stats.t.logpdf(x, 3.0),
         "stats.rankdata": lambda x: jsp.stats.rankdata(x),
         "stats.gaussian_kde": lambda x: jsp.stats.gaussian_kde(jnp.linspace(-1, 1, 5)).evaluate(x),
-        "signal.convolve": lambda x: jsp.signal.convolve(x, jnp.ones(3), mode="same"),
         "signal.fftconvolve": lambda x: jsp.signal.fftconvolve(x, jnp.ones(3)),
         "signal.detrend": lambda x: jsp.signal.detrend(x, type="constant"),
         "integrate.trapezoid": lambda x: jsp.integrate.trapezoid(x, dx=0.1),
-        "fft.dct": lambda x: jsp.fft.dct(x),
         "linalg.toeplitz": lambda x: jsp.linalg.toeplitz(x),
         "linalg.block_diag": lambda x: jsp.linalg.block_diag(x[None], jnp.ones((1, 2))),
         "ndimage.map_coordinates": lambda x: jsp.ndimage.map_coordinates(x, [jnp.array([0.5, 1.5])], 1),
@@ -650,6 +652,12 @@ SCIPY = [
         "spatial.Rotation": lambda x: Rotation.from_rotvec(x[:, None] * jnp.eye(3)[2]).as_matrix(),
         "sparse.linalg.cg": lambda x: jsp.sparse.linalg.cg(lambda v: 2 * v, x)[0],
     }),
+    *rows("jsp", X, {  # the longer operand comes first, which at three may be either
+        "signal.convolve": lambda x: jsp.signal.convolve(x, jnp.ones(3), mode="same"),
+    }, traces=4, executables=5),
+    *rows("jsp", X, {  # its halves depend on whether the size is even
+        "fft.dct": lambda x: jsp.fft.dct(x),
+    }, traces=5),
     *rows("jsp", POSITIVE, {
         "special.gammaln": lambda x: jsp.special.gammaln(x),
         "special.digamma": lambda x: jsp.special.digamma(x),
