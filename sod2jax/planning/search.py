@@ -144,10 +144,10 @@ class Search:
         result = self._narrowed(request, regime, self._complete)
         if not isinstance(result, Failed) or not isinstance(result.error, _TooManyRegimes):
             return result
-        traced = self._generalised(request, regime, result.error)
-        if isinstance(traced, Specialisation):
-            return self._match(traced, regime)
-        return traced if isinstance(traced, Failed) else result
+        cause = result.error
+        return self._narrowed(
+            request, regime, lambda r, part: self._next(part, self._generalised(r, part, cause))
+        )
 
     def _narrowed(
         self,

@@ -79,7 +79,7 @@ def _divides(_: Span, divisor: Span) -> bool:
 
 def _is_power(base: Span, exponent: Span) -> bool:
     if exponent[0] != exponent[1]:  # it shrinks, where the base is no more than 1
-        return 0 < base[0] and base[1] <= 1 and exponent[0] >= 0
+        return base[0] > 0 and base[1] <= 1 and exponent[0] >= 0
     is_whole = exponent[0] >= 0 and float(exponent[0]).is_integer()
     return is_whole or base[0] > 0 or (base[0] == 0 and exponent[0] >= 0)
 
@@ -93,7 +93,7 @@ def _is_small(a: Span) -> bool:
 
 
 def _is_not_steep(a: Span) -> bool:
-    return -_EXPONENT <= a[0] and a[1] <= _EXPONENT
+    return a[0] >= -_EXPONENT and a[1] <= _EXPONENT
 
 
 # What the operands of a function need to be, for it to have a real result.

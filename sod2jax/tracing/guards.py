@@ -98,7 +98,7 @@ def _dividing(
     recorder, divisor = attentive(), dim if reflected else other
     if recorder is not None and _compat.is_symbolic(divisor):
         with busy(recorder):
-            _guard(recorder, divisor, 0)
+            _never_differ(recorder, divisor, 0)
     return method(original, dim, other)
 
 
@@ -130,9 +130,7 @@ def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
         if isinstance(b, float) and b.is_integer():  # np.float64 is a float
             b = int(b)
         answer = original(a, b)
-        if not answer and _is_dimension(b):
-            _guard(recorder, a, b)
-        return answer
+        return answer or (_is_dimension(b) and _never_differ(recorder, a, b))
 
 
 def _not_equal(_: Callable[..., bool], a: Any, b: Any) -> Any:
@@ -144,30 +142,34 @@ def _truth(a: Any) -> bool:
     recorder = attentive()
     if recorder is not None:
         with busy(recorder):
-            _guard(recorder, a, 0)
+            _never_differ(recorder, a, 0)
     return True
 
 
-def _guard(recorder: Recorder, a: Any, b: Any) -> None:
+def _never_differ(recorder: Recorder, a: Any, b: Any) -> bool:
+    """Whether sizes that JAX takes for different are equal all over the region; else guards that."""
     if any(_is_of_another_trace(recorder, x) for x in (a, b)):
         if not frames.is_jax(frames.asking()):  # whose caches have keys of other traces
             recorder.doubt(f"a size that another trace left behind, at {frames.users_line()}")
-        return
+        return False
     frame = frames.asking()
     with_zero = isinstance(b, int) and b == 0
     # What remembers results compares what it was called with: what it does not find it computes.
     harmless = _compat.is_harmless_equality(frame.f_code, with_zero=with_zero)
     harmless = harmless or frames.remembers(frame)
     if harmless and not recorder.data_dependent:
-        return
+        return False
     guard = _unequal(a, b)
     if recorder.region.proves(guard):
-        return
+        return False
+    if recorder.region.proves(guard.negated):
+        return True
     symbolic = dims.is_symbolic(guard.left) and dims.is_symbolic(guard.right)
     if symbolic and recorder.is_data_dependent(guard):
         recorder.unequal = guard.negated
     if not harmless:
         recorder.guard(guard)
+    return False
 
 
 def _is_of_another_trace(recorder: Recorder, value: Any) -> bool:

@@ -60,6 +60,7 @@ def test_what_no_hook_sees_is_found_and_warned_of_once():
     assert "trust: checked" in f.explain()
 
 
+@pytest.mark.filterwarnings("ignore::sod2jax.errors.ExactFallbackWarning")
 def test_a_single_size_that_differs_is_none_of_the_others_business():
     with pytest.warns(AuditWarning, match="at_three"):
         f = checked(at_three, (3, 4, 3, 8, 1))
@@ -68,6 +69,7 @@ def test_a_single_size_that_differs_is_none_of_the_others_business():
     assert stats.exact_fallbacks == sum(stats.reasons.values()) <= 2
 
 
+@pytest.mark.filterwarnings("ignore::sod2jax.errors.ExactFallbackWarning")
 def test_a_function_that_fails_where_its_program_does_not_fails():
     def fails(x):
         if _peek(x) is not None:

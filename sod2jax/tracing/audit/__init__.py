@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 from sod2jax import _compat
 from sod2jax.ir import dims, foreign
 from sod2jax.ir.program import Program
