@@ -22,7 +22,7 @@ from jax.core import ShapedArray
 
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
-from sod2jax.errors import FunctionError, TraceError
+from sod2jax.errors import DataDependentSizeError, FunctionError, TraceError
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Comparison
 from sod2jax.ir.dims import Dim
@@ -113,6 +113,8 @@ def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
 def _no_structure(name: str, error: Exception | None) -> TraceError:
     if error is None:
         return TraceError(f"{name} takes another course at almost every size")
+    if isinstance(error, DataDependentSizeError):
+        return TraceError("no trace at concrete sizes knows the sizes that depend on values")
     text = (str(error).strip() or "no message").splitlines()[0]
     failure = FunctionError(f"{name} raises {type(error).__name__}: {text}")
     failure.__cause__ = error
