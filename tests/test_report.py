@@ -62,7 +62,7 @@ def test_each_program_says_what_its_trace_relied_on():
     report = f.explain()
     source = f"{__file__}:{inspect.getsourcelines(scaled)[1] + 1} (scaled)"
     assert "for 1 <= s <= 4" in report
-    assert f"only where s <= 4 (decided at {source})" in report
+    assert f"guard: s <= 4 at {source}" in report
     assert "for 5 <= s <= 8" in report
     assert f"only where s >= 5 (decided at {source})" in report
 

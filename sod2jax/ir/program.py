@@ -113,7 +113,10 @@ class Program:
             f"  {name}: {var.aval.str_short()}"
             for name, var in zip(self.in_names, self.jaxpr.invars, strict=True)
         ]
-        guards = [f"  guard: {guard}" for guard in self.guards]
+        guards = [
+            f"  guard: {guard.plain}" + (f" at {guard.source}" if guard.source else "")
+            for guard in self.guards
+        ]
         return "\n".join([f"program {self._head}", *_shortened(inputs), *guards])
 
 
