@@ -147,7 +147,7 @@ def _truth(a: Any) -> bool:
 
 
 def _never_differ(recorder: Recorder, a: Any, b: Any) -> bool:
-    """Whether sizes that JAX takes for different are equal all over the region; else guards that."""
+    """Whether sizes that JAX takes for different are equal wherever the trace holds."""
     if any(_is_of_another_trace(recorder, x) for x in (a, b)):
         if not frames.is_jax(frames.asking()):  # whose caches have keys of other traces
             recorder.doubt(f"a size that another trace left behind, at {frames.users_line()}")

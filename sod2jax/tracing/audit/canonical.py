@@ -22,7 +22,7 @@ from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.ir import closures, dims
 from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.vocabulary import CALLBACKS, CALLS
-from sod2jax.tracing.audit import moves
+from sod2jax.tracing.audit import loops, moves
 from sod2jax.tracing.audit.folding import evaluated
 from sod2jax.tracing.generalise.form import token
 
@@ -109,33 +109,40 @@ class _Reader:
 
     def program(self, jaxpr: Jaxpr) -> list[Value]:
         """The values of the results, from numbered inputs."""
-        return self._run(jaxpr, self._arguments(jaxpr.invars, "input"))
+        return self.run(jaxpr, self.arguments(jaxpr.invars, "input"))
 
-    def _run(self, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
+    def run(self, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
+        """The values of the outputs of a jaxpr."""
+        env = self.environment(jaxpr, args)
+        return [self.read(env, atom) for atom in jaxpr.outvars]
+
+    def environment(self, jaxpr: Jaxpr, args: Sequence[Value]) -> Mapping[Any, Value]:
+        """The values of all variables of a jaxpr."""
         env = dict(zip(jaxpr.invars, args, strict=True))
         constants = map(self._numbering.constant, _compat.constants(jaxpr))
         env.update(zip(jaxpr.constvars, constants, strict=True))
         for eqn in jaxpr.eqns:
-            results = self._equation(eqn, [self._read(env, atom) for atom in eqn.invars])
+            results = self._equation(eqn, [self.read(env, atom) for atom in eqn.invars])
             env.update(zip(eqn.outvars, results, strict=True))
-        return [self._read(env, atom) for atom in jaxpr.outvars]
+        return env
 
-    def _read(self, env: Mapping[Any, Value], atom: Atom) -> Value:
+    def read(self, env: Mapping[Any, Value], atom: Atom) -> Value:
         if _compat.is_literal(atom):
             return self._numbering.constant(_compat.literal_array(atom))
         return env[atom]
 
-    def _arguments(self, variables: Sequence[Any], kind: str) -> list[Value]:
+    def arguments(self, variables: Sequence[Any], kind: str) -> list[Value]:
+        """New values for what a body takes."""
         tokens = [(kind, self._depth, k, self._aval(var)) for k, var in enumerate(variables)]
         return [Value(self._numbering.number(token)) for token in tokens]
 
     def _equation(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
         name, bodies = eqn.primitive.name, [body for _, body in _compat.sub_jaxprs(eqn)]
         if name in CALLS and bodies and len(bodies[0].invars) == len(operands):
-            return self._run(bodies[0], operands)
+            return self.run(bodies[0], operands)
         if name in _STRUCTURED:
             return _STRUCTURED[name](self, eqn, operands)
-        params = {k: self._static(v) for k, v in eqn.params.items() if k not in _HINTS}
+        params = {k: self.static(v) for k, v in eqn.params.items() if k not in _HINTS}
         params |= self._called(eqn)
         if len(eqn.outvars) == 1:
             if 0 in self._aval(eqn.outvars[0])[0]:
@@ -148,20 +155,21 @@ class _Reader:
             numbers.sort()
         inner = tuple(map(self._scalars, bodies))
         fixed = tuple((k, _hashable(v)) for k, v in sorted(params.items()))
-        return self._results(eqn, (eqn.primitive, fixed, inner, *numbers))
+        return self.results(eqn, (eqn.primitive, fixed, inner, *numbers))
 
-    def _results(self, eqn: JaxprEqn, token: Any) -> list[Value]:
-        avals = map(self._aval, eqn.outvars)
-        tokens = [(token, k, aval) for k, aval in enumerate(avals)]
+    def results(self, eqn: JaxprEqn, token: Any, which: Sequence[int] | None = None) -> list[Value]:
+        """The results of an equation, or some of them, by what describes them together."""
+        chosen = eqn.outvars if which is None else [eqn.outvars[k] for k in which]
+        tokens = [(token, k, aval) for k, aval in enumerate(map(self._aval, chosen))]
         return [Value(self._numbering.number(token, eqn)) for token in tokens]
 
     def _scalars(self, body: Jaxpr) -> Any:
         """What a jaxpr of scalars computes, as that of a reducer."""
-        with self._inside():
-            return tuple(v.number for v in self._run(body, self._arguments(body.invars, "scalar")))
+        with self.inside():
+            return tuple(v.number for v in self.run(body, self.arguments(body.invars, "scalar")))
 
     @contextlib.contextmanager
-    def _inside(self) -> Iterator[None]:
+    def inside(self) -> Iterator[None]:
         """Numbers what a body takes apart from what the bodies around it take."""
         self._depth += 1
         try:
@@ -189,6 +197,8 @@ class _Reader:
             return None
         name, first = eqn.primitive.name, operands[0]
         shape, dtype = self._aval(eqn.outvars[0])
+        if name == "scatter-add":
+            return self._placed(eqn, params, operands)
         whole, before = self._aval(eqn.invars[0])
         if name in _COPYING and before == dtype:
             return first
@@ -207,38 +217,36 @@ class _Reader:
         token = ("taken", origin.base, fill, shape, dtype, places.astype(np.int32).tobytes())
         return Value(self._numbering.number(token, eqn), None, places, origin.base, fill)
 
-    # Loops and branches
+    def _placed(
+        self, eqn: JaxprEqn, params: Mapping[str, Any], operands: Sequence[Value]
+    ) -> Value | None:
+        """The value of updates that are added to zeros, each at a place of its own."""
+        onto, indices, updates = operands
+        (shape, dtype), (small, _) = self._aval(eqn.outvars[0]), self._aval(eqn.invars[2])
+        if onto.known is None or indices.known is None or onto.known.any():
+            return None
+        if updates.fill is not None or max(math.prod(shape), math.prod(small)) > moves.LARGEST:
+            return None
+        origin = updates if updates.places is not None else _whole(updates, small)
+        places = moves.scatter(origin.places, indices.known, params, shape)  # type: ignore[arg-type]
+        if places is None:
+            return None
+        fill = (
+            None if (places >= 0).all() else self._numbering.constant(onto.known.ravel()[0]).number
+        )
+        token = ("taken", origin.base, fill, shape, dtype, places.astype(np.int32).tobytes())
+        return Value(self._numbering.number(token, eqn), None, places, origin.base, fill)
 
-    def _scan(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
-        """What is constant in a loop is what it is outside of it."""
-        consts, carries = _compat.scan_counts(eqn)
-        body = eqn.params["jaxpr"]
-        with self._inside():
-            steps = self._arguments(body.invars[consts:], "step")
-            outputs = self._run(body, [*operands[:consts], *steps])
-        modes = self._static(eqn.params["length"]), eqn.params["reverse"]
-        numbers = tuple(value.number for value in (*operands[consts:], *outputs))
-        return self._results(eqn, ("scan", carries, modes, numbers))
-
-    def _while(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
-        split = eqn.params["cond_nconsts"]
-        both = split + eqn.params["body_nconsts"]
-        body, cond = eqn.params["body_jaxpr"], eqn.params["cond_jaxpr"]
-        with self._inside():
-            carry = self._arguments(body.invars[both - split :], "step")
-            tests = self._run(cond, [*operands[:split], *carry])
-            outputs = self._run(body, [*operands[split:both], *carry])
-        numbers = tuple(value.number for value in (*operands[both:], *tests, *outputs))
-        return self._results(eqn, ("while", numbers))
+    # Branches
 
     def _cond(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
         index, *rest = operands
         branches = eqn.params["branches"]
         if index.known is not None and index.known.ndim == 0:
             chosen = min(max(int(index.known), 0), len(branches) - 1)
-            return self._run(branches[chosen], rest)
-        outputs = [tuple(value.number for value in self._run(b, rest)) for b in branches]
-        return self._results(eqn, ("cond", index.number, tuple(outputs)))
+            return self.run(branches[chosen], rest)
+        outputs = [tuple(value.number for value in self.run(b, rest)) for b in branches]
+        return self.results(eqn, ("cond", index.number, tuple(outputs)))
 
     # Parameters
 
@@ -251,19 +259,19 @@ class _Reader:
         return {}
 
     def _aval(self, atom: Any) -> tuple[tuple[int, ...], str]:
-        shape = self._static(tuple(getattr(atom.aval, "shape", ())))
+        shape = self.static(tuple(getattr(atom.aval, "shape", ())))
         return shape, str(getattr(atom.aval, "dtype", ""))
 
-    def _static(self, param: Any) -> Any:
+    def static(self, param: Any) -> Any:
         """A parameter with sizes for its dimensions."""
         if _compat.is_symbolic(param):
             if param not in self._dims:
                 self._dims[param] = int(dims.evaluate(dims.from_jax(param), self._sizes))
             return self._dims[param]
         if isinstance(param, tuple) and hasattr(param, "_fields"):
-            return type(param)(*map(self._static, param))
+            return type(param)(*map(self.static, param))
         if isinstance(param, tuple | list):
-            return tuple(map(self._static, param))
+            return tuple(map(self.static, param))
         return param
 
 
@@ -293,7 +301,7 @@ def _followed(
     return None
 
 
-_STRUCTURED = {"scan": _Reader._scan, "while": _Reader._while, "cond": _Reader._cond}
+_STRUCTURED = {"scan": loops.scan, "while": loops.loop, "cond": _Reader._cond}
 _COPYING = frozenset("convert_element_type copy stop_gradient".split())
 _COMMUTATIVE = frozenset("add add_any and max min mul or xor".split())
 

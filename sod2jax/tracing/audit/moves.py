@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jax import lax
 
 LARGEST = 1 << 16
 """Elements of an array whose moves are followed, or that is evaluated."""
@@ -82,3 +84,27 @@ def gather(
     for axis, out in zip(kept, offset_axes, strict=True):
         at[axis] = at[axis] + result[out]
     return np.broadcast_to(places[tuple(at)], shape)
+
+
+def scatter(
+    places: np.ndarray, indices: np.ndarray, params: Mapping[str, Any], shape: Sequence[int]
+) -> np.ndarray | None:
+    """Where elements come from that are put at known places; None if some meet, or are outside."""
+    numbers = params["dimension_numbers"]
+    inserted = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
+    sizes = iter(places.shape[axis] for axis in numbers.update_window_dims)
+    block = tuple(1 if axis in inserted else next(sizes) for axis in range(len(shape)))
+    like = lax.GatherDimensionNumbers(
+        offset_dims=tuple(numbers.update_window_dims),
+        collapsed_slice_dims=tuple(numbers.inserted_window_dims),
+        start_index_map=tuple(numbers.scatter_dims_to_operand_dims),
+        operand_batching_dims=tuple(numbers.operand_batching_dims),
+        start_indices_batching_dims=tuple(numbers.scatter_indices_batching_dims),
+    )
+    whole = np.arange(math.prod(shape)).reshape(shape)
+    at = gather(whole, indices, {"dimension_numbers": like, "slice_sizes": block}, places.shape)
+    if at is None or np.unique(at).size < at.size:
+        return None
+    result = np.full(math.prod(shape), -1)
+    result[at.ravel()] = places.ravel()
+    return result.reshape(shape)

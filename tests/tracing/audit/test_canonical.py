@@ -49,6 +49,18 @@ def same(one, other, *specs):
             lambda x: lax.scan(lambda c, y: (y * 2 + c, c), x[0, :], x),
             id="loops",
         ),
+        pytest.param(
+            lambda x: jnp.pad(jnp.sin(x), ((1, 0), (0, 2))),
+            lambda x: jnp.zeros((6, 6)).at[1:, :-2].add(jnp.sin(x)),
+            id="added to zeros",
+        ),
+        pytest.param(
+            lambda x: lax.fori_loop(0, 5, lambda k, y: y + x[k], x[0]),
+            lambda x: lax.while_loop(
+                lambda s: s[0] < s[1], lambda s: (s[0] + 1, s[1], s[2] + x[s[0]]), (0, 5, x[0])
+            )[2],
+            id="counting",
+        ),
     ],
 )
 def test_the_same(one, other):
@@ -84,6 +96,21 @@ def test_the_same(one, other):
             lambda x: lax.while_loop(lambda y: y.sum() < 3, lambda y: y + 1, x),
             lambda x: lax.while_loop(lambda y: y.sum() < 4, lambda y: y + 1, x),
             id="conditions",
+        ),
+        pytest.param(
+            lambda x: lax.fori_loop(0, 5, lambda k, y: y + x[k], x[0]),
+            lambda x: lax.fori_loop(0, 4, lambda k, y: y + x[k], x[0]),
+            id="trips",
+        ),
+        pytest.param(
+            lambda x: jnp.zeros((6, 6)).at[1:, :-2].add(x),
+            lambda x: jnp.zeros((6, 6)).at[:-1, :-2].add(x),
+            id="places",
+        ),
+        pytest.param(
+            lambda x: jnp.zeros((6, 4)).at[jnp.array([0, 1, 2, 3, 4])].add(x),
+            lambda x: jnp.zeros((6, 4)).at[jnp.array([0, 1, 2, 3, 3])].add(x),
+            id="places that meet",
         ),
         pytest.param(
             lambda x: lax.cond(x[0, 0] > 0, jnp.sin, jnp.cos, x),

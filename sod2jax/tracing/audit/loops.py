@@ -1,0 +1,124 @@
+"""Loops in canonical form: what they leave as it is stands outside, and counting is a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sod2jax import _compat
+from sod2jax._compat import Jaxpr, JaxprEqn
+
+Values = Sequence[Any]
+
+
+def scan(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
+    """The results of a ``scan``; ``reader`` gives values their numbers."""
+    consts, carries = _compat.scan_counts(eqn)
+    body = eqn.params["jaxpr"]
+    inits, xs = operands[consts : consts + carries], operands[consts + carries :]
+    with reader.inside():
+        rows = reader.arguments(body.invars[consts + carries :], "row")
+        steps, outputs = _settled(
+            reader,
+            body.invars[consts : consts + carries],
+            inits,
+            lambda steps: reader.run(body, [*operands[:consts], *steps, *rows]),
+        )
+    length, reverse = reader.static(eqn.params["length"]), eqn.params["reverse"]
+    return _counted(reader, eqn, inits, steps, outputs, xs, (length, bool(reverse)))
+
+
+def loop(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
+    """The results of a ``while``: those of a ``scan`` if it counts to a known number."""
+    split = eqn.params["cond_nconsts"]
+    both = split + eqn.params["body_nconsts"]
+    body, cond = eqn.params["body_jaxpr"], eqn.params["cond_jaxpr"]
+    inits = operands[both:]
+    with reader.inside():
+        steps, outputs = _settled(
+            reader,
+            body.invars[both - split :],
+            inits,
+            lambda steps: reader.run(body, [*operands[split:both], *steps]),
+        )
+        tests = reader.run(cond, [*operands[:split], *steps])
+        trips = _trips(
+            _definition(reader, cond, [*operands[:split], *steps], 0),
+            lambda k: _definition(reader, body, [*operands[split:both], *steps], k),
+            inits,
+            steps,
+        )
+    if trips is not None:
+        return _counted(reader, eqn, inits, steps, outputs, [], (trips, False))
+    numbers = tuple(value.number for value in (*inits, *tests, *outputs))
+    return reader.results(eqn, ("while", numbers))
+
+
+def _settled(
+    reader: Any, variables: Sequence[Any], inits: Values, run: Callable[[list[Any]], list[Any]]
+) -> tuple[list[Any], list[Any]]:
+    """What a step takes and gives, with what no step changes as it is before the loop."""
+    kept = list(range(len(variables)))
+    while True:
+        fresh = dict(zip(kept, reader.arguments([variables[k] for k in kept], "step"), strict=True))
+        steps = [fresh.get(k, init) for k, init in enumerate(inits)]
+        outputs = run(steps)
+        changed = [k for k in kept if outputs[k].number != steps[k].number]
+        if changed == kept:
+            return steps, outputs
+        kept = changed
+
+
+def _counted(
+    reader: Any,
+    eqn: JaxprEqn,
+    inits: Values,
+    steps: Values,
+    outputs: Values,
+    xs: Values,
+    modes: tuple[Any, ...],
+) -> list[Any]:
+    """The results of a loop of known length; what it does not change passes through."""
+    changed = [k for k, step in enumerate(steps) if step is not inits[k]]
+    given = [inits[k].number for k in changed] + [x.number for x in xs]
+    taken = [steps[k].number for k in changed]
+    made = [outputs[k].number for k in changed] + [y.number for y in outputs[len(inits) :]]
+    token = ("scan", modes, tuple(given), tuple(taken), tuple(made))
+    results = reader.results(eqn, token, [*changed, *range(len(inits), len(outputs))])
+    values = iter(results)
+    return [
+        inits[k] if k < len(inits) and k not in changed else next(values)
+        for k in range(len(outputs))
+    ]
+
+
+def _definition(reader: Any, jaxpr: Jaxpr, args: Values, k: int) -> tuple[str, list[Any]] | None:
+    """(primitive, operands) of the equation that makes an output of a jaxpr."""
+    env: Mapping[Any, Any] = reader.environment(jaxpr, args)
+    made = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
+    eqn = None if _compat.is_literal(jaxpr.outvars[k]) else made.get(jaxpr.outvars[k])
+    if eqn is None:
+        return None
+    return eqn.primitive.name, [reader.read(env, atom) for atom in eqn.invars]
+
+
+def _trips(
+    test: tuple[str, list[Any]] | None,
+    made: Callable[[int], tuple[str, list[Any]] | None],
+    inits: Values,
+    steps: Values,
+) -> int | None:
+    """How often a loop runs, if it counts up by ones while below a known number."""
+    if test is None or test[0] != "lt" or test[1][1].known is None:
+        return None
+    counter, end = test[1]
+    k = next((k for k, step in enumerate(steps) if step.number == counter.number), None)
+    if k is None or inits[k].known is None or inits[k].known.ndim:
+        return None
+    step = made(k)
+    if step is None or step[0] != "add":
+        return None
+    rest = [value for value in step[1] if value.number != counter.number]
+    if len(rest) != 1 or rest[0].known is None or int(rest[0].known) != 1:
+        return None
+    return max(int(end.known) - int(inits[k].known), 0)
