@@ -32,7 +32,7 @@ class StateError(Sod2jaxError, RuntimeError):
 
 
 class PlacementError(Sod2jaxError, ValueError):
-    """An array is not on the device that programs are compiled for."""
+    """An array is not where programs are compiled for: on another device, or in a reference."""
 
 
 class UnsupportedPrimitiveError(Sod2jaxError, NotImplementedError):

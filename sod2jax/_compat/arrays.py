@@ -32,6 +32,13 @@ def with_weak_type(array: Any, aval: Any) -> Any:
     return lax_internal._convert_element_type(array, aval.dtype, weak_type=aval.weak_type)
 
 
+def is_too_wide(array: Any) -> bool:
+    """Whether an array has 64 bits where 64 bits are disabled, and JAX would not shorten it."""
+    if not isinstance(array, jax.Array) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        return False
+    return dtypes.canonicalize_dtype(array.dtype) != array.dtype
+
+
 def is_key_array(array: Any) -> bool:
     """Whether an array holds typed PRNG keys."""
     return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)

@@ -1,4 +1,7 @@
-"""Arrays and programs that are elsewhere than on the one device that buckets are compiled for."""
+"""Arrays and programs that are elsewhere than on the one device that buckets are compiled for.
+
+Elsewhere are references, too, and arrays that programs of the present settings do not take.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,10 @@ from sod2jax.errors import PlacementError, UnsupportedPrimitiveError
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
 
+_REFERENCE = (
+    "a reference (jax.Ref), which a program writes to at its true size; such calls run as under "
+    "jax.jit. For buckets, give and return the array"
+)
 _REMEDY = "such calls run where their arrays are, as under jax.jit"
 
 
@@ -25,9 +32,16 @@ def of_call(name: str, arguments: Mapping[str, Any]) -> PlacementError | None:
         )
     for path, leaf in jax.tree_util.tree_flatten_with_path(dict(arguments))[0]:
         place = _compat.committed_to(leaf)
+        where = f"'{path[0].key}{jax.tree_util.keystr(path[1:])}' of {name}"
         if place is not None and _compat.is_elsewhere(place):
-            where = path[0].key + jax.tree_util.keystr(path[1:])
-            return PlacementError(f"'{where}' of {name} lies {_said(place)}")
+            return PlacementError(f"{where} lies {_said(place)}")
+        if isinstance(leaf, jax.Ref):
+            return PlacementError(f"{where} is {_REFERENCE}")
+        if _compat.is_too_wide(leaf):
+            return PlacementError(
+                f"{where} is {described(leaf)}, and jax_enable_x64 is off; such calls run as under "
+                "jax.jit. Set it for both, or neither"
+            )
     return None
 
 

@@ -10,7 +10,7 @@ import jax
 from jax import export
 
 from sod2jax import _compat
-from sod2jax.errors import DataDependentSizeError, StateError, TraceError
+from sod2jax.errors import DataDependentSizeError, PlacementError, StateError, TraceError
 from sod2jax.ir import dims, foreign
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
@@ -72,6 +72,7 @@ def trace(
 
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
+      PlacementError: it closes over a reference.
       Exception: whatever the function raises, if there are no symbols.
     """
     leaves, region = regime.leaves, regime.region
@@ -106,6 +107,11 @@ def trace(
         raise TraceError(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
             "argument"
+        )
+    if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
+        raise PlacementError(
+            f"{name} closes over a reference (jax.Ref), which a program writes to at its true "
+            "size; such calls run as under jax.jit. For buckets, give and return the array"
         )
     closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():
