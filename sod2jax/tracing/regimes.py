@@ -258,7 +258,7 @@ def _isolate(difference: Any, names: Sequence[str] | None = None) -> dict[str, D
 
 
 def _remainder(difference: Any, sizes: Mapping[str, int]) -> dict[str, Dim] | None:
-    """``mod(n, c) == r``, ``n == c*floordiv(n, c) + r``, ...: n is ``c*k + r`` for a new symbol k."""
+    """``mod(n, c) == r``, ``n == c*floordiv(n, c) + r``: n is ``c*k + r`` for a new symbol k."""
     terms = difference.atoms(dims.mod, dims.floordiv)
     count = math.lcm(*(int(term.args[1]) for term in terms if term.args[1].is_Integer))
     if len(difference.free_symbols) != 1 or not 1 < count <= _LONGEST_PERIOD:
