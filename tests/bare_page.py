@@ -62,6 +62,7 @@ def _shape(spec: str | tuple[int, ...]) -> str:
 def _written() -> Iterator[tuple[str, str]]:
     """The name and the source of every entry, as the table has it."""
     source = inspect.getsource(bare)
+    lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "rows"):
             continue
@@ -70,8 +71,11 @@ def _written() -> Iterator[tuple[str, str]]:
         for key, value in zip(functions.keys, functions.values, strict=True):
             assert isinstance(key, ast.Constant)
             body = value.body if isinstance(value, ast.Lambda) else value
-            text = " ".join((ast.get_source_segment(source, body) or "").split())
-            yield f"{module.value}.{key.value}", text
+            assert body.lineno == body.end_lineno, f"{key.value} takes more than one line"
+            yield (
+                f"{module.value}.{key.value}",
+                lines[body.lineno - 1][body.col_offset : body.end_col_offset],
+            )
 
 
 if __name__ == "__main__":
