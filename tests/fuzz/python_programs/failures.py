@@ -43,6 +43,7 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "numpy_clip": (("n",), "return np.clip(x.shape[0], 2, 5)"),
     "numpy_add": (("n",), "return np.int64(3) + x.shape[0]"),
     "numpy_product": (("n, m",), "return x * (2 if isinstance(np.prod(x.shape), int) else 3)"),
+    "numpy_or_python": (("n",), "k = np.int32(x.shape[0])\nreturn k if x.shape[0] > 3 else 3"),
     # JAX's own questions.
     "irfft_of_one": (("n",), "return jnp.fft.irfft(jnp.fft.rfft(x))"),
     "rfft_gradient": (("n",), "return jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(x)"),
