@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tests.fuzz.python_programs.failures import FAILURES
+from tests.fuzz.python_programs.failures import program as small
 from tests.fuzz.python_programs.generate import FEATURES, Program, generate
-from tests.fuzz.python_programs.grammar import PREAMBLE
 from tests.fuzz.python_programs.judge import arguments, judge, loaded, plainly
+from tests.fuzz.python_programs.shrink import shrunk
 
 
 def judged(program: Program, compiled: bool = False) -> str:
@@ -44,10 +45,18 @@ def test_past_failures_are_right_or_flagged(name):
 
 
 def test_a_wrong_program_is_found():
-    """The judge sees what a size decides in a way that no trace can tell."""
-    hidden = "import gc\n\ndef f(x):\n    return x * len(gc.get_referents(x.shape)[0].__class__.__name__)"
-    program = Program(0, PREAMBLE + hidden, ("n",), {"shapes": ("n",)}, ({"n": 3}, {"n": 5}))
-    assert judge(program).kind == "wrong"
+    """No hook sees what ``type`` gives, and nobody audits."""
+    body = "return x * (2 if type(x.shape[0]) is int else 3)"
+    assert judge(small(body, ("n",), bare=False)).kind == "wrong"
+
+
+def test_a_failure_is_made_small():
+    body = "k = x.sum() + 1\nif x.shape[0] > 2:\n    k = k + (2 if type(x.shape[0]) is int else 3)"
+    failing = small(f"{body}\nreturn x, k", ("n",), bare=False)
+    smaller, verdict = shrunk(failing, judge(failing))
+    assert verdict.kind == "wrong"
+    assert "type(x.shape[0])" in smaller.body
+    assert len(smaller.body) < 0.7 * len(failing.body)
 
 
 def test_numpy_runs_programs_as_jax_does():
@@ -66,7 +75,7 @@ def test_numpy_runs_programs_as_jax_does():
 
 
 def test_features_can_be_left_out():
-    programs = [generate(seed, frozenset({"text", "grad"})) for seed in range(50)]
+    programs = [generate(seed, frozenset({"text", "grad", "fftgrad"})) for seed in range(50)]
     assert all("grad(" not in program.body for program in programs)
     seen = frozenset().union(*(generate(seed).features for seed in range(300)))
-    assert FEATURES - seen <= {"scalar", "escape"}
+    assert FEATURES - seen <= {"escape", "scalar"}

@@ -113,6 +113,7 @@ class _Reader:
         for eqn in jaxpr.eqns:
             self._equation(eqn, names)
         for atom in jaxpr.outvars:
+            self.skeleton.append(getattr(atom.aval, "weak_type", False))
             self._operand(atom, names)
 
     def _equation(self, eqn: JaxprEqn, names: dict[Any, int]) -> None:

@@ -43,12 +43,13 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "numpy_clip": (("n",), "return np.clip(x.shape[0], 2, 5)"),
     "numpy_add": (("n",), "return np.int64(3) + x.shape[0]"),
     "numpy_product": (("n, m",), "return x * (2 if isinstance(np.prod(x.shape), int) else 3)"),
+    "numpy_or_python": (("n",), "k = np.int32(x.shape[0])\nreturn k if x.shape[0] > 3 else 3"),
     # JAX's own questions.
     "irfft_of_one": (("n",), "return jnp.fft.irfft(jnp.fft.rfft(x))"),
     "rfft_gradient": (("n",), "return jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(x)"),
 }
 # No hook sees these; they are the same at all sizes, so that an audit at any size does.
-_AUDITED = frozenset({"type", "numpy_clip", "numpy_add", "numpy_product"})
+_AUDITED = frozenset({"kind_of_quotient", "type", "numpy_clip", "numpy_add", "numpy_product"})
 
 
 def program(body: str, specs: tuple[str, ...], bare: bool, audit: bool = False) -> Program:
