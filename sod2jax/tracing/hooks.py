@@ -99,12 +99,11 @@ def _place(patches: tuple[Patch, ...]) -> None:
     """Places all patches, or none and raises."""
     originals = [_original(patch) for patch in patches]
     modules = _modules()
-    size = len(modules), sum(len(names) for _, names in modules)
     made = [patch.make(original) for patch, original in zip(patches, originals, strict=True)]
     with contextlib.ExitStack() as undo:
         before = {id(module): len(names) for module, names in modules}
         undo.callback(_restore_copies, made, originals, before)
-        for k, owner, name, value in _places(patches, tuple(map(id, originals)), size):
+        for k, owner, name, value in _places.find(patches, originals, modules):
             if _own(owner).get(name, _ABSENT) is value:
                 undo.callback(_restore, owner, name, value, made[k])
                 setattr(owner, name, made[k])
@@ -132,27 +131,46 @@ def _restore_copies(made: list[Any], originals: list[Any], before: dict[int, int
                 setattr(module, name, by_id[id(value)])
 
 
-@functools.lru_cache(maxsize=1)
-def _places(
-    patches: tuple[Patch, ...], originals: tuple[int, ...], size: tuple[int, int]
-) -> list[tuple[int, Any, str, Any]]:
-    """(index of a patch, owner, name, what the owner itself has there) wherever one goes.
+Place = tuple[int, Any, str, Any]
+"""(index of a patch, owner, name, what the owner itself has there)"""
 
-    Args:
-      patches: to be placed.
-      originals: the ids of what they replace.
-      size: of the process, in modules and in their names: when it changes, this searches again.
-    """
-    places = [
-        (k, p.owner, p.name, _own(p.owner).get(p.name, _ABSENT)) for k, p in enumerate(patches)
-    ]
-    functions = {o: k for k, o in enumerate(originals) if not isinstance(patches[k].owner, type)}
-    for module, names in _modules():
-        if str(names.get("__name__")).startswith("numpy."):
-            continue  # NumPy's own parts want numbers
-        shared = [(name, value) for name, value in list(names.items()) if id(value) in functions]
-        places += [(functions[id(value)], module, name, value) for name, value in shared]
-    return places
+
+class _Places:
+    """Where patches go, remembered for each module until its names grow or become fewer."""
+
+    def __init__(self) -> None:
+        self._wanted: Any = None
+        self._known: dict[int, tuple[Any, int, list[Place]]] = {}
+
+    def find(self, patches: tuple[Patch, ...], originals: list[Any], modules: Any) -> list[Place]:
+        """All places of patches, given what they replace and the modules of this process."""
+        wanted = patches, tuple(map(id, originals))
+        if self._wanted is None or self._wanted[0] is not patches or self._wanted != wanted:
+            self._wanted, self._known = wanted, {}
+        pairs = enumerate(patches)
+        own = [(k, p.owner, p.name, _own(p.owner).get(p.name, _ABSENT)) for k, p in pairs]
+        functions = {
+            id(o): k for k, o in enumerate(originals) if not isinstance(patches[k].owner, type)
+        }
+        return own + [
+            place for module, names in modules for place in self._of(module, names, functions)
+        ]
+
+    def _of(
+        self, module: Any, names: Mapping[str, Any], functions: Mapping[int, int]
+    ) -> list[Place]:
+        known = self._known.get(id(module))
+        if known is not None and known[0] is module and known[1] == len(names):
+            return known[2]
+        found: list[Place] = []
+        if not str(names.get("__name__")).startswith("numpy."):  # whose own parts want numbers
+            shared = [(name, v) for name, v in list(names.items()) if id(v) in functions]
+            found = [(functions[id(value)], module, name, value) for name, value in shared]
+        self._known[id(module)] = module, len(names), found
+        return found
+
+
+_places = _Places()
 
 
 def _original(patch: Patch) -> Any:
