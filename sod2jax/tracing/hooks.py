@@ -139,19 +139,17 @@ class _Places:
     """Where patches go, remembered for each module until its names grow or become fewer."""
 
     def __init__(self) -> None:
-        self._wanted: Any = None
+        self._functions: dict[int, int] = {}
         self._known: dict[int, tuple[Any, int, list[Place]]] = {}
 
     def find(self, patches: tuple[Patch, ...], originals: list[Any], modules: Any) -> list[Place]:
         """All places of patches, given what they replace and the modules of this process."""
-        wanted = patches, tuple(map(id, originals))
-        if self._wanted is None or self._wanted[0] is not patches or self._wanted != wanted:
-            self._wanted, self._known = wanted, {}
+        methods = [isinstance(patch.owner, type) for patch in patches]
+        functions = {id(o): k for k, o in enumerate(originals) if not methods[k]}
+        if self._functions != functions:
+            self._functions, self._known = functions, {}
         pairs = enumerate(patches)
         own = [(k, p.owner, p.name, _own(p.owner).get(p.name, _ABSENT)) for k, p in pairs]
-        functions = {
-            id(o): k for k, o in enumerate(originals) if not isinstance(patches[k].owner, type)
-        }
         return own + [
             place for module, names in modules for place in self._of(module, names, functions)
         ]
