@@ -59,7 +59,7 @@ class Recorder:
         last = settled[-1].negated if settled else None
         refused = None if self.refused is None else self.refused.negated
         decided = next(iter(self.decisions.taken), None)
-        return decided or self.undecided or self.extremum or refused or last or self.unequal
+        return decided or self.undecided or self.extremum or last or refused or self.unequal
 
     def is_data_dependent(self, comparison: Comparison) -> bool:
         """Whether a comparison is about a size that is known only after a part has run."""
