@@ -194,7 +194,7 @@ class _Writer:
     # Arrays
 
     def matched(self, signature: str) -> tuple[list[Array], Any] | None:
-        """Arrays of the program that fit the operands of a signature, and what letters stand for."""
+        """Arrays of the program that fit a signature's operands, and what letters stand for."""
         known: dict[str, Any] = {}
         chosen: list[Array] = []
         for pattern in filter(None, signature.split("->")[0].split(",")):
@@ -440,7 +440,7 @@ class _Writer:
                 self.emit(f"self.seen.append({self.expression('int', 1)})")
                 self.emit(f"self.length = {self.expression('int', 1)}")
                 self.emit(
-                    f"return {self.filled('z * self.length + len(self.seen) if {cond} else z + self.seen[-1]', 1)}"
+                    f"return {self.filled('z * self.length if {cond} else z + self.seen[-1]', 1)}"
                 )
         item, name = self.new("o"), self.new("a")
         self.emit(f"{item} = {kind}({self.expression('int', 1)})")

@@ -1,7 +1,7 @@
 """What random programs are made of: templates with slots, by feature.
 
-Slots of expressions: ``{int} {cond} {float} {str}`` expand to any expression of the kind, ``{atom}``
-to a size as the program has it, ``{size}`` to a small integer that is not negative, ``{c}`` and
+Slots of expressions: ``{int} {cond} {float} {str}`` expand to any expression of the kind,
+``{atom}`` to a size as the program has it, ``{size}`` to a small integer that is not negative, ``{c}`` and
 ``{p}`` to constants from 0 and from 1, ``{x} {y}`` to arrays of the program.
 """
 
@@ -89,7 +89,7 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "jaxtypes": {
         "cond": (
             "(jax.typeof({x}) == jax.typeof({y}))",
-            "(jax.ShapeDtypeStruct({x}.shape, {x}.dtype) == jax.ShapeDtypeStruct(({c},), {x}.dtype))",
+            "(jax.ShapeDtypeStruct({x}.shape, int) == jax.ShapeDtypeStruct(({c},), int))",
             "(jnp.shape({x}) == jnp.shape({y}))",
             "jax.eval_shape(lambda a: a[:{c}], {x}).shape == {x}.shape",
         )
@@ -533,8 +533,8 @@ ERRORS = (
 )
 
 PREAMBLE = """\
-import bisect, collections, contextlib, dataclasses, functools, heapq, math, numbers, operator, typing
-import jax, jax.numpy as jnp, numpy as np
+import bisect, collections, contextlib, dataclasses, functools, heapq, math, numbers, operator
+import typing, jax, jax.numpy as jnp, numpy as np
 from jax import lax
 
 TABLE = {1: 4, 2: 1, 3: 6, 6: 2}

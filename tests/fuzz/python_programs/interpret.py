@@ -1,6 +1,6 @@
 """Jaxprs of fixed shapes, run by NumPy: no compiling, so that thousands of programs are cheap.
 
-What stands here in no table is bound on JAX arrays, one equation at a time, which is slow and right.
+What is in no table here is bound on JAX arrays, one equation at a time, which is slow and right.
 """
 
 from __future__ import annotations

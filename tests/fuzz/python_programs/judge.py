@@ -159,7 +159,10 @@ def _trim(array: Any, shape: Sequence[int]) -> Any:
 @contextlib.contextmanager
 def _interpreted() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        patch = lambda *args: stack.enter_context(unittest.mock.patch(*args))
+
+        def patch(name: str, new: Any) -> None:
+            stack.enter_context(unittest.mock.patch(name, new))
+
         patch("jax.stages.Traced.lower", lambda traced, **_: _Lowered(traced))
         for module in ("runtime.dispatch", "runtime.parts", "planning.results"):
             patch(f"sod2jax.{module}.trim", _trim)
