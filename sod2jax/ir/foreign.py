@@ -201,7 +201,8 @@ def _is_itself(jaxpr: Jaxpr, eqn: JaxprEqn) -> bool:
 
 
 def _is_symbolic(eqn: JaxprEqn) -> bool:
-    return bool(mentions(eqn)) or any(map(_has_symbol, eqn.params.values()))
+    unmistakable = _renamed(eqn)  # the name may be one that is read in some way
+    return bool(mentions(unmistakable)) or any(map(_has_symbol, eqn.params.values()))
 
 
 def _has_symbol(param: Any) -> bool:
