@@ -23,7 +23,9 @@ _SHOWING = frozenset("print debug info warning error exception critical log warn
 # Of our modules, those that stand between a function and its caller.
 _HOOKS = ("arithmetic.py", "hooks.py", "numeric.py", "polyfill.py")
 # Of JAX's functions, those that write a text for whoever calls them.
-_WRITERS = frozenset("__format__ __repr__ __str__ str_short str_short_aval".split())
+_WRITERS = frozenset(
+    "__format__ __repr__ __str__ _get_shape_sharding_str str_short str_short_aval".split()
+)
 
 
 def asking(packages: Container[str] = ()) -> FrameType:
