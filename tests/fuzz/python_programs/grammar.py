@@ -2,7 +2,8 @@
 
 Slots of expressions: ``{int} {cond} {float} {str}`` expand to any expression of the kind,
 ``{atom}`` to a size as the program has it, ``{size}`` to a small integer that is not negative,
-``{c}`` and ``{p}`` to constants from 0 and from 1, ``{x} {y}`` to arrays of the program.
+``{c}`` and ``{p}`` to constants from 0 and from 1, ``{bit}`` to 0 or 1, ``{x}`` and ``{y}`` to
+arrays of the program.
 """
 
 from __future__ import annotations
