@@ -47,6 +47,7 @@ HARMLESS_EQUALITIES = {
     ("core.py", "is_empty_shape"): _FAST,
     ("interpreters/batching.py", "broadcast_batcher"): _FAST,
     ("lax/lax.py", "_broadcast_in_dim_batch_rule"): _FAST,
+    ("lax/lax.py", "_broadcast_in_dim_fwd_rule"): _FAST,
     ("lax/lax.py", "_broadcast_in_dim_partial_eval"): _FAST,
     ("lax/lax.py", "_broadcast_in_dim_transpose_rule"): _TRIVIAL,
     ("lax/lax.py", "_broadcast_in_dim_shape_rule"): _CHECK,
