@@ -162,5 +162,5 @@ class RowPlans:
                 return str(regime.reasons[-1])
         for guard in reference.analysis.program.guards:
             if not region.proves(guard):
-                return str(guard.negated)
+                return str(guard if guard.op == ">=" else guard.negated)
         return None
