@@ -255,7 +255,8 @@ class _Reader:
         if eqn.primitive.name not in CALLBACKS or "callback" not in eqn.params:
             return {}
         with contextlib.suppress(HiddenSize):  # which the rewrite refuses
-            return {"callback": token(closures.at(eqn.params["callback"], self._sizes))}
+            call = token(closures.at(eqn.params["callback"], self._sizes))
+            return {"callback": _without_texts(call)}
         return {}
 
     def _aval(self, atom: Any) -> tuple[tuple[int, ...], str]:
@@ -273,6 +274,21 @@ class _Reader:
         if isinstance(param, tuple | list):
             return tuple(map(self.static, param))
         return param
+
+
+def _without_texts(call: Any) -> Any:
+    """What tells a callback's function, but for texts that it closes over.
+
+    They may tell of the trace itself, as where it was called from. One that is made of a size is
+    no secret: the recorder doubts it.
+    """
+    if isinstance(call, str | bytes):
+        return "text"
+    if not isinstance(call, tuple):
+        return call
+    items = tuple(map(_without_texts, call))
+    alike = bool(items) and all(isinstance(item, str) for item in items)
+    return "text" if alike else items  # however many they are
 
 
 def _whole(value: Value, shape: tuple[int, ...]) -> Value:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import export, lax
 
+import sod2jax
 from sod2jax.tracing.audit.canonical import Numbering
 
 X = jax.ShapeDtypeStruct((5, 4), np.float32)
@@ -160,3 +161,17 @@ def test_symbols_have_sizes(size):
     assert symbolic == numbers(numbering, fun, jax.ShapeDtypeStruct((size, 2), np.float32))
     other = jax.ShapeDtypeStruct((size + 1, 2), np.float32)
     assert symbolic != numbers(numbering, fun, other)
+
+
+def test_a_callback_may_tell_in_words_of_the_trace_that_made_it() -> None:
+    traces = iter(range(1, 100))
+
+    def told(x):
+        words = [f"trace {next(traces)}"] * next(traces)
+        jax.debug.callback(lambda total: words.append(str(total)), x.sum())
+        return x + 1
+
+    fun = sod2jax.optimize(told, shapes=("n",), buckets={"n": (8,)}, on_unsupported="error")
+    for size in (5, 1, 8):
+        fun(np.ones(size, np.float32))
+    assert "audited at" in fun.explain()
