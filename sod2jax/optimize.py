@@ -20,6 +20,7 @@ from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     AuditWarning,
     DataDependentSizeError,
+    FunctionError,
     SpecError,
     TraceError,
     UnsupportedPrimitiveError,
@@ -147,10 +148,15 @@ class OptimizedFunction:
         return other
 
     def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The only way to an exact run."""
-        self._fallbacks.tell(exact)
+        """The only way to an exact run; an error of the function itself comes out as it is."""
+        if isinstance(exact.error, FunctionError):
+            result = self.exactly(args, kwargs)
+            self._fallbacks.tell(exact)
+        else:
+            self._fallbacks.tell(exact)
+            result = self.exactly(args, kwargs)
         self._counters.exact(exact.reason)
-        return self.exactly(args, kwargs)
+        return result
 
     def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Runs a call with exact shapes, step by step where sizes depend on values."""

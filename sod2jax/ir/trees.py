@@ -31,6 +31,29 @@ def evaluated(tree: Any, sizes: Mapping[str, int]) -> Any:
     return _compat.rebuilt(tree, lambda static: _changed(static, number))
 
 
+def holds(tree: Any, kind: type) -> bool:
+    """Whether static parts of a tree hold something of a class."""
+    found: list[Any] = []
+
+    def look(static: Any) -> None:
+        if isinstance(static, kind):
+            found.append(static)
+        elif isinstance(static, dict):
+            look([*static.keys(), *static.values()])
+        elif isinstance(static, list | tuple | set | frozenset):
+            for item in static:
+                look(item)
+        elif dataclasses.is_dataclass(static) and not isinstance(static, type):
+            look([getattr(static, field.name) for field in dataclasses.fields(static)])
+
+    def looked(static: Any) -> Any:
+        look(static)
+        return static
+
+    _compat.rebuilt(tree, looked)
+    return bool(found)
+
+
 def _changed(static: Any, change: Callable[[Any], Any]) -> Any:
     """Static data with its sizes changed, inside of containers and dataclasses too."""
     if _compat.is_symbolic(static):

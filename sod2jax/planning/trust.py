@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
-from sod2jax.errors import TraceError
+from sod2jax.errors import DataDependentSizeError, TraceError
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.planning.results import same_results
@@ -101,15 +101,27 @@ class Trust:
         key = tuple(sizes[name] for name in self._program.symbols)
         with self._lock:
             if key not in self._checked:
-                concrete = self._concrete(sizes)
-                known = concrete is not None
-                self._checked[key] = known and not difference(self._program, concrete, sizes)
+                self._checked[key] = self._agrees(sizes)
             return self._checked[key]
 
+    def _agrees(self, sizes: Sizes) -> bool:
+        """Whether a trace at concrete sizes gives the program."""
+        try:
+            concrete = self._concrete(sizes)
+        except DataDependentSizeError:
+            return False
+        return concrete is not None and difference(self._program, concrete, sizes) is None
+
     def _concrete(self, sizes: Sizes) -> Concrete | None:
-        """The trace at concrete sizes; None if the function fails there."""
+        """The trace at concrete sizes; None if the function fails there.
+
+        Raises:
+          DataDependentSizeError: sizes depend on values.
+        """
         try:
             return self._traced_at(sizes)
+        except DataDependentSizeError:
+            raise
         except Exception:  # the exact run of that size raises it again
             return None
 
@@ -167,7 +179,10 @@ class Trust:
 
     def _audit(self, sizes: Sizes) -> None:
         start = time.perf_counter()
-        concrete = self._concrete(sizes)
+        try:
+            concrete = self._concrete(sizes)
+        except DataDependentSizeError:
+            return  # no trace at concrete sizes is of use
         if concrete is None and sizes in self._first:
             self.doubts.append(f"at {Bucket.of(sizes)}: the function fails")
         elif concrete is not None and (suspect := difference(self._program, concrete, sizes)):

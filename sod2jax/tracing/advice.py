@@ -62,12 +62,16 @@ def _remedies(region: Region, error: Exception, text: str) -> tuple[str, ...]:
         return (*_bounding(region), *_FITTING)
     if "incompatible" in text or "shape" in text:
         return (*_FITTING, *_bounding(region))
-    return (*_NUMBERS, *_bounding(region))
+    return _NUMBERS
 
 
 def _bounding(region: Region) -> tuple[str, ...]:
     unbounded = [symbol for symbol, _, high in region.ranges if high is None]
-    return (f"bound the symbol: constraints=('{unbounded[0]} <= 512',)",) if unbounded else ()
+    if not unbounded:
+        return ()
+    return (
+        f"bound the size, by constraints=('{unbounded[0]} <= 512',) beside the specs in shapes",
+    )
 
 
 def _source(error: Exception) -> str:

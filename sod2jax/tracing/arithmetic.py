@@ -12,11 +12,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from sod2jax import _compat
 from sod2jax.tracing import callers, hooks
 from sod2jax.tracing.hooks import Patch, while_tracing
-from sod2jax.tracing.numeric import Numeric, applied, called, is_numeric, number, operation, whole
+from sod2jax.tracing.numeric import (
+    Numeric,
+    applied,
+    called,
+    in_dtype,
+    is_numeric,
+    number,
+    operation,
+    whole,
+)
 
 # Functions of ``math``, and NumPy's functions of one number, that have the same name in JAX.
 _MATH = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 pow sin sinh sqrt tan tanh"
@@ -136,10 +146,28 @@ def _creation_function(name: str) -> Callable[..., Any]:
     return call
 
 
+def _in_dtype(place: int) -> Callable[..., Any]:
+    """Makes arrays of a number; its digits are cut by the dtype, before JAX makes it shorter."""
+
+    def call(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        dtype = kwargs.get("dtype", args[place] if len(args) > place else None)
+        if dtype is None or not any(type(x) is Numeric for x in (*args, *kwargs.values())):
+            return original(*args, **kwargs)
+        wanted = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+        args = tuple(in_dtype(x, wanted) if type(x) is Numeric else x for x in args)
+        kwargs = {k: in_dtype(x, wanted) if type(x) is Numeric else x for k, x in kwargs.items()}
+        return original(*args, **kwargs)
+
+    return call
+
+
 # Only calls with a symbolic size among the arguments are affected, and among NumPy's only those
 # that Python code outside of JAX and NumPy makes.
 PATCHES = (
     *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
     *(Patch(math, name, while_tracing(_integer_function(name))) for name in _INTEGERS.split()),
     *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
+    *(Patch(jnp, name, while_tracing(_in_dtype(1))) for name in ("array", "asarray")),
+    *(Patch(module, "full", while_tracing(_in_dtype(2))) for module in (jnp, lax)),
+    *(Patch(module, "full_like", while_tracing(_in_dtype(2))) for module in (jnp, lax)),
 )

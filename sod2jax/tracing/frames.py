@@ -19,7 +19,7 @@ from sod2jax import _compat
 _GENERATED = "<string>"  # the file of what dataclasses write
 _MOST_KNOWN = 1 << 16
 _known: dict[int, tuple[CodeType, bool]] = {}
-_SHOWING = frozenset("print debug info warning error exception critical log warn".split())
+_SHOWING = frozenset("debug info warning error exception critical warn".split())
 # Of our modules, those that stand between a function and its caller.
 _HOOKS = ("arithmetic.py", "hooks.py", "numeric.py", "polyfill.py")
 # Of JAX's functions, those that write a text for whoever calls them.
@@ -120,7 +120,14 @@ def only_shows(frame: FrameType) -> bool:
     if isinstance(statement, ast.Assert) and statement.msg is not None:
         return (at := _position(frame)) is not None and at >= _start(statement.msg)
     calls = _nodes(frame.f_code, frame.f_lasti, ast.Call)
-    return any(_name(call.func) in _SHOWING for call in calls)
+    return any(_shows(call.func) for call in calls)
+
+
+def _shows(function: ast.expr) -> bool:
+    """Whether a function shows its arguments: ``print``, not ``jax.debug.print``, or a logger."""
+    if isinstance(function, ast.Name):
+        return function.id == "print"
+    return isinstance(function, ast.Attribute) and function.attr in _SHOWING
 
 
 def remembers(frame: FrameType) -> bool:

@@ -169,6 +169,12 @@ def _as_numpy() -> Iterator[None]:
         yield
 
 
+def in_dtype(number: Numeric, dtype: np.dtype) -> Any:
+    """A number as an array of one of JAX's dtypes, converted from all its digits."""
+    with _as_numpy():
+        return _compat.converted(number.value, dtype, False)
+
+
 def is_numeric(value: Any) -> bool:
     """Whether a value is a symbolic size, or depends on one."""
     return isinstance(value, Numeric) or _compat.is_symbolic(value)

@@ -10,8 +10,14 @@ import jax
 from jax import export
 
 from sod2jax import _compat
-from sod2jax.errors import DataDependentSizeError, PlacementError, StateError, TraceError
-from sod2jax.ir import dims, foreign
+from sod2jax.errors import (
+    DataDependentSizeError,
+    FunctionError,
+    PlacementError,
+    StateError,
+    TraceError,
+)
+from sod2jax.ir import dims, foreign, trees
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
@@ -73,7 +79,7 @@ def trace(
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
       PlacementError: it closes over a reference.
-      Exception: whatever the function raises, if there are no symbols.
+      FunctionError: the function fails, and there are no symbols.
     """
     leaves, region = regime.leaves, regime.region
     scope = _scope(region)
@@ -94,7 +100,7 @@ def trace(
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
             if not recorder.region.names:
-                raise  # as it would from jax.jit
+                raise FunctionError(f"{name} raises {type(error).__name__}: {error}") from error
             failure = TraceError(explain(name, recorder.region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
@@ -107,6 +113,12 @@ def trace(
         raise TraceError(
             f"{name} closes over a value that an outer jit, grad or vmap is tracing: pass it as an "
             "argument"
+        )
+    out_tree = jax.tree.structure(traced.out_info)
+    if trees.holds(out_tree, numeric.Numeric):
+        raise TraceError(
+            f"{name} returns a number made of sizes in the static part of its result, where it must "
+            "be known: return it as an array, or keep it a whole number"
         )
     if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
         raise PlacementError(
@@ -121,7 +133,7 @@ def trace(
         jaxpr=closed,
         constants=constants,
         in_names=tuple(leaf.name for leaf in leaves),
-        out_tree=jax.tree.structure(traced.out_info),
+        out_tree=out_tree,
         region=recorder.region,
         guards=(*recorder.decisions.taken, *recorder.guards, *recorder.if_caught),
         computed_dims=computed,

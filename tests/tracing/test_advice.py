@@ -45,15 +45,19 @@ def test_advice_fits_the_error(fun, advice):
 @pytest.mark.parametrize("fun", [lambda x: x.foo(), lambda x: jnp.sume(x)], ids=["method", "name"])
 def test_a_bug_of_the_function_needs_no_advice(fun):
     assert "What can help" not in message(fun)
-    with pytest.raises(AttributeError), pytest.warns(sod2jax.errors.ExactFallbackWarning):
-        sod2jax.optimize(fun, shapes=("n",))(np.ones(3, np.float32))
+    for options in ({}, {"shapes": ("n",)}, {"shapes": ("n",), "on_unsupported": "error"}):
+        optimized = sod2jax.optimize(fun, **options)
+        for size in (3, 4):  # without a warning, which is an error here
+            with pytest.raises(AttributeError):
+                optimized(np.ones(size, np.float32))
+        assert optimized.stats().exact_fallbacks == 0
     with pytest.raises(AttributeError):
         jax.jit(fun)(np.ones(3, np.float32))
 
 
 def test_bounds_are_proposed_where_there_are_none():
     def fun(x):
-        return [x for _ in range(x.shape[0])]
+        return x + jnp.ones(7)
 
-    assert "bound the symbol: constraints=('n <= 512',)" in message(fun)
-    assert "bound the symbol" not in message(fun, constraints=("n <= 9",))
+    assert "bound the size, by constraints=('n <= 512',)" in message(fun)
+    assert "bound the size" not in message(fun, constraints=("n <= 9",))
