@@ -117,8 +117,8 @@ def trace(
     out_tree = jax.tree.structure(traced.out_info)
     if trees.holds(out_tree, numeric.Numeric):
         raise TraceError(
-            f"{name} returns a number made of sizes in the static part of its result, where it must "
-            "be known: return it as an array, or keep it a whole number"
+            f"{name} returns a number made of sizes in the static part of its result, where it "
+            "must be known: return it as an array, or keep it a whole number"
         )
     if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
         raise PlacementError(

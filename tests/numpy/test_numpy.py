@@ -257,9 +257,8 @@ def test_wrong_arguments(name: str) -> None:
     if name not in ("index_integers", "trim_zeros_sides"):
         with pytest.raises(kind):
             call(*args)
-    with pytest.raises(sod2jax.errors.TraceError) as caught:
+    with pytest.raises(kind):
         optimized(call, "never")(*args)
-    assert kind.__name__ in str(caught.value)
 
 
 @pytest.mark.parametrize("cut", ["never", "always"])

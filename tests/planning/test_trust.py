@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sod2jax
-from sod2jax.errors import AuditWarning, ExactFallbackWarning
+from sod2jax.errors import AuditWarning
 from sod2jax.tracing import guards
 
 SIZES = (5, 1, 8, 3, 7, 2)
@@ -69,7 +69,6 @@ def test_a_single_size_that_differs_is_none_of_the_others_business():
     assert stats.exact_fallbacks == sum(stats.reasons.values()) <= 2
 
 
-@pytest.mark.filterwarnings("ignore::sod2jax.errors.ExactFallbackWarning")
 def test_a_function_that_fails_where_its_program_does_not_fails():
     def fails(x):
         if _peek(x) is not None:
@@ -79,7 +78,7 @@ def test_a_function_that_fails_where_its_program_does_not_fails():
     f = sod2jax.optimize(fails, shapes=("n",), buckets={"n": (8,)})
     with pytest.warns(Warning) as caught, pytest.raises(KeyError):
         f(ones(5))
-    assert [w.category for w in caught] == [AuditWarning, ExactFallbackWarning]
+    assert [w.category for w in caught] == [AuditWarning]
     assert "at n=5: the function fails" in str(caught[0].message)
 
 

@@ -362,7 +362,7 @@ def test_an_error_in_the_traced_function_leaves_nothing() -> None:
         raise Broken(str(len(x)))
 
     optimized = sod2jax.optimize(fun, shapes=("n",), on_unsupported="error")
-    with pytest.raises(sod2jax.errors.TraceError, match="Broken"):
+    with pytest.raises(Broken):
         optimized(X)
 
 
