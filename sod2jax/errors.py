@@ -28,7 +28,7 @@ class DataDependentSizeError(TraceError):
 
 
 class StateError(Sod2jaxError, RuntimeError):
-    """A function changes an argument in a way that cannot come back to the caller."""
+    """A function changes an argument, or stores a size, where no caller can get it back from."""
 
 
 class PlacementError(Sod2jaxError, ValueError):

@@ -25,8 +25,8 @@ ORDER = {
         closures jaxprs surgery foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks decisions recorder host domains numeric arithmetic
-        observations polyfill guards data_dependent regimes advice concrete trace
-        generalise audit""",
+        observations polyfill guards data_dependent escaped regimes advice concrete
+        trace generalise audit""",
     "tracing/audit": "moves folding loops canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",

@@ -21,7 +21,7 @@ from sod2jax.ir import dims, foreign, trees
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.tracing import data_dependent, guards, numeric
+from sod2jax.tracing import data_dependent, escaped, guards, numeric
 from sod2jax.tracing.advice import explain
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
@@ -78,6 +78,7 @@ def trace(
 
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
+      StateError: it uses a size that an earlier trace left in Python state.
       PlacementError: it closes over a reference.
       FunctionError: the function fails, and there are no symbols.
     """
@@ -125,6 +126,7 @@ def trace(
             f"{name} closes over a reference (jax.Ref), which a program writes to at its true "
             "size; such calls run as under jax.jit. For buckets, give and return the array"
         )
+    escaped.refuse(closed, scope, name)
     closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
