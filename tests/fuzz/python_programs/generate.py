@@ -480,7 +480,7 @@ class _Writer:
             size = self.expression("int", 1)
             return self.rng.choice(
                 (
-                    f"{{'a': {values[0]}, f'n{{{size}}}': {values[-1]}}}",
+                    f"{{'a': {values[0]}, 'n%d' % {size}: {values[-1]}}}",
                     f"{{{size}: {values[0]}}}",
                     f"[{values[0]}] * abs({size} % 4)",
                 )

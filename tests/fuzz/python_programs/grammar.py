@@ -158,7 +158,7 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "cond": ("({str} == {str})", "{str}.endswith('3')", "({str} in ('4', 'n3', '(3,)'))"),
         "str": (
             "str({int})",
-            "f'n{{{int}}}'",
+            "f'n{{{atom} + {c}}}'",
             "f'{{{atom}:>3}}'",
             "'%d' % {int}",
             "'{{}}'.format({atom})",
