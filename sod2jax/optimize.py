@@ -152,11 +152,11 @@ class OptimizedFunction:
         if isinstance(exact.error, FunctionError):
             result = self.exactly(args, kwargs)
             self._fallbacks.tell(exact)
-        else:
-            self._fallbacks.tell(exact)
-            result = self.exactly(args, kwargs)
+            self._counters.exact(exact.reason)
+            return result
+        self._fallbacks.tell(exact)
         self._counters.exact(exact.reason)
-        return result
+        return self.exactly(args, kwargs)
 
     def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Runs a call with exact shapes, step by step where sizes depend on values."""
