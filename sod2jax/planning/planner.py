@@ -286,9 +286,11 @@ class Planner:
                     return result
                 if self._search.count > before:
                     self._learner.failed(request.key, regime.leaves, relations)
-            result = self._search.symbolic(request, regime.bounded())
-            if not isinstance(result, Failed):
-                return result
+            plain = self._search.symbolic(request, regime)
+            if isinstance(plain, Failed) and plain.is_undecided:
+                result = self._search.symbolic(request, regime.bounded())
+                if not isinstance(result, Failed):
+                    return result
         return self._search.complete(request, regime)
 
     def _settled(self, result: Match | Failed, order: tuple[int, ...]) -> Choice | Exact:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from sod2jax import pipeline
+from sod2jax import _compat, pipeline
 from sod2jax.arguments.signature import solve
 from sod2jax.errors import (
     DataDependentSizeError,
@@ -90,6 +90,12 @@ class Failed:
     def needs_its_cause(self) -> bool:
         """Whether why there was no symbolic trace is of interest: not if no trace can be made."""
         return isinstance(self.error, TraceError) and not isinstance(self.error, FunctionError)
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it failed for comparisons of sizes, which bounds may settle."""
+        undecided = isinstance(self.error.__cause__, _compat.InconclusiveDimensionOperation)
+        return undecided or isinstance(self.error, _TooManyRegimes)
 
 
 class Search:
