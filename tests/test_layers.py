@@ -52,8 +52,8 @@ ORDER = {
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
-    "bench": """__init__ suite images builtin methods measure plot worker settings runner table cli
-        gates programs first_call __main__""",
+    "bench": """__init__ suite images builtin methods measure plot worker settings runner table
+        markdown cli gates programs first_call __main__""",
 }
 # In these, modules stand beside each other: none imports another, and only `__init__` has all.
 SIBLINGS = ("rewrite/rules",)

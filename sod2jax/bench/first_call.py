@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 import sod2jax
+from sod2jax.bench import markdown
 from sod2jax.bench.programs import MOST, PROGRAMS, Program
 
 SIZES = (37, 61)  # of the first call, and of the call at a new size
@@ -105,9 +106,7 @@ def table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    return "\n".join(
-        "| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *lines]
-    )
+    return markdown.table(head, lines)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 import sod2jax
+from sod2jax.bench import markdown
 from sod2jax.bench.suite import load_package
 from sod2jax.ir import dims
 from sod2jax.planning.planner import Choice
@@ -197,9 +198,7 @@ def table(rows: Sequence[Row], rates: Sequence[float]) -> str:
         ]
         for row in rows
     ]
-    return "\n".join(
-        "| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *lines]
-    )
+    return markdown.table(head, lines)
 
 
 def gated_models() -> list[str]:

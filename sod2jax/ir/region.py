@@ -43,14 +43,11 @@ class Region:
         Raises:
           SpecError: a constraint names no symbol of the specs, or leaves no size at all.
         """
-        known = {name: [1, None] for name in names}
-        rest = []
-        for constraint in constraints:
-            for name in sorted(constraint.symbols - set(known)):
+        known, given = frozenset(names), tuple(constraints)
+        for constraint in given:
+            for name in sorted(constraint.symbols - known):
                 raise SpecError(f"constraint '{constraint}' names '{name}', which is in no spec")
-            if not _tighten(known, constraint):
-                rest.append(constraint)
-        region = cls(tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items())), tuple(rest))
+        region = cls(*_tightened([(name, 1, None) for name in known], given))
         for name, low, high in region.ranges:
             if high is not None and high < low:
                 raise SpecError(
@@ -91,24 +88,17 @@ class Region:
 
     def decided(self, constraints: Iterable[Comparison]) -> Region:
         """The part of the region where decisions hold, too; they may leave no size."""
-        known: dict[str, list] = {n: [lo, hi] for n, lo, hi in self.ranges}
-        rest = [c for c in constraints if not _tighten(known, c)]
-        ended = {n for n, _, hi in self.ranges if hi is None and known[n][1] is not None}
-        return Region(
-            tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items())),
-            (*self.constraints, *rest),
-            self.open | ended,
-        )
+        ranges, rest = _tightened(self.ranges, constraints)
+        before = {n: hi for n, _, hi in self.ranges}
+        ended = {n for n, _, hi in ranges if before[n] is None and hi is not None}
+        return Region(ranges, (*self.constraints, *rest), self.open | ended)
 
     def with_symbol(
         self, name: str, most: Dim | None, constraints: Iterable[Comparison] = ()
     ) -> Region:
         """The region with one more symbol, from 0 to ``most``, and what else is known of it."""
         bound = [] if most is None else [Comparison.of(most, ">=", dims.symbol(name))]
-        known: dict[str, list] = {n: [lo, hi] for n, lo, hi in self.ranges}
-        known[name] = [0, None]
-        rest = [c for c in (*bound, *constraints) if not _tighten(known, c)]
-        ranges = tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items()))
+        ranges, rest = _tightened((*self.ranges, (name, 0, None)), (*bound, *constraints))
         region = Region(ranges, (*self.constraints, *rest), self.open)
         is_open = region._without_ends(self.open)._bounded(name).range(name)[1] is None
         return dataclasses.replace(
@@ -182,6 +172,15 @@ class Region:
 
 def _least(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else min(a, b)
+
+
+def _tightened(
+    ranges: Iterable[tuple[str, int, int | None]], constraints: Iterable[Comparison]
+) -> tuple[Ranges, tuple[Comparison, ...]]:
+    """The ranges that linear bounds of single symbols leave, and the constraints that say more."""
+    known: dict[str, list] = {n: [lo, hi] for n, lo, hi in ranges}
+    rest = tuple(c for c in constraints if not _tighten(known, c))
+    return tuple((n, lo, hi) for n, (lo, hi) in sorted(known.items())), rest
 
 
 def _tighten(known: dict[str, list], constraint: Comparison) -> bool:

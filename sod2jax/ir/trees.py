@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sod2jax import _compat
@@ -12,14 +12,12 @@ from sod2jax.ir import dims
 
 def has_sizes(tree: Any) -> bool:
     """Whether static parts of a tree hold symbolic sizes."""
-    found: list[Any] = []
+    return any(map(_compat.is_symbolic, _statics(tree)))
 
-    def noted(dim: Any) -> Any:
-        found.append(dim)
-        return dim
 
-    _compat.rebuilt(tree, lambda static: _changed(static, noted))
-    return bool(found)
+def holds(tree: Any, kind: type) -> bool:
+    """Whether static parts of a tree hold something of a class."""
+    return any(isinstance(static, kind) for static in _statics(tree))
 
 
 def evaluated(tree: Any, sizes: Mapping[str, int]) -> Any:
@@ -31,27 +29,30 @@ def evaluated(tree: Any, sizes: Mapping[str, int]) -> Any:
     return _compat.rebuilt(tree, lambda static: _changed(static, number))
 
 
-def holds(tree: Any, kind: type) -> bool:
-    """Whether static parts of a tree hold something of a class."""
+def _statics(tree: Any) -> list[Any]:
+    """What the nodes of a tree hold of their own, and all inside that."""
     found: list[Any] = []
 
-    def look(static: Any) -> None:
-        if isinstance(static, kind):
-            found.append(static)
-        elif isinstance(static, dict):
-            look([*static.keys(), *static.values()])
-        elif isinstance(static, list | tuple | set | frozenset):
-            for item in static:
-                look(item)
-        elif dataclasses.is_dataclass(static) and not isinstance(static, type):
-            look([getattr(static, field.name) for field in dataclasses.fields(static)])
-
-    def looked(static: Any) -> Any:
-        look(static)
+    def noted(static: Any) -> Any:
+        found.extend(_inside(static))
         return static
 
-    _compat.rebuilt(tree, looked)
-    return bool(found)
+    _compat.rebuilt(tree, noted)
+    return found
+
+
+def _inside(static: Any) -> Iterator[Any]:
+    yield static
+    if isinstance(static, dict):
+        parts: Iterable[Any] = (*static.keys(), *static.values())
+    elif isinstance(static, list | tuple | set | frozenset):
+        parts = static
+    elif dataclasses.is_dataclass(static) and not isinstance(static, type):
+        parts = [getattr(static, field.name) for field in dataclasses.fields(static)]
+    else:
+        return
+    for part in parts:
+        yield from _inside(part)
 
 
 def _changed(static: Any, change: Callable[[Any], Any]) -> Any:

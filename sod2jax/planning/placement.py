@@ -15,11 +15,8 @@ from sod2jax.arguments.calls import described
 from sod2jax.errors import PlacementError, UnsupportedPrimitiveError
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
+from sod2jax.tracing.trace import REFERENCE
 
-_REFERENCE = (
-    "a reference (jax.Ref), which a program writes to at its true size; such calls run as under "
-    "jax.jit. For buckets, give and return the array"
-)
 _REMEDY = "such calls run where their arrays are, as under jax.jit"
 
 
@@ -36,7 +33,7 @@ def of_call(name: str, arguments: Mapping[str, Any]) -> PlacementError | None:
         if place is not None and _compat.is_elsewhere(place):
             return PlacementError(f"{where} lies {_said(place)}")
         if isinstance(leaf, jax.Ref):
-            return PlacementError(f"{where} is {_REFERENCE}")
+            return PlacementError(f"{where} is {REFERENCE}")
         if _compat.is_too_wide(leaf):
             return PlacementError(
                 f"{where} is {described(leaf)}, and jax_enable_x64 is off; such calls run as under "

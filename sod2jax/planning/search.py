@@ -140,6 +140,7 @@ class Search:
         """Forgets what was traced for requests of a key."""
         for each in [each for each in self._traced if each[:2] == key]:
             del self._traced[each]
+        self._concrete = {each: c for each, c in self._concrete.items() if each[0] != key}
 
     def symbolic(self, request: Request, regime: Regime) -> Match | Failed:
         """The program for a call, from symbolic traces."""

@@ -155,8 +155,10 @@ class Trust:
 
     def audit_own(self) -> None:
         """Audits at the sizes of the call that the program was traced for, and at those traced."""
+        done = [*self.audited, *(dict(suspect.sizes) for suspect, _ in self._suspects)]
         for sizes in filter(self._serves, self._first):
-            self._audit(sizes)
+            if sizes not in done:
+                self._audit(sizes)
 
     def finish(self, executable: Executable, constants: Sequence[Any]) -> None:
         """Audits at other sizes while there is time; then decides where forms were different."""
@@ -174,7 +176,6 @@ class Trust:
                 return False
             self.audit_own()
             self._pending = bool(self._suspects)
-            self._suspects.clear()
             return self._pending
 
     def _audit(self, sizes: Sizes) -> None:

@@ -143,12 +143,10 @@ class OverRows:
             arrays.unstack(y, [plan.out_shapes[k] for _, plan in members])
             for k, y in enumerate(outputs)
         ]
-        program = specialisation.analysis.program
-        trees = [
-            program.tree(dict(zip(program.symbols, map(int, plan.sizes), strict=True)))
-            for _, plan in members
-        ]
-        return {row: (trees[at], [column[at] for column in columns]) for at, row in enumerate(rows)}
+        return {
+            row: (plan.out_tree, [column[at] for column in columns])
+            for at, (row, plan) in enumerate(members)
+        }
 
     def _run_chunk(
         self, batch: Batch, specialisation: Specialisation, members: Sequence[Member]

@@ -32,6 +32,7 @@ class WholePlan:
       dynamic: inputs that have a symbolic dimension.
       constants: the inputs beyond the call's own, which depend on its sizes only.
       out_shapes: true shape of each output.
+      out_tree: structure of the result.
       waste: in the planned bucket.
     """
 
@@ -43,6 +44,7 @@ class WholePlan:
     dynamic: tuple[int, ...]
     constants: tuple[Any, ...]
     out_shapes: tuple[tuple[int, ...], ...]
+    out_tree: Any
     waste: float
 
     def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
@@ -53,7 +55,7 @@ class WholePlan:
             inputs[k] = pad(inputs[k], executable.in_shapes[k], poison)
         outputs = executable.call(self.sizes, list(self.program.constants), inputs)
         trimmed = [trim(y, shape) for y, shape in zip(outputs, self.out_shapes, strict=True)]
-        result = jax.tree.unflatten(self.program.tree(self._named_sizes), trimmed)
+        result = jax.tree.unflatten(self.out_tree, trimmed)
         return Outcome(executable.bucket, self._waste_in(executable), result)
 
     def _waste_in(self, executable: Executable) -> float:
@@ -91,5 +93,6 @@ def plan_whole(
         out_shapes=tuple(
             tuple(int(dims.evaluate(d, sizes)) for d in shape) for shape in program.out_shapes
         ),
+        out_tree=program.tree(sizes),
         waste=plan.waste(program, sizes, shapes),
     )

@@ -154,10 +154,6 @@ def _start(node: ast.expr) -> tuple[int, int]:
     return node.lineno, node.col_offset
 
 
-def _name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-
-
 @functools.lru_cache(maxsize=4096)
 def _instruction(code: CodeType, offset: int) -> dis.Instruction | None:
     return next((s for s in dis.get_instructions(code) if s.offset == offset), None)

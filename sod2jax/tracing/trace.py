@@ -26,6 +26,12 @@ from sod2jax.tracing.advice import explain
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
 
+REFERENCE = (
+    "a reference (jax.Ref), which a program writes to at its true size; such calls run as under "
+    "jax.jit. For buckets, give and return the array"
+)
+"""What to say of one among arrays."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Undecided:
@@ -122,10 +128,7 @@ def trace(
             "must be known: return it as an array, or keep it a whole number"
         )
     if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
-        raise PlacementError(
-            f"{name} closes over a reference (jax.Ref), which a program writes to at its true "
-            "size; such calls run as under jax.jit. For buckets, give and return the array"
-        )
+        raise PlacementError(f"{name} closes over {REFERENCE}")
     escaped.refuse(closed, scope, name)
     closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():

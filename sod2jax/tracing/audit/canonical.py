@@ -113,7 +113,10 @@ class _Reader:
 
     def run(self, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
         """The values of the outputs of a jaxpr."""
-        env = self.environment(jaxpr, args)
+        return self.outputs(jaxpr, self.environment(jaxpr, args))
+
+    def outputs(self, jaxpr: Jaxpr, env: Mapping[Any, Value]) -> list[Value]:
+        """The values of the outputs of a jaxpr among all its values."""
         return [self.read(env, atom) for atom in jaxpr.outvars]
 
     def environment(self, jaxpr: Jaxpr, args: Sequence[Value]) -> Mapping[Any, Value]:

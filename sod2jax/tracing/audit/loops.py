@@ -18,12 +18,11 @@ def scan(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
     inits, xs = operands[consts : consts + carries], operands[consts + carries :]
     with reader.inside():
         rows = reader.arguments(body.invars[consts + carries :], "row")
-        steps, outputs = _settled(
-            reader,
-            body.invars[consts : consts + carries],
-            inits,
-            lambda steps: reader.run(body, [*operands[:consts], *steps, *rows]),
+        variables = body.invars[consts : consts + carries]
+        steps, env = _settled(
+            reader, body, variables, inits, lambda steps: [*operands[:consts], *steps, *rows]
         )
+        outputs = reader.outputs(body, env)
     length, reverse = reader.static(eqn.params["length"]), eqn.params["reverse"]
     return _counted(reader, eqn, inits, steps, outputs, xs, (length, bool(reverse)))
 
@@ -35,16 +34,16 @@ def loop(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
     body, cond = eqn.params["body_jaxpr"], eqn.params["cond_jaxpr"]
     inits = operands[both:]
     with reader.inside():
-        steps, outputs = _settled(
-            reader,
-            body.invars[both - split :],
-            inits,
-            lambda steps: reader.run(body, [*operands[split:both], *steps]),
+        variables = body.invars[both - split :]
+        steps, env = _settled(
+            reader, body, variables, inits, lambda steps: [*operands[split:both], *steps]
         )
-        tests = reader.run(cond, [*operands[:split], *steps])
+        outputs = reader.outputs(body, env)
+        tested = reader.environment(cond, [*operands[:split], *steps])
+        tests = reader.outputs(cond, tested)
         trips = _trips(
-            _definition(reader, cond, [*operands[:split], *steps], 0),
-            lambda k: _definition(reader, body, [*operands[split:both], *steps], k),
+            _definition(reader, cond, tested, 0),
+            lambda k: _definition(reader, body, env, k),
             inits,
             steps,
         )
@@ -55,17 +54,31 @@ def loop(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
 
 
 def _settled(
-    reader: Any, variables: Sequence[Any], inits: Values, run: Callable[[list[Any]], list[Any]]
-) -> tuple[list[Any], list[Any]]:
-    """What a step takes and gives, with what no step changes as it is before the loop."""
-    kept = list(range(len(variables)))
+    reader: Any,
+    body: Jaxpr,
+    variables: Sequence[Any],
+    inits: Values,
+    given: Callable[[list[Any]], list[Any]],
+) -> tuple[list[Any], Mapping[Any, Any]]:
+    """What a step takes, with what no step changes as it is before the loop; and what it computes.
+
+    Args:
+      reader: gives values their numbers.
+      body: of the loop; its first outputs are what it carries.
+      variables: what it carries, among its inputs.
+      inits: the same, before the loop.
+      given: all its inputs, from what a step takes.
+    """
+    pairs = zip(variables, body.outvars, strict=False)
+    kept = [k for k, (before, after) in enumerate(pairs) if after is not before]
     while True:
         fresh = dict(zip(kept, reader.arguments([variables[k] for k in kept], "step"), strict=True))
         steps = [fresh.get(k, init) for k, init in enumerate(inits)]
-        outputs = run(steps)
-        changed = [k for k in kept if outputs[k].number != steps[k].number]
+        env = reader.environment(body, given(steps))
+        after = reader.outputs(body, env)
+        changed = [k for k in kept if after[k].number != steps[k].number]
         if changed == kept:
-            return steps, outputs
+            return steps, env
         kept = changed
 
 
@@ -92,9 +105,10 @@ def _counted(
     ]
 
 
-def _definition(reader: Any, jaxpr: Jaxpr, args: Values, k: int) -> tuple[str, list[Any]] | None:
+def _definition(
+    reader: Any, jaxpr: Jaxpr, env: Mapping[Any, Any], k: int
+) -> tuple[str, list[Any]] | None:
     """(primitive, operands) of the equation that makes an output of a jaxpr."""
-    env: Mapping[Any, Any] = reader.environment(jaxpr, args)
     made = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
     eqn = None if _compat.is_literal(jaxpr.outvars[k]) else made.get(jaxpr.outvars[k])
     if eqn is None:

@@ -53,6 +53,7 @@ class Samples:
     def __init__(self, sampler: Sampler, points: Iterable[Mapping[str, int]]):
         self._sampler = sampler
         self._groups: list[list[tuple[dict[str, int], Sample]]] = []
+        self._tried: set[tuple[tuple[str, int], ...]] = set()
         self.add(points)
 
     def _add(self, pair: tuple[dict[str, int], Sample]) -> None:
@@ -65,10 +66,10 @@ class Samples:
 
     def add(self, points: Iterable[Mapping[str, int]]) -> None:
         """Traces the function at more sizes."""
-        known = [point for group in self._groups for point, _ in group]
-        unique = {tuple(sorted(point.items())): point for point in points}
-        for point in unique.values():
-            sample = None if point in known else self._sampler(point)
+        for point in points:
+            key = tuple(sorted(point.items()))
+            sample = None if key in self._tried else self._sampler(point)
+            self._tried.add(key)
             if sample is not None:
                 self._add((dict(point), sample))
 

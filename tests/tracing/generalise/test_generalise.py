@@ -11,6 +11,7 @@ from jax import lax
 import sod2jax
 from sod2jax.errors import ExactFallbackWarning
 from tests.compile_log import compile_log
+from tests.tracing.compare import assert_as_under_jit
 
 
 def windowed(x):
@@ -52,11 +53,7 @@ def test_equals_the_concrete_program(name):
     optimized = sod2jax.optimize(fun, shapes=(spec,), buckets=buckets, poison=True)
     for size in (24, 5, 11, 23):
         shape = (size, 26 - size)[: len(symbols)]
-        x = np.random.default_rng(size).normal(size=shape).astype(np.float32)
-        got, want = jax.tree.leaves(optimized(x)), jax.tree.leaves(jax.jit(fun)(x))
-        for a, b in zip(got, want, strict=True):
-            assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        assert_as_under_jit(fun, optimized, shape, size, atol=1e-6)
     stats = optimized.stats()
     assert (stats.exact_fallbacks, stats.compiles) == (0, 1)
     assert "checked, not proved" in optimized.explain()

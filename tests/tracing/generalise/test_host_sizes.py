@@ -13,6 +13,7 @@ from jax import lax
 import sod2jax
 from sod2jax.ir import dims
 from sod2jax.tracing.generalise.host_sizes import HostSize, upper_bounds
+from tests.tracing.compare import assert_as_under_jit
 
 CURVES = {
     "tenth": (lambda n: int(0.1 * n) + 1, 1.2),
@@ -66,11 +67,7 @@ def test_equals_the_concrete_program(name):
     fun = PROGRAMS[name]
     optimized = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (16, 40)}, poison=True)
     for size in (40, 5, 13, 29, 16, 38):
-        x = np.random.default_rng(size).normal(size=size).astype(np.float32)
-        got, want = jax.tree.leaves(optimized(x)), jax.tree.leaves(jax.jit(fun)(x))
-        for a, b in zip(got, want, strict=True):
-            assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        assert_as_under_jit(fun, optimized, size, size, atol=1e-5)
     stats = optimized.stats()
     assert (stats.exact_fallbacks, stats.compiles) == (0, 2)
     assert "checked" in optimized.explain()
