@@ -17,6 +17,7 @@ from sod2jax._compat.arrays import (
     with_weak_type,
 )
 from sod2jax._compat.askers import (
+    AVAL_FIELDS,
     BROADCAST,
     CONTRACTION,
     HARMLESS_EQUALITIES,
@@ -104,6 +105,7 @@ from sod2jax._compat.wants import (
 
 __all__ = [
     "AT_LEAST",
+    "AVAL_FIELDS",
     "BOUNDS",
     "BROADCAST",
     "CONTRACTION",

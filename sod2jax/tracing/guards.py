@@ -187,8 +187,8 @@ def _equal_avals(a: Any, b: Any) -> Any:
     """JAX compares avals by identity, which symbolic sizes that may be equal do not have."""
     if a is b or attentive() is None or type(a) is not type(b) or frames.is_jax(frames.asking()):
         return a is b
-    rest = ("ndim", "dtype", "weak_type", "sharding", "manual_axis_type", "memory_space")
-    return all(getattr(a, k) == getattr(b, k) for k in rest) and a.shape == b.shape
+    alike = a.ndim == b.ndim and all(getattr(a, k) == getattr(b, k) for k in _compat.AVAL_FIELDS)
+    return alike and a.shape == b.shape
 
 
 def _broadcast(original: Callable[..., Any], *shapes: Any, name: str) -> Any:

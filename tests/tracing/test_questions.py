@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,6 +194,23 @@ def _missed(recorder: guards.Recorder, answers: list[tuple[Any, Any, str]]) -> I
         guard = Comparison(left, "!=", right)
         if not (recorder.region.proves(guard) or guard in recorder.guards):
             yield f"{guard} by {asker}"
+
+
+def _listed() -> list[tuple[str, str]]:
+    tables = (
+        askers.HARMLESS_EQUALITIES,
+        askers.HARMLESS_NUMBERS,
+        askers.HARMLESS_ORDERS,
+        askers.HARMLESS_TEXTS,
+    )
+    return sorted({*askers._RELAYS, *(key for table in tables for key in table)})
+
+
+@pytest.mark.parametrize(("file", "name"), _listed())
+def test_what_is_listed_is_there(file, name):
+    source = (Path(_compat.JAX_DIRECTORY) / "_src" / file).read_text()
+    last = name.rstrip(".").rpartition(".")[2]
+    assert re.search(rf"^\s*(def|class) {last}\b", source, re.MULTILINE)
 
 
 QUICK = ("fft.rfft", "linalg.det", "matmul", "scan", "row", "average", "reshape")
