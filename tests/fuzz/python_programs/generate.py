@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import random
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +64,21 @@ class Array:
 
 def generate(seed: int, without: frozenset[str] = frozenset()) -> Program:
     """The program of a seed, without some features."""
-    rng = random.Random(seed)
+    attempts = (_attempt(seed, random.Random(f"{seed}.{k}"), without) for k in itertools.count())
+    return next(program for program in attempts if _is_python(program.source))
+
+
+def _is_python(source: str) -> bool:
+    """Whether a program can be compiled: an expression may stand where it must not."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
+            compile(source, "program", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def _attempt(seed: int, rng: random.Random, without: frozenset[str]) -> Program:
     specs = rng.choice(_SPECS)
     names = sorted({d for spec in specs for d in spec.split(", ") if d.isalpha()})
     writer = _Writer(rng, FEATURES - without)

@@ -160,7 +160,7 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "str({int})",
             "f'n{{{atom} + {c}}}'",
             "f'{{{atom}:>3}}'",
-            "'%d' % {int}",
+            "('%d' % {int})",
             "'{{}}'.format({atom})",
             "repr({x}.shape)",
             "str({cond})",
@@ -470,7 +470,7 @@ ARRAYS: tuple[tuple[str, str, str, str], ...] = (
     ("grad", "a->a", "jax.grad(lambda v: (jnp.tanh(v) ** 2).sum() * {int})(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.grad(lambda v: jnp.tanh(v[:{int}]).sum())(1.0 * {x})", "~"),
     ("grad", "a->a", "jax.grad(lambda v: (jnp.sin(v) if {cond} else v * v).sum())(1.0 * {x})", "~"),
-    ("fftgrad", "a->a", "jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(1.0 * {x})", "~"),
+    ("fftgrad", "a->a", "jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9.3).sum())(1.0 * {x})", "~"),
     (
         "grad",
         "a->a",
