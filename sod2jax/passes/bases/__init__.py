@@ -1,23 +1,26 @@
 """Eigenvectors and singular vectors: where a program computes the same from every choice of them.
 
 A solver chooses the sign of each vector, and a basis of all vectors of one value. Padding changes
-its choice. But most programs make products such as ``V f(w) V^T`` of vectors (pseudo-inverses, least
-squares, functions of matrices), in which the choice cancels. Where that is proved, the equation
-gets a primitive of our own, which the rewrite can run on padded arrays.
+its choice. But most programs make products such as ``V f(w) V^T`` of vectors (pseudo-inverses,
+least squares, functions of matrices), in which the choice cancels. Where that is proved, the
+equation gets a primitive of our own, which the rewrite can run on padded arrays.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+
+import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir import surgery
-from sod2jax.ir.jaxprs import equations
+from sod2jax.ir.jaxprs import dims_of, equations
 from sod2jax.ir.primitives import ANY_BASIS
 from sod2jax.ir.program import Program
 from sod2jax.ir.vocabulary import CALLS
-from sod2jax.passes.bases import flow
+from sod2jax.passes.bases import flow, zeros
 from sod2jax.passes.bases.values import PLAIN, Basis, Spectral, Value
 
 
@@ -80,7 +83,7 @@ class _Analysis:
         env: dict[Var, Value] = dict(zip(jaxpr.invars, args, strict=True))
 
         def read(atom: Atom) -> Value:
-            return flow.literal(atom) if _compat.is_literal(atom) else env.get(atom, PLAIN)
+            return zeros.literal(atom) if _compat.is_literal(atom) else env.get(atom, PLAIN)
 
         for eqn in jaxpr.eqns:
             results = self._after(eqn, [read(atom) for atom in eqn.invars])
@@ -104,11 +107,15 @@ class _Analysis:
 
 
 def _decomposed(eqn: JaxprEqn) -> list[Value]:
-    """What is known of values and vectors, the latter [..., n, k], or [..., k, n] of the right."""
-    source, rank = _Source(eqn), len(eqn.invars[0].aval.shape)
-    values = Value({rank - 2: Spectral(source)}, at_zero=0.0, positive=eqn.primitive.name == "svd")
-    left = Value({rank - 1: Basis(source, 0)})
+    """What is known of values and vectors, the latter [..., n, k], or [..., k, m] of the right."""
+    source, shape = _Source(eqn), dims_of(eqn.invars[0])
+    last = len(shape) - 1
+    values = Value({last - 1: Spectral(source)}, at_zero=0.0)
     if eqn.primitive.name == "eigh":
-        return [left, values]
-    is_complex = "complex" in str(eqn.invars[0].aval.dtype)
-    return [values, left, Value({rank - 2: Basis(source, 1, conjugate=is_complex)})]
+        return [Value({last: Basis(source, 0, complete=True)}), values]
+    count = dims_of(eqn.outvars[0])[-1]
+    conjugate = np.issubdtype(eqn.invars[0].aval.dtype, np.complexfloating)
+    left = Basis(source, 0, complete=shape[-2] == count)
+    right = Basis(source, 1, conjugate, complete=shape[-1] == count)
+    positive = dataclasses.replace(values, positive=True)
+    return [positive, Value({last: left}), Value({last - 1: right})]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn
 from sod2jax.ir import jaxprs
 from sod2jax.ir.vocabulary import ELEMENTWISE
-from sod2jax.passes.bases.values import PLAIN, UNIFORM, Basis, Spectral, Value
+from sod2jax.passes.bases import zeros
+from sod2jax.passes.bases.values import COUNTING, PLAIN, UNIFORM, Basis, Spectral, Value
 
 
 class DependsOnBasis(Exception):
@@ -22,37 +21,7 @@ class DependsOnBasis(Exception):
 
 Rule = Callable[..., Value]
 
-_NON_NEGATIVE = frozenset("abs dim_as_value exp exp2 logistic square sqrt".split())
-# Of lanes of the first operand, wherever they are read.
-_READS = frozenset("broadcast_in_dim dynamic_slice gather reshape slice squeeze transpose".split())
-_KEEPS_SIGN = _READS | frozenset(
-    "add convert_element_type copy div max min mul reduce_max reduce_min reduce_sum select_n".split()
-)
 _LINEAR = frozenset("add add_any convert_element_type copy neg sub".split())
-_COMPARE = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
-_MIRRORED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "add": np.add,
-    "and": np.logical_and,
-    "convert_element_type": lambda x: x,
-    "copy": lambda x: x,
-    "div": np.divide,
-    "mul": np.multiply,
-    "neg": np.negative,
-    "not": np.logical_not,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "sub": np.subtract,
-}
-
-
-def literal(atom: Any) -> Value:
-    """What is known of a number that stands in the program."""
-    array = _compat.literal_array(atom)
-    number = array.item() if array.ndim == 0 and array.dtype != object else None
-    if not isinstance(number, (bool, int, float)):
-        return PLAIN
-    return Value(at_zero=number, positive=number >= 0)
 
 
 def after(eqn: JaxprEqn, operands: Sequence[Value]) -> list[Value]:
@@ -68,24 +37,16 @@ def after(eqn: JaxprEqn, operands: Sequence[Value]) -> list[Value]:
         if any(operand.bases for operand in operands):
             raise DependsOnBasis
         return [PLAIN] * len(eqn.outvars)
-    return [dataclasses.replace(rule(eqn, *operands), positive=_is_positive(eqn, operands))]
-
-
-def _is_positive(eqn: JaxprEqn, operands: Sequence[Value]) -> bool:
-    name = eqn.primitive.name
-    if name == "integer_pow" and eqn.params["y"] % 2 == 0:
-        return True
-    operands = operands[1:] if name == "select_n" else operands
-    operands = operands[:1] if name in _READS else operands
-    return name in _NON_NEGATIVE or (
-        name in _KEEPS_SIGN and all(operand.positive for operand in operands)
-    )
+    return [dataclasses.replace(rule(eqn, *operands), positive=zeros.is_positive(eqn, operands))]
 
 
 def _states(eqn: JaxprEqn, operands: Sequence[Value], axis: int) -> Iterator[Any]:
-    """States of one axis of the operands of an elementwise equation; numbers go to all lanes."""
+    """States of one axis of the operands of an elementwise equation; single lanes go to all."""
+    size = eqn.outvars[0].aval.shape[axis]
     for atom, operand in zip(eqn.invars, operands, strict=True):
-        yield operand.axes.get(axis) if atom.aval.shape else UNIFORM
+        shape = atom.aval.shape
+        repeated = not shape or (shape[axis] is not size and shape[axis] != size)
+        yield UNIFORM if repeated else operand.axes.get(axis)
 
 
 def _pointwise(states: Sequence[Any]) -> Any:
@@ -93,11 +54,14 @@ def _pointwise(states: Sequence[Any]) -> Any:
     others = {state for state in states if state != UNIFORM}
     if not others:
         return UNIFORM
-    return others.pop() if len(others) == 1 else None
+    state = others.pop()
+    return state if not others and state != COUNTING else None
 
 
 def _elementwise(eqn: JaxprEqn, *operands: Value) -> Value:
     name = eqn.primitive.name
+    if (known := _of_positions(eqn, operands)) is not None:
+        return known
     axes = {}
     for axis in range(len(eqn.outvars[0].aval.shape)):
         states = list(_states(eqn, operands, axis))
@@ -106,7 +70,41 @@ def _elementwise(eqn: JaxprEqn, *operands: Value) -> Value:
         elif (state := _pointwise(states)) is not None:
             axes[axis] = state
     lost = {axis for operand in operands for axis in operand.spectral} - set(axes)
-    return Value(axes, None if lost else _at_zero(name, operands))
+    return Value(axes, None if lost else zeros.at_zero(name, operands))
+
+
+def _of_positions(eqn: JaxprEqn, operands: Sequence[Value]) -> Value | None:
+    """Of lanes that are told apart by their index: only diagonals, and what they select."""
+    name = eqn.primitive.name
+    if name in ("add", "convert_element_type", "copy") and all(map(_is_zero, operands[1:])):
+        return dataclasses.replace(operands[0], at_zero=None) if _has_index(operands[0]) else None
+    if name == "eq":
+        first, second = ([k for k, s in o.axes.items() if s == COUNTING] for o in operands)
+        rest = [s for o in operands for s in o.axes.values() if s not in (COUNTING, UNIFORM)]
+        if len(first) == len(second) == 1 and first != second and not rest:
+            return Value({first[0]: UNIFORM, second[0]: UNIFORM}, diagonal=(*first, *second))
+    if name == "select_n" and operands[0].diagonal and len(operands) == 3 and _is_zero(operands[1]):
+        return _diagonal(operands[0], operands[2])
+    if name == "mul" and any(operand.diagonal for operand in operands):
+        first, second = sorted(operands, key=lambda operand: not operand.diagonal)
+        return _diagonal(first, second)
+    return None
+
+
+def _has_index(value: Value) -> bool:
+    return bool(value.diagonal) or COUNTING in value.axes.values()
+
+
+def _diagonal(mask: Value, value: Value) -> Value:
+    """The diagonal of a value, zeros beside it."""
+    a, b = mask.diagonal
+    states = {value.axes.get(a), value.axes.get(b)} - {UNIFORM}
+    if value.bases:
+        raise DependsOnBasis
+    if len(states) > 1 or None in states or mask.spectral:
+        return PLAIN
+    state = states.pop() if states else UNIFORM
+    return Value({a: state, b: state}, value.at_zero, diagonal=(a, b))
 
 
 def _of_vectors(name: str, eqn: JaxprEqn, operands: Sequence[Value], states: list[Any]) -> Any:
@@ -135,7 +133,8 @@ def _equal(states: Sequence[Any]) -> Basis:
     if not all(isinstance(state, Basis) for state in states):
         raise DependsOnBasis
     quenched = all(state.quenched for state in states)
-    alike = {dataclasses.replace(state, quenched=quenched) for state in states}
+    unbounded = any(state.unbounded for state in states)
+    alike = {dataclasses.replace(state, quenched=quenched, unbounded=unbounded) for state in states}
     if len(alike) > 1:
         raise DependsOnBasis
     return alike.pop()
@@ -145,87 +144,99 @@ def _scaled(basis: Basis, factor: Any, operand: Value, quencher: float) -> Basis
     """Of vectors times, or divided by, a function of their values."""
     if factor != UNIFORM and factor != Spectral(basis.source):
         raise DependsOnBasis
-    only = len(operand.spectral) <= 1
-    quenched = basis.quenched or (only and operand.at_zero == quencher)
-    return dataclasses.replace(basis, quenched=quenched)
+    number = operand.at_zero if len(operand.spectral) <= 1 else None
+    if factor == UNIFORM or (number is not None and _is_tame(number, quencher)):
+        return dataclasses.replace(
+            basis, quenched=basis.quenched or (number == quencher and not basis.unbounded)
+        )
+    return dataclasses.replace(basis, quenched=False, unbounded=True)
+
+
+def _is_tame(number: float, quencher: float) -> bool:
+    """Whether a factor, or a divisor, makes nothing infinite."""
+    return bool(np.isfinite(number)) if quencher == 0 else number != 0 and number == number
 
 
 def _selected(eqn: JaxprEqn, operands: Sequence[Value], states: list[Any]) -> Basis:
     """Of vectors that are kept or made zero, by their values."""
     predicate, *cases = states
     zeros = [k for k, case in enumerate(operands[1:]) if _is_zero(case)]
-    kept = [case for k, case in enumerate(cases) if k not in zeros]
-    basis = _equal(kept)
+    basis = _equal([case for k, case in enumerate(cases) if k not in zeros])
     if predicate not in (UNIFORM, Spectral(basis.source)):
         raise DependsOnBasis
     chosen = operands[0].at_zero if len(operands[0].spectral) <= 1 else None
-    return dataclasses.replace(
-        basis, quenched=basis.quenched or (chosen is not None and int(chosen) in zeros)
-    )
+    if chosen is not None and int(chosen) in zeros:
+        return dataclasses.replace(basis, quenched=True, unbounded=False)
+    return basis
 
 
 def _is_zero(value: Value) -> bool:
     return value.at_zero == 0 and all(state == UNIFORM for state in value.axes.values())
 
 
-def _at_zero(name: str, operands: Sequence[Value]) -> Any:
-    """What an elementwise equation gives where the spectral value is 0."""
-    numbers = [operand.at_zero for operand in operands]
-    if name == "select_n":
-        which = numbers[0]
-        return None if which is None else numbers[1 + int(which)]
-    if name in _COMPARE:
-        return _compared(name, operands)
-    if name == "and" and any(number is not None and not number for number in numbers):
-        return False
-    if name == "or" and any(number is True for number in numbers):
-        return True
-    if name == "mul" and any(number == 0 for number in numbers):
-        return 0.0
-    if any(number is None for number in numbers):
-        return None
-    if name == "integer_pow" or name not in _FUNCTIONS:
-        return None
-    with np.errstate(all="ignore"):
-        return _FUNCTIONS[name](*map(np.float64, numbers)).item()
-
-
-def _compared(name: str, operands: Sequence[Value]) -> Any:
-    left, right = operands
-    if left.at_zero is not None and right.at_zero is not None:
-        return bool(_COMPARE[name](left.at_zero, right.at_zero))
-    if left.at_zero is None:
-        left, right, name = right, left, _MIRRORED[name]
-    if left.at_zero is None or left.at_zero > 0 or not right.positive:
-        return None
-    return {"gt": False, "le": True}.get(name)  # 0 is not more than what is 0 or more
-
-
 def _contraction(eqn: JaxprEqn, left: Value, right: Value) -> Value:
-    (over_left, over_right), (batch_left, batch_right) = eqn.params["dimension_numbers"]
-    if any(k in left.bases for k in batch_left) or any(k in right.bases for k in batch_right):
-        raise DependsOnBasis
-    for a, b in zip(over_left, over_right, strict=True):
-        one, other = left.bases.get(a), right.bases.get(b)
-        if (one or other) and not _meet(eqn, one, other):
-            raise DependsOnBasis
+    over, batch = eqn.params["dimension_numbers"]
+    ranks = [len(atom.aval.shape) for atom in eqn.invars]
     free = [
-        [k for k in range(len(atom.aval.shape)) if k not in (*over, *batch)]
-        for atom, over, batch in zip(
-            eqn.invars, (over_left, over_right), (batch_left, batch_right), strict=True
-        )
+        [k for k in range(rank) if k not in (*over[i], *batch[i])] for i, rank in enumerate(ranks)
     ]
-    start, middle = len(batch_left), len(batch_left) + len(free[0])
-    first = left.moved({k: start + i for i, k in enumerate(free[0])})
+    count, middle = len(batch[0]), len(batch[0]) + len(free[0])
+    first = left.moved({k: count + i for i, k in enumerate(free[0])})
     second = right.moved({k: middle + i for i, k in enumerate(free[1])})
-    return Value({**first.axes, **second.axes})
+    axes = {**first.axes, **second.axes}
+    for place, (a, b) in enumerate(zip(*batch, strict=True)):
+        if (state := _batched(left, right, a, b)) is not None:
+            axes[place] = state
+    for a, b in zip(*over, strict=True):
+        if a in left.bases and b in right.diagonal:
+            axes |= _on_diagonal(left.bases[a], right, b, free[1], middle)
+        elif b in right.bases and a in left.diagonal:
+            axes |= _on_diagonal(right.bases[b], left, a, free[0], count)
+        elif (a in left.bases or b in right.bases) and not _meet(eqn, left, right, a, b):
+            raise DependsOnBasis
+    return Value(axes)
 
 
-def _meet(eqn: JaxprEqn, one: Basis | None, other: Basis | None) -> bool:
+def _batched(left: Value, right: Value, a: int, b: int) -> Any:
+    """The state of an axis along which lane meets lane."""
+    if a in left.bases:
+        return _scaled(left.bases[a], right.axes.get(b), right, 0)
+    if b in right.bases:
+        return _scaled(right.bases[b], left.axes.get(a), left, 0)
+    return _pointwise([left.axes.get(a), right.axes.get(b)])
+
+
+def _on_diagonal(
+    basis: Basis, matrix: Value, axis: int, free: Sequence[int], start: int
+) -> dict[int, Basis]:
+    """Vectors times a diagonal matrix: scaled, along its other axis."""
+    (other,) = [k for k in matrix.diagonal if k != axis]
+    if other not in free:
+        raise DependsOnBasis
+    diagonal = dataclasses.replace(matrix, axes={axis: matrix.axes.get(axis)})
+    return {start + free.index(other): _scaled(basis, matrix.axes.get(axis), diagonal, 0)}
+
+
+def _meet(eqn: JaxprEqn, left: Value, right: Value, a: int, b: int) -> bool:
+    one, other = left.bases.get(a), right.bases.get(b)
     if one is None or other is None or not one.meets(other):
         return False
     is_complex = np.issubdtype(eqn.outvars[0].aval.dtype, np.complexfloating)
     return not is_complex or one.conjugate != other.conjugate
+
+
+def _iota(eqn: JaxprEqn, *sizes: Value) -> Value:
+    del sizes
+    rank = len(eqn.outvars[0].aval.shape)
+    axes: dict[int, Any] = dict.fromkeys(range(rank), UNIFORM)
+    return Value(axes | {eqn.params["dimension"]: COUNTING})
+
+
+def _pad(eqn: JaxprEqn, operand: Value, filler: Value) -> Value:
+    """No padding at all, as of a diagonal that is the main one."""
+    if all(tuple(config) == (0, 0, 0) for config in eqn.params["padding_config"]):
+        return operand
+    return _forgotten(operand, filler)
 
 
 def _broadcast(eqn: JaxprEqn, operand: Value, *sizes: Value) -> Value:
@@ -284,9 +295,7 @@ def _forgotten(operand: Value, *others: Value) -> Value:
 def _slice(eqn: JaxprEqn, operand: Value) -> Value:
     """Whole axes keep their state, and those of equal lanes."""
     shape, new = (jaxprs.dims_of(atom) for atom in (eqn.invars[0], eqn.outvars[0]))
-    kept = {
-        k: k for k in range(len(shape)) if shape[k] == new[k] or operand.axes.get(k) == UNIFORM
-    }
+    kept = {k: k for k in range(len(shape)) if shape[k] == new[k] or operand.axes.get(k) == UNIFORM}
     if any(k not in kept for k in operand.bases):
         raise DependsOnBasis
     return operand.moved(kept)
@@ -300,6 +309,8 @@ _RULES: dict[str, Rule] = {
     "dot_general": _contraction,
     "dynamic_slice": lambda eqn, *operands: _forgotten(*operands),
     "gather": lambda eqn, *operands: _forgotten(*operands),
+    "iota": _iota,
+    "pad": _pad,
     "reduce_max": _reduction,
     "reduce_min": _reduction,
     "reduce_sum": _reduction,

@@ -8,6 +8,8 @@ from typing import Any
 
 UNIFORM = "uniform"
 """State of an axis: all lanes are equal."""
+COUNTING = "counting"
+"""State of an axis: lane i is the number i."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,21 +35,25 @@ class Basis:
       side: 0 for left vectors, or the only ones; 1 for right vectors. Both turn by one R, but for
         those of the value 0, which turn apart.
       conjugate: whether R comes conjugated; False for real ones.
+      complete: whether vectors of the value 0 span all of its space, on their side.
       quenched: whether vectors of the value 0 have been multiplied by 0.
+      unbounded: whether they have been multiplied by what may be infinite there.
     """
 
     source: Any
     side: int
     conjugate: bool = False
+    complete: bool = False
     quenched: bool = False
+    unbounded: bool = False
 
     def meets(self, other: Any) -> bool:
         """Whether the sum over both, in a contraction, is the same for every choice."""
-        return (
-            isinstance(other, Basis)
-            and self.source is other.source
-            and (self.side == other.side or self.quenched or other.quenched)
-        )
+        if not isinstance(other, Basis) or self.source is not other.source:
+            return False
+        if self.complete and self.side == other.side:
+            return True
+        return (self.quenched or other.quenched) and not (self.unbounded or other.unbounded)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,11 +64,13 @@ class Value:
       axes: the state of each axis of which something is known; others vary in any way.
       at_zero: what stands in the lanes where the spectral value is 0; None if unknown.
       positive: whether it is known to be 0 or more, but for NaN.
+      diagonal: two axes, where all lanes but those of equal index are 0 or False.
     """
 
     axes: Mapping[int, Any] = dataclasses.field(default_factory=dict)
     at_zero: Any = None
     positive: bool = False
+    diagonal: tuple[int, ...] = ()
 
     @property
     def bases(self) -> dict[int, Basis]:
@@ -84,7 +92,8 @@ class Value:
         axes = {places[axis]: state for axis, state in self.axes.items() if axis in places}
         axes |= dict.fromkeys(uniform, UNIFORM)
         at_zero = self.at_zero if all(axis in places for axis in self.spectral) else None
-        return Value(axes, at_zero, self.positive)
+        diagonal = tuple(places[axis] for axis in self.diagonal if axis in places)
+        return Value(axes, at_zero, self.positive, diagonal if len(diagonal) == 2 else ())
 
 
 PLAIN = Value()
