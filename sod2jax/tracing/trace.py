@@ -32,6 +32,12 @@ REFERENCE = (
 )
 """What to say of one among arrays."""
 
+HIGH = (
+    "no array but a value of a type of its own (hijax), whose sizes only that type knows; such "
+    "calls run as under jax.jit. For buckets, give the arrays that it is made of"
+)
+"""What to say of one among arrays."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Undecided:
@@ -85,7 +91,7 @@ def trace(
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
       StateError: it uses a size that an earlier trace left in Python state.
-      PlacementError: it closes over a reference.
+      PlacementError: it closes over a reference, or has a value that is no array.
       FunctionError: the function fails, and there are no symbols.
     """
     leaves, region = regime.leaves, regime.region
@@ -102,8 +108,9 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
+            _refuse_high(traced.jaxpr, name)
             closed = foreign.opened(_compat.without_unread(traced.jaxpr))
-        except (StateError, DataDependentSizeError):
+        except (StateError, DataDependentSizeError, PlacementError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
             if not recorder.region.names:
@@ -145,6 +152,14 @@ def trace(
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),
     )
+
+
+def _refuse_high(jaxpr: Any, name: str) -> None:
+    """Raises where a program has values that are no arrays."""
+    if (found := _compat.high_type_in(jaxpr)) is not None:
+        kind, eqn = found
+        where = "it closes over one" if eqn is None else _compat.source_line(eqn)
+        raise PlacementError(f"{name} has a '{kind}' ({where}): it is {HIGH}")
 
 
 def _scope(region: Region) -> Any:
