@@ -169,10 +169,10 @@ def _as_numpy() -> Iterator[None]:
         yield
 
 
-def in_dtype(number: Numeric, dtype: np.dtype) -> Any:
+def in_dtype(number: Any, dtype: np.dtype) -> Any:
     """A number as an array of one of JAX's dtypes, converted from all its digits."""
     with _as_numpy():
-        return _compat.converted(number.value, dtype, False)
+        return _compat.converted(_value(number), dtype, False)
 
 
 def is_numeric(value: Any) -> bool:
@@ -264,6 +264,13 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
         if isinstance(dim, int):
             return dim
         return _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
+
+
+def kind(operand: Any) -> Any:
+    """A number that JAX promotes as it does an operand; it has the value 1 for ``Numeric``."""
+    if isinstance(operand, Numeric):
+        return _one(operand.value)
+    return 1 if _compat.is_symbolic(operand) else operand
 
 
 def _one(value: Any) -> Any:

@@ -25,7 +25,7 @@ from jax.core import max_dim
 from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.region import bounds
-from sod2jax.tracing import hooks
+from sod2jax.tracing import hooks, numeric
 from sod2jax.tracing.hooks import Patch, while_tracing
 
 Original = Callable[..., Any]
@@ -99,6 +99,32 @@ def _scan_length(original: Original, xs: Sequence[Any], avals: Any, length: Any)
     if xs and original(xs, avals, None) != length:
         raise ValueError(f"scan got the length {length} and axes of {[x.shape[0] for x in xs]}")
     return length
+
+
+def _arange(
+    original: Original,
+    start: Any,
+    stop: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+    **options: Any,
+) -> Any:
+    """Between numbers made of sizes; JAX's own knows those that are whole."""
+    given = [x for x in (start, stop, step) if x is not None]
+    whole = all(_compat.is_symbolic(x) or isinstance(x, int | np.integer) for x in given)
+    if whole or not any(map(numeric.is_numeric, given)) or any(map(np.ndim, given)):
+        return original(start, stop=stop, step=step, dtype=dtype, **options)
+    start, stop = (0, start) if stop is None else (start, stop)
+    dtype = np.dtype(dtype or jnp.result_type(*map(numeric.kind, given)))
+    is_short = step is not None and jnp.issubdtype(dtype, np.floating) and dtype.itemsize < 4
+    work = np.dtype(np.float32) if is_short else dtype
+    count = stop - start if numeric.is_numeric(start) or start != 0 else stop
+    count = count if step is None else (stop - start) / step
+    size = count if _compat.is_symbolic(count) else numeric.whole(math.ceil, count)
+    values = lax.iota(work, max_dim(size, 0))
+    if step is not None:
+        values = values * numeric.in_dtype(step, work)
+    return lax.convert_element_type(values + numeric.in_dtype(start, work), dtype)
 
 
 def _squeeze(original: Original, array: Any, axis: Any) -> Any:
@@ -279,6 +305,7 @@ def _interleaved(even: Any, odd: Any, axis: int) -> Any:
 
 
 _OURS = {
+    "arange": _arange,
     "associative_scan": _associative_scan,
     "bisect": _bisect,
     "concrete_or_error": _concrete_or_error,
