@@ -45,6 +45,18 @@ def test_the_length_of_a_padded_array_bounds_its_sizes(name: str) -> None:
         _check(fun, jax.jit(lambda a, s: rows((a, s)))(data, true), data, true)
 
 
+def test_bounds_of_two_sizes() -> None:
+    def share(x: jax.Array) -> jax.Array:
+        return x.reshape(-1)[: math.ceil(0.3 * x.shape[0] * x.shape[1])].sum()
+
+    rows = sod2jax.ragged_vmap(share, shapes=("n, m",), on_unsupported="error")
+    data = np.arange(2 * 6 * 5, dtype=np.float32).reshape(2, 6, 5)
+    n, m = np.array([6, 3], np.int32), np.array([2, 5], np.int32)
+    results = jax.jit(lambda a, n, m: rows(sod2jax.Ragged(a, {"n": n, "m": m})))(data, n, m)
+    wanted = [share(x[:i, :j]) for x, i, j in zip(data, n, m, strict=True)]
+    np.testing.assert_allclose(results, wanted)
+
+
 def test_gradients_with_traced_sizes() -> None:
     def loss(x: jax.Array) -> jax.Array:
         return (x[: math.ceil(0.3 * x.shape[0])] ** 2).mean()
