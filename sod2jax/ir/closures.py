@@ -1,8 +1,8 @@
 """Python functions that close over sizes: which symbols, and the same functions with numbers.
 
 A callback that mentions ``x.shape[0]``, or ``0.5 * x.shape[0]``, closes over a symbol while it is
-traced. What can be rebuilt without anybody noticing is: functions, their defaults and partial applications, and values that
-never change, such as tuples and shapes.
+traced. What can be rebuilt without anybody noticing is: functions, their defaults and partial
+applications, and values that never change, such as tuples and shapes.
 """
 
 from __future__ import annotations

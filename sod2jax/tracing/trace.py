@@ -18,6 +18,7 @@ from sod2jax.errors import (
     TraceError,
 )
 from sod2jax.ir import dims, foreign, trees
+from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
@@ -134,6 +135,7 @@ def trace(
             f"{name} returns a number made of sizes in the static part of its result, where it "
             "must be known: return it as an array, or keep it a whole number"
         )
+    _check_tree(out_tree, recorder.region, name)
     if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
         raise PlacementError(f"{name} closes over {REFERENCE}")
     escaped.refuse(closed, scope, name)
@@ -152,6 +154,17 @@ def trace(
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),
     )
+
+
+def _check_tree(tree: Any, region: Region, name: str) -> None:
+    """Raises where a function in the static part of a result cannot be told the true sizes."""
+    try:
+        if trees.has_sizes(tree):
+            trees.evaluated(tree, dict.fromkeys(region.names, 1))
+    except HiddenSize as error:
+        raise TraceError(
+            f"{name} returns a function whose sizes cannot be told: {error}"
+        ) from error
 
 
 def _refuse_high(jaxpr: Any, name: str) -> None:
