@@ -15,7 +15,7 @@ from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
 from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.options import Options
-from sod2jax.passes import collectives, cut
+from sod2jax.passes import bases, collectives, cut
 from sod2jax.passes.cut import Part
 from sod2jax.passes.remark import Remark
 from sod2jax.runtime.compile import Executable, compile_bucket
@@ -62,7 +62,7 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
       SpecError: the buckets asked for do not fit the specs.
     """
     _check_calls(program)
-    program = collectives.reduced(program)
+    program = bases.freed(collectives.reduced(program))
     region, most = program.region.restricted(program.bucket_symbols), options.max_executables
     classes = classify.summarise(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)

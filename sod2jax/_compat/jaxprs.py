@@ -63,6 +63,34 @@ def all_constants(jaxpr: Jaxpr) -> list[Any]:
     return list({id(value): value for value in values}.values())
 
 
+def is_of_high_type(value: Any) -> bool:
+    """Whether a value is of a type that is no array's, and that JAX lowers to arrays (hijax)."""
+    kind = core.pytype_aval_mappings.get(type(value))
+    return kind is not None and _is_high(kind(value))
+
+
+def high_type_in(jaxpr: Jaxpr) -> tuple[str, JaxprEqn | None] | None:
+    """The name of the first type in a program that is no array's, and the equation that has it.
+
+    Without an equation where the program takes such a value, or closes over it.
+    """
+    for atom in (*jaxpr.invars, *jaxpr.constvars):
+        if _is_high(atom.aval):
+            return type(atom.aval).__name__, None
+    for eqn in jaxpr.eqns:
+        for atom in (*eqn.invars, *eqn.outvars):
+            if _is_high(atom.aval):
+                return type(atom.aval).__name__, eqn
+        for _, body in sub_jaxprs(eqn):
+            if (found := high_type_in(body)) is not None:
+                return found[0], found[1] or eqn
+    return None
+
+
+def _is_high(aval: Any) -> bool:
+    return bool(getattr(aval, "is_high", False)) and not isinstance(aval, core.ShapedArray)
+
+
 def is_wide_dtype(dtype: Any) -> bool:
     """Whether a dtype has 64 bits, or 64 bits for each part."""
     wide = ("int64", "uint64", "float64", "complex128")

@@ -15,6 +15,7 @@ _VIA_EXPAND = hasattr(hijax, "searchsorted_via_expand")  # before jax 0.12
 
 # JAX's functions that want sizes as numbers: (module, name).
 WANT_NUMBERS = {
+    "arange": (lax_numpy, "_arange"),
     "associative_scan": (loops, "associative_scan"),
     "bisect": (hijax, "_searchsorted_scan_impl"),
     "concrete_or_error": (core, "concrete_or_error"),

@@ -1,8 +1,8 @@
 """Python functions that close over sizes: which symbols, and the same functions with numbers.
 
-A callback that mentions ``x.shape[0]`` closes over a symbol while it is traced. What can be rebuilt
-without anybody noticing is: functions, their defaults and partial applications, and values that
-never change, such as tuples and shapes.
+A callback that mentions ``x.shape[0]``, or ``0.5 * x.shape[0]``, closes over a symbol while it is
+traced. What can be rebuilt without anybody noticing is: functions, their defaults and partial
+applications, and values that never change, such as tuples and shapes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import dis
 import functools
+import math
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -50,7 +51,7 @@ def symbols(function: Any) -> frozenset[str]:
     """The symbols that a function closes over, those in what cannot be rebuilt included.
 
     Raises:
-      HiddenSize: it closes over a number computed from sizes, whose symbols are not known.
+      HiddenSize: it closes over an array computed from sizes, whose symbols are not known.
     """
     found: set[str] = set()
 
@@ -63,7 +64,9 @@ def symbols(function: Any) -> frozenset[str]:
 
 
 def at(function: Any, sizes: Mapping[str, int]) -> Any:
-    """The function with numbers in place of the sizes that it closes over; itself if it has none.
+    """The function with numbers for the sizes, and what is computed from sizes, in its closures.
+
+    It is the function itself if there are none.
 
     Raises:
       HiddenSize: something that may change, or that Python does not let us look into, has a size.
@@ -94,13 +97,26 @@ class _Rebuilder:
         if isinstance(value, _PLAIN):
             return value
         if hasattr(type(value), "dimension_as_value"):
-            raise HiddenSize("it closes over a number computed from sizes; give it the sizes")
+            return self._computed(value)
         if id(value) in self._open:
             self._met_again.add(id(value))
             return value
         if id(value) not in self._seen:
             self._seen[id(value)] = value, self._opened(value)
         return self._seen[id(value)][1]
+
+    def _computed(self, value: Any) -> Any:
+        """What the host computes from numbers in the place of sizes."""
+        host = getattr(value, "host", None)
+        if host is None:
+            raise HiddenSize("it closes over an array computed from sizes; give it the sizes")
+        numbers = {dim: self._number(dim) for dim in host.dims}
+        if not self._strict:
+            return 0
+        try:
+            return host.at(numbers)
+        except (ArithmeticError, ValueError):  # which the function itself raises at such sizes
+            return math.nan
 
     def _opened(self, value: Any) -> Any:
         if len(self._seen) > _MOST:

@@ -6,6 +6,9 @@ where the gate of a row is ``cases[k]``, the row's results are those of ``bodies
 own slices; elsewhere they are the row of the initial arrays. The passes make it, and the rewrite
 makes it a loop over the active rows: it is never lowered.
 
+``eigh_any_basis`` and ``svd_any_basis`` are those of JAX where the program does not depend on which
+vectors of a value the solver chooses. The passes make them too.
+
 ``value_as_dim`` says that a symbol's true size is a value of the program, the inverse of JAX's
 ``dim_as_value``.
 """
@@ -15,12 +18,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jax import lax
+
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
 from sod2jax.errors import DataDependentSizeError
 from sod2jax.ir import dims
 
-__all__ = ["gated_rows_p", "initial_count", "made_by", "value_as_dim_p"]
+__all__ = [
+    "ANY_BASIS",
+    "EIGH_ANY_BASIS",
+    "SVD_ANY_BASIS",
+    "gated_rows_p",
+    "initial_count",
+    "made_by",
+    "value_as_dim_p",
+]
 
 
 def initial_count(params: dict[str, Any]) -> int:
@@ -56,6 +69,19 @@ gated_rows_p.def_abstract_eval(_results)
 The gate is bool or int32 [rows]; the operands' axes of rows have ``rows`` positions, those of the
 bodies' inputs and results have ``block``.
 """
+
+
+def _any_basis(primitive: Any) -> Any:
+    """A primitive of the same operands, parameters and results."""
+    free = _compat.Primitive(f"{primitive.name}_any_basis")
+    free.multiple_results = True
+    free.def_effectful_abstract_eval(primitive.abstract_eval)
+    return free
+
+
+EIGH_ANY_BASIS, SVD_ANY_BASIS = _any_basis(lax.linalg.eigh_p), _any_basis(lax.linalg.svd_p)
+ANY_BASIS = {"eigh": EIGH_ANY_BASIS, "svd": SVD_ANY_BASIS}
+"""By the names of those that they stand for."""
 
 
 def _size_aval(count: Any, *, dim: Any, name: str) -> Any:

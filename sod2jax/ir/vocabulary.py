@@ -106,8 +106,8 @@ KERNELS = _names("""
 # Matrices.
 
 FACTORISATIONS = _names("""
-    cholesky cholesky_update eig eigh geqp3 geqrf hessenberg householder_product lu ormqr qr schur
-    svd symmetric_product tridiagonal
+    cholesky cholesky_update eig eigh eigh_any_basis geqp3 geqrf hessenberg householder_product lu
+    ormqr qr schur svd svd_any_basis symmetric_product tridiagonal
 """)
 SOLVES = _names("lu_pivots_to_permutation triangular_solve tridiagonal_solve")
 TRANSFORMS = _names("fft")

@@ -1,6 +1,7 @@
 """Arrays and programs that are elsewhere than on the one device that buckets are compiled for.
 
-Elsewhere are references, too, and arrays that programs of the present settings do not take.
+Elsewhere are references, too, values that are no arrays, and arrays that programs of the present
+settings do not take.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sod2jax.arguments.calls import described
 from sod2jax.errors import PlacementError, UnsupportedPrimitiveError
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
-from sod2jax.tracing.trace import REFERENCE
+from sod2jax.tracing.trace import HIGH, REFERENCE
 
 _REMEDY = "such calls run where their arrays are, as under jax.jit"
 
@@ -34,6 +35,8 @@ def of_call(name: str, arguments: Mapping[str, Any]) -> PlacementError | None:
             return PlacementError(f"{where} lies {_said(place)}")
         if isinstance(leaf, jax.Ref):
             return PlacementError(f"{where} is {REFERENCE}")
+        if _compat.is_of_high_type(leaf):
+            return PlacementError(f"{where} is {HIGH}")
         if _compat.is_too_wide(leaf):
             return PlacementError(
                 f"{where} is {described(leaf)}, and jax_enable_x64 is off; such calls run as under "

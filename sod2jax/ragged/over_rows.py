@@ -6,7 +6,8 @@ Rows that one program serves run together; the others run with their exact shape
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.options import Options
@@ -53,12 +55,25 @@ class OverRows:
         fallbacks: Fallbacks,
         ladder: tuple[int, ...] | None = None,
     ):
-        self._fun, self._name = fun, name
+        self._fun, self._name, self._options = fun, name, options
         self._fallbacks, self._ladder = fallbacks, ladder
         self._exact = jax.jit(fun)
         self.plans = RowPlans(fun, name, options)
         self.programs = RowPrograms(self.plans, self._pull)
         self._pullbacks: dict[Specialisation, OverRows] = {}
+        self._bounded: dict[Any, OverRows] = {}
+
+    def within(self, most: Mapping[str, int]) -> OverRows:
+        """The function for sizes up to ``most`` only, for what must know bounds."""
+        key = tuple(sorted(most.items()))
+        if key not in self._bounded:
+            bounds = tuple(Comparison.parse(f"{name} <= {size}") for name, size in key)
+            constraints = (*self._options.constraints, *bounds)
+            options = dataclasses.replace(self._options, constraints=constraints)
+            self._bounded[key] = OverRows(
+                self._fun, self._name, options, self._fallbacks, self._ladder
+            )
+        return self._bounded[key]
 
     def results(self, batch: Batch, exact: Exact | None = None) -> list[tuple[Any, list[Any]]]:
         """(tree, leaves) of the result of every row, at its true shape; sizes must be concrete.

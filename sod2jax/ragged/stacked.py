@@ -17,7 +17,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
-from sod2jax.planning.exact import debugging
+from sod2jax.planning.exact import Exact, debugging
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays, true_sizes
 from sod2jax.ragged.batch import Argument, Batch, Ragged
@@ -41,10 +41,34 @@ def run_stacked(
     """
     by_symbol, agree = _sizes(name, arguments, batch)
     most = true_sizes.most(batch.leaves, region)
+    is_open = any(region.range(symbol)[1] is None for symbol in most)
     if arrays.is_traced(agree, *by_symbol.values()):
+        batch = dataclasses.replace(batch, traced=by_symbol)
+        over = over.within(most) if is_open and not _covers(over, batch, most) else over
         return _run_traced(over, batch, by_symbol, agree, most)
     at = [{n: int(v[row]) for n, v in by_symbol.items()} for row in range(batch.count)]
-    return _run_concrete(over, name, dataclasses.replace(batch, sizes=at), most)
+    batch = dataclasses.replace(batch, sizes=at)
+    over = over.within(most) if is_open and not _serves(over, batch, most) else over
+    return _run_concrete(over, name, batch, most)
+
+
+def _covers(over: OverRows, batch: Batch, most: Mapping[str, int]) -> bool:
+    """Whether one program serves all sizes below ``most`` without knowing that bound."""
+    try:
+        over.plans.covering(batch, most)
+    except TraceError:
+        return False
+    return True
+
+
+def _serves(over: OverRows, batch: Batch, most: Mapping[str, int]) -> bool:
+    """Whether the rows can be traced without knowing the bound."""
+    try:
+        over.plans.reference(batch, most)
+    except TraceError:
+        return False
+    plans = over.plans.of(batch)
+    return not any(isinstance(p, Exact) and isinstance(p.error, TraceError) for p in plans)
 
 
 def _sizes(name: str, arguments: Sequence[Argument], batch: Batch) -> tuple[dict[str, Any], Any]:
@@ -85,7 +109,6 @@ def _run_traced(
     over: OverRows, batch: Batch, by_symbol: Mapping[str, Any], agree: Any, most: Mapping[str, int]
 ) -> Any:
     """The results where a transformation traces the sizes: one program must serve all rows."""
-    batch = dataclasses.replace(batch, traced=by_symbol)
     specialisation = over.plans.covering(batch, most)
     program = specialisation.analysis.program
     true = jnp.stack([jnp.where(agree, by_symbol[name], 0) for name in program.symbols], axis=1)

@@ -20,6 +20,7 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax.ir import dims
+from sod2jax.ir.region import bounds
 from sod2jax.tracing import domains, frames, hooks, host
 from sod2jax.tracing.host import HostNumber
 from sod2jax.tracing.recorder import busy
@@ -169,10 +170,10 @@ def _as_numpy() -> Iterator[None]:
         yield
 
 
-def in_dtype(number: Numeric, dtype: np.dtype) -> Any:
+def in_dtype(number: Any, dtype: np.dtype) -> Any:
     """A number as an array of one of JAX's dtypes, converted from all its digits."""
     with _as_numpy():
-        return _compat.converted(number.value, dtype, False)
+        return _compat.converted(_value(number), dtype, False)
 
 
 def is_numeric(value: Any) -> bool:
@@ -256,14 +257,45 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
     Raises:
       TypeError: no dimension is known to be that integer at all sizes of the trace.
     """
-    number, recorder = _hosted(function, operands), hooks.active()
-    with busy(recorder):
-        dim = None if number is None else host.dimension(number, recorder.region)
-        if dim is None:
-            raise _unknown()
-        if isinstance(dim, int):
-            return dim
-        return _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
+    number = _hosted(function, operands)
+    dim = None if number is None else _dimension(number)
+    if dim is None and number is not None and all(map(capped, map(_symbolic, number.dims))):
+        dim = _dimension(number)  # Python's own arithmetic says so, where sizes are bounded
+    if dim is None:
+        raise _unknown()
+    return dim if isinstance(dim, int) else _symbolic(dim)
+
+
+def _dimension(number: HostNumber) -> Any:
+    with busy(hooks.active()):
+        return host.dimension(number, hooks.active().region)
+
+
+def _symbolic(dim: Any) -> Any:
+    """A dimension as JAX has it."""
+    return _compat.dimensions([dims.jax_text(dim)], hooks.active().scope)[0]
+
+
+# Where a size has no upper bound, a program serves sizes up to the first of these that holds it.
+_CAPS = (1 << 12, 1 << 16)
+
+
+def most(dim: Any) -> int | None:
+    """Upper bound of a size in the region of the trace."""
+    return bounds(dims.from_jax(dim), hooks.active().region).high
+
+
+def capped(dim: Any) -> int | None:
+    """An upper bound that the region has, or is given; None for huge sizes."""
+    known = most(dim)
+    return known if known is not None else next((cap for cap in _CAPS if dim <= cap), None)
+
+
+def kind(operand: Any) -> Any:
+    """A number that JAX promotes as it does an operand; it has the value 1 for ``Numeric``."""
+    if isinstance(operand, Numeric):
+        return _one(operand.value)
+    return 1 if _compat.is_symbolic(operand) else operand
 
 
 def _one(value: Any) -> Any:

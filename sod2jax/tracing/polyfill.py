@@ -23,26 +23,10 @@ from jax import lax
 from jax.core import max_dim
 
 from sod2jax import _compat
-from sod2jax.ir import dims
-from sod2jax.ir.region import bounds
-from sod2jax.tracing import hooks
+from sod2jax.tracing import numeric
 from sod2jax.tracing.hooks import Patch, while_tracing
 
 Original = Callable[..., Any]
-
-# Where a size has no upper bound, a program serves sizes up to the first of these that holds it.
-_CAPS = (1 << 12, 1 << 16)
-
-
-def _most(dim: Any) -> int | None:
-    """Upper bound of a size in the region of the trace."""
-    return bounds(dims.from_jax(dim), hooks.active().region).high
-
-
-def _capped(dim: Any) -> int | None:
-    """An upper bound that the region has, or is given; None for huge sizes."""
-    most = _most(dim)
-    return most if most is not None else next((cap for cap in _CAPS if dim <= cap), None)
 
 
 def _integer(original: Original, value: Any) -> Any:
@@ -99,6 +83,32 @@ def _scan_length(original: Original, xs: Sequence[Any], avals: Any, length: Any)
     if xs and original(xs, avals, None) != length:
         raise ValueError(f"scan got the length {length} and axes of {[x.shape[0] for x in xs]}")
     return length
+
+
+def _arange(
+    original: Original,
+    start: Any,
+    stop: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+    **options: Any,
+) -> Any:
+    """Between numbers made of sizes; JAX's own knows those that are whole."""
+    given = [x for x in (start, stop, step) if x is not None]
+    whole = all(_compat.is_symbolic(x) or isinstance(x, int | np.integer) for x in given)
+    if whole or not any(map(numeric.is_numeric, given)) or any(map(np.ndim, given)):
+        return original(start, stop=stop, step=step, dtype=dtype, **options)
+    start, stop = (0, start) if stop is None else (start, stop)
+    dtype = np.dtype(dtype or jnp.result_type(*map(numeric.kind, given)))
+    is_short = step is not None and jnp.issubdtype(dtype, np.floating) and dtype.itemsize < 4
+    work = np.dtype(np.float32) if is_short else dtype
+    count = stop - start if numeric.is_numeric(start) or start != 0 else stop
+    count = count if step is None else (stop - start) / step
+    size = count if _compat.is_symbolic(count) else numeric.whole(math.ceil, count)
+    values = lax.iota(work, max_dim(size, 0))
+    if step is not None:
+        values = values * numeric.in_dtype(step, work)
+    return lax.convert_element_type(values + numeric.in_dtype(start, work), dtype)
 
 
 def _squeeze(original: Original, array: Any, axis: Any) -> Any:
@@ -189,7 +199,7 @@ def _bisect(
 
     low = jnp.zeros(query.shape, np.uint32)
     high = jnp.broadcast_to(jnp.asarray(size).astype(np.uint32), query.shape)
-    steps = (_most(size) or 0x7FFFFFFF).bit_length()
+    steps = (numeric.most(size) or 0x7FFFFFFF).bit_length()
     return lax.fori_loop(0, steps, step, (low, high), unroll=unrolled or None)[1].astype(dtype)
 
 
@@ -199,7 +209,7 @@ def _reduce_jvp(
     """Derivative of a product or of ``lax.reduce``: by halves, as JAX's own."""
     shape = primals[0].shape
     count, rest = math.prod(shape[k] for k in axes), [k for k in range(len(shape)) if k not in axes]
-    most = _capped(count) if any(map(_compat.is_symbolic, shape)) else None
+    most = numeric.capped(count) if any(map(_compat.is_symbolic, shape)) else None
     if most is None:
         return original(reducer, init, primals, tangents, axes)
     new_shape = (count, *(shape[k] for k in rest))
@@ -229,7 +239,7 @@ def _associative_scan(
     """The recursion over pairs that JAX does, to the depth that the largest size needs."""
     leaves, tree = jax.tree.flatten(elems)
     size = leaves[0].shape[axis]
-    most = _capped(size) if _compat.is_symbolic(size) else None
+    most = numeric.capped(size) if _compat.is_symbolic(size) else None
     if most is None or any(x.shape[axis] != size for x in leaves):
         return original(fn, elems, reverse, axis)
     axis %= leaves[0].ndim
@@ -279,6 +289,7 @@ def _interleaved(even: Any, odd: Any, axis: int) -> Any:
 
 
 _OURS = {
+    "arange": _arange,
     "associative_scan": _associative_scan,
     "bisect": _bisect,
     "concrete_or_error": _concrete_or_error,

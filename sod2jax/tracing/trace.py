@@ -18,6 +18,7 @@ from sod2jax.errors import (
     TraceError,
 )
 from sod2jax.ir import dims, foreign, trees
+from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
@@ -29,6 +30,12 @@ from sod2jax.tracing.regimes import Regime
 REFERENCE = (
     "a reference (jax.Ref), which a program writes to at its true size; such calls run as under "
     "jax.jit. For buckets, give and return the array"
+)
+"""What to say of one among arrays."""
+
+HIGH = (
+    "no array but a value of a type of its own (hijax), whose sizes only that type knows; such "
+    "calls run as under jax.jit. For buckets, give the arrays that it is made of"
 )
 """What to say of one among arrays."""
 
@@ -85,7 +92,7 @@ def trace(
     Raises:
       TraceError: the function wants concrete sizes, or its shapes do not fit.
       StateError: it uses a size that an earlier trace left in Python state.
-      PlacementError: it closes over a reference.
+      PlacementError: it closes over a reference, or has a value that is no array.
       FunctionError: the function fails, and there are no symbols.
     """
     leaves, region = regime.leaves, regime.region
@@ -102,8 +109,9 @@ def trace(
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
             )
+            _refuse_high(traced.jaxpr, name)
             closed = foreign.opened(_compat.without_unread(traced.jaxpr))
-        except (StateError, DataDependentSizeError):
+        except (StateError, DataDependentSizeError, PlacementError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
             if not recorder.region.names:
@@ -127,6 +135,7 @@ def trace(
             f"{name} returns a number made of sizes in the static part of its result, where it "
             "must be known: return it as an array, or keep it a whole number"
         )
+    _check_tree(out_tree, recorder.region, name)
     if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
         raise PlacementError(f"{name} closes over {REFERENCE}")
     escaped.refuse(closed, scope, name)
@@ -145,6 +154,25 @@ def trace(
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),
     )
+
+
+def _check_tree(tree: Any, region: Region, name: str) -> None:
+    """Raises where a function in the static part of a result cannot be told the true sizes."""
+    try:
+        if trees.has_sizes(tree):
+            trees.evaluated(tree, dict.fromkeys(region.names, 1))
+    except HiddenSize as error:
+        raise TraceError(
+            f"{name} returns a function whose sizes cannot be told: {error}"
+        ) from error
+
+
+def _refuse_high(jaxpr: Any, name: str) -> None:
+    """Raises where a program has values that are no arrays."""
+    if (found := _compat.high_type_in(jaxpr)) is not None:
+        kind, eqn = found
+        where = "it closes over one" if eqn is None else _compat.source_line(eqn)
+        raise PlacementError(f"{name} has a '{kind}' ({where}): it is {HIGH}")
 
 
 def _scope(region: Region) -> Any:

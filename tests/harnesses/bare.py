@@ -247,6 +247,10 @@ NUMPY = [
         "all": lambda x: (x > -1).all(),
         "count_nonzero": lambda x: jnp.count_nonzero(x > 0),
         "arange": lambda x: x * jnp.arange(x.shape[0]),
+        "arange, half": lambda x: x.sum() * jnp.arange(x.shape[0] / 2),
+        "arange, centred": lambda x: x * (jnp.arange(-x.shape[0] / 2, x.shape[0] / 2) + 0.5),
+        "arange, fine": lambda x: x.sum() * jnp.arange(1, x.shape[0] + 1, 0.5),
+        "arange, share": lambda x: x.sum() * jnp.arange(0, 0.3 * x.shape[0]),
         "linspace": lambda x: x * jnp.linspace(0.0, 1.0, x.shape[0]),
         "eye": lambda x: x * jnp.eye(x.shape[0]),
         "diag": lambda x: jnp.diag(x),
@@ -273,6 +277,7 @@ NUMPY = [
         "nan_to_num": lambda x: jnp.nan_to_num(1 / jnp.round(x)),
     }),
     *rows("jnp", X, {  # a float counts to its size: generalised, and each new size checked
+        "average, plain": lambda x: jnp.average(x),
         "average": lambda x: jnp.average(x, weights=jnp.arange(1.0, x.size + 1)),
     }, traces=10),
     *rows("slice", X, {
@@ -491,6 +496,8 @@ NUMPY = [
     }),
     *rows("jnp.linalg", R, {
         "qr, r": lambda x: jnp.abs(jnp.linalg.qr(x.T @ x + 4 * jnp.eye(4))[1]),
+        "pinv": lambda x: jnp.linalg.pinv(x),
+        "lstsq": lambda x: jnp.linalg.lstsq(x, x[:, 0])[0],
         "svd, gram": lambda x: jnp.linalg.svd(x.T @ x, compute_uv=False),
         "pinv, normal": lambda x: jnp.linalg.solve(x.T @ x + jnp.eye(4), x.T),
     }),
@@ -683,10 +690,11 @@ SCIPY = [
         "stats.mode": lambda x: jsp.stats.mode(jnp.round(x), axis=0),
         "stats.sem": lambda x: jsp.stats.sem(x, axis=0, ddof=0),
     }),
-    *rows("jsp", EIGHT, {  # their times are numbers: generalised, and each new size checked
+    *rows("jsp", EIGHT, {
         "signal.stft": lambda x: jnp.abs(jsp.signal.stft(x, nperseg=8)[2]),
+        "signal.stft, times": lambda x: jsp.signal.stft(x, nperseg=8)[:2],
         "signal.welch": lambda x: jsp.signal.welch(x, nperseg=8)[1],
-    }, traces=9, executables=7),
+    }, executables=7),  # of arrays eight times as long
     *rows("jsp", SPD, {
         "linalg.expm": lambda a: jsp.linalg.expm(a / a.shape[0] ** 2),
         "linalg.cholesky": lambda a: jsp.linalg.cholesky(a, lower=True),

@@ -99,8 +99,8 @@ MATRICES = [
     Harness("linear_qr_r", lambda x: jnp.abs(jnp.linalg.qr(x, mode="r")), (M3,),
             constraints=("n >= 3",)),
     # By singular vectors.
-    Harness("linear_pinv", jnp.linalg.pinv, (M3,), exact="svd"),
-    Harness("linear_lstsq", lambda x: jnp.linalg.lstsq(x, x[:, 0])[0], (M3,), exact="svd"),
+    Harness("linear_pinv", jnp.linalg.pinv, (M3,), rtol=1e-4),
+    Harness("linear_lstsq", lambda x: jnp.linalg.lstsq(x, x[:, :2]), (M3,), rtol=1e-4, atol=1e-5),
 ]  # fmt: skip
 
 # Until jax 0.12, which has no products of vectors in the plane, and unrolls a polynomial.

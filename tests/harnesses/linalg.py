@@ -171,6 +171,139 @@ QR = [
     ),
 ]
 
+
+def _multiplied(x: jax.Array, y: jax.Array, **options: bool) -> jax.Array:
+    return lax.linalg.ormqr(*_geqrf(x), y, **options)
+
+
+# Products by Q, from either side, without Q.
+REFLECTED = [
+    Harness("ormqr", lambda x, y: _multiplied(x, y), (Arg("s, t"), Arg("s, b")), **TALL),
+    Harness(
+        "ormqr_transposed",
+        lambda x, y: _multiplied(x, y, transpose=True),
+        (Arg("b, s, 3"), Arg("b, s, 2")),
+        constraints=("s >= 3",),
+    ),
+    Harness(
+        "ormqr_right",
+        lambda x, y: _multiplied(x, y, left=False),
+        (Arg("s, 2", np.complex64), Arg("t, s", np.complex64)),
+        constraints=("s >= 2",),
+    ),
+    Harness("ormqr_wide", lambda x, y: _multiplied(x, y), (ST, Arg("s, 3")), **WIDE),
+    Harness(
+        "ormqr_least_squares",
+        lambda x, y: jsl.solve_triangular(
+            _geqrf(x)[0][:3], _multiplied(x, y[:, None], transpose=True)[:3]
+        ),
+        (Arg("s, 3"), Arg("s")),
+        constraints=("s >= 3",),
+        rtol=1e-4,
+    ),
+]
+
+
+def _of_values(fun: Callable[[jax.Array], jax.Array], *, joined: bool = False) -> Any:
+    """V f(w) V^H, of a Hermitian matrix."""
+
+    def whole(x: jax.Array) -> jax.Array:
+        values, vectors = jnp.linalg.eigh(x + jnp.conj(jnp.swapaxes(x, -1, -2)))
+        adjoint = jnp.conj(jnp.swapaxes(vectors, -1, -2))
+        if joined:
+            return jnp.einsum("ik,k,kj->ij", vectors, fun(values), adjoint)
+        return (vectors * fun(values)[..., None, :]) @ adjoint
+
+    return whole
+
+
+def _rebuilt(x: jax.Array, shrink: float = 0.0) -> jax.Array:
+    """From its singular values, made smaller."""
+    u, values, v = jnp.linalg.svd(x, full_matrices=False)
+    return u @ jnp.diag(jnp.maximum(values - shrink, 0)) @ v
+
+
+def _product(x: jax.Array) -> jax.Array:
+    u, _, v = jnp.linalg.svd(x, full_matrices=False)
+    return u @ v
+
+
+def _whitened(x: jax.Array) -> jax.Array:
+    u, values, _ = jnp.linalg.svd(x - x.mean(0, keepdims=True), full_matrices=False)
+    return (u / jnp.sqrt(values**2 + 0.1)[None]) @ u.T @ x
+
+
+def _least_squares(x: jax.Array, y: jax.Array) -> jax.Array:
+    u, values, v = jsl.svd(x, full_matrices=False)
+    mask = values > 1e-6 * values[0]
+    inverse = jnp.where(mask, 1 / jnp.where(mask, values, 1), 0)
+    return v.T @ (inverse * (u.T @ y))
+
+
+def _deficient(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Of rank 1, so that all other values are 0."""
+    return rng.normal(size=(*shape[:-1], 1)) * rng.normal(size=shape[-1:])
+
+
+def _repeating(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """With one eigenvalue for all but two vectors."""
+    del rng
+    return np.eye(*shape) + np.ones(shape)
+
+
+DEFICIENT = Arg("s, t", np.float32, _deficient)
+REPEATING = Arg("s, s", np.float32, _repeating)
+
+# Vectors in products that are the same for every choice of them.
+BASES = [
+    Harness("svd_pseudo_inverse", jnp.linalg.pinv, (ST,), rtol=1e-4),
+    Harness("svd_pseudo_inverse_batch", jnp.linalg.pinv, (Arg("b, s, t"),), rtol=1e-4),
+    Harness("svd_pseudo_inverse_complex", jnp.linalg.pinv, (Arg("s, t", np.complex64),), rtol=1e-4),
+    Harness("svd_pseudo_inverse_deficient", jnp.linalg.pinv, (DEFICIENT,), rtol=1e-4),
+    Harness("svd_pseudo_inverse_of_zero", lambda x: jnp.linalg.pinv(x * 0), (ST,)),
+    Harness(
+        "svd_pseudo_inverse_gradient",
+        jax.grad(lambda x: (jnp.linalg.pinv(x) ** 2).sum()),
+        (Arg("s, 2"),),
+        constraints=("s >= 2",),
+        rtol=1e-3,
+    ),
+    Harness(
+        "svd_lstsq", lambda x, y: jnp.linalg.lstsq(x, y), (ST, Arg("s, 2")), rtol=1e-4, atol=1e-5
+    ),
+    Harness("svd_lstsq_deficient", lambda x: jnp.linalg.lstsq(x, x[:, 0])[::2], (DEFICIENT,)),
+    Harness(
+        "svd_lstsq_gradient",
+        jax.grad(lambda x, y: (jnp.linalg.lstsq(x, y)[0] ** 2).sum(), 1),
+        (Arg("s, 2"), Arg("s")),
+        constraints=("s >= 2",),
+        rtol=1e-4,
+    ),
+    Harness("svd_least_squares", _least_squares, (ST, Arg("s")), rtol=1e-4, atol=1e-5),
+    Harness(
+        "svd_polyfit",
+        lambda x, y: jnp.polyfit(x, y, 2),
+        (Arg("s"), Arg("s")),
+        constraints=("s >= 3",),
+        rtol=1e-3,
+    ),
+    Harness("svd_rebuilt", _rebuilt, (ST,)),
+    Harness("svd_shrunk", lambda x: _rebuilt(x, 0.5), (DEFICIENT,), atol=1e-5),
+    Harness("svd_whitened_wide", _whitened, (ST,), **WIDE, rtol=1e-4, atol=1e-5),
+    Harness("eigh_exponential", _of_values(jnp.exp), (SS,)),
+    Harness("eigh_complex", _of_values(lambda w: 1 / (1 + w**2)), (COMPLEX,)),
+    Harness("eigh_batch", _of_values(jnp.abs), (BSS,)),
+    Harness("eigh_joined", _of_values(jnp.tanh, joined=True), (SS,), atol=1e-6),
+    Harness("eigh_repeated", _of_values(jnp.exp), (REPEATING,)),
+    Harness("eigh_of_zero", lambda x: _of_values(jnp.exp)(x * 0), (SS,)),
+    # What depends on the choice: of a vector that is seen, where values repeat or are 0.
+    Harness("eigh_by_index", _of_values(lambda w: jnp.arange(w.shape[0])), (SS,), exact="eigh"),
+    Harness("svd_polar", _product, (ST,), exact="svd"),
+    Harness("svd_whitened_tall", _whitened, (ST,), **TALL, exact="svd"),
+    Harness("svd_first", lambda x: jnp.linalg.svd(x, False)[0][:, 0] ** 2, (ST,), exact="svd"),
+]
+
+
 SPECTRUM = [
     *_kinds("eigh_values", lambda x: jnp.linalg.eigvalsh(_positive(x))),
     Harness(
@@ -215,4 +348,4 @@ RANK = [
     Harness("symmetric_product_batch", lambda x: _gram(x, beta=1.0), (Arg("b, s, t"),)),
 ]
 
-HARNESSES = [*RANK, *CHOLESKY, *SOLVE, *LU, *QR, *SPECTRUM]
+HARNESSES = [*RANK, *CHOLESKY, *SOLVE, *LU, *QR, *REFLECTED, *SPECTRUM, *BASES]

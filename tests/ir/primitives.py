@@ -91,7 +91,7 @@ GONE_IN_0_11_1 = {
 }
 GONE_IN_0_12 = {"reduced_vary_cast_p", "shard_alike", "vary_unreduced_cast_p"}
 NEEDS_TENSORFLOW = {"call_tf"}
-OURS = {"gated_rows", "lanewise", "value_as_dim"}
+OURS = {"eigh_any_basis", "gated_rows", "lanewise", "svd_any_basis", "value_as_dim"}
 
 
 def absent_names(version: tuple[int, ...]) -> set[str]:

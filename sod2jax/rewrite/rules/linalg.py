@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
+from sod2jax.ir import dims
+from sod2jax.ir.dims import Dim
+from sod2jax.ir.primitives import EIGH_ANY_BASIS, SVD_ANY_BASIS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes.blocks import (
@@ -22,8 +25,9 @@ from sod2jax.rewrite.lanes.blocks import (
 from sod2jax.rewrite.padded import Padded
 
 _SIGNS = (
-    "the signs of its vectors depend on the size of the array; give the matrix a fixed size, or "
-    "use values only"
+    "the signs of its vectors, and their basis where values repeat, depend on the size of the "
+    "array, and what the program makes of them is not proved to be the same for every choice; give "
+    "the matrix a fixed size, use values only, or products such as V f(w) V^T"
 )
 
 # Number of core axes of each operand, where these must not be padded.
@@ -31,7 +35,6 @@ _EXACT_CORE = {
     "eig": (2,),
     "geqp3": (2, 1),
     "hessenberg": (2,),
-    "ormqr": (2, 1, 2),
     "schur": (2,),
     "tridiagonal": (2,),
 }
@@ -73,6 +76,14 @@ def _householder_product(
     return solved(ctx, (operand, 2, zeroed), (taus, 1, zeroed))
 
 
+@register_pad_rule("ormqr")
+def _ormqr(
+    ctx: Context, eqn: JaxprEqn, reflectors: Padded, taus: Padded, operand: Padded
+) -> list[Padded]:
+    """Reflectors with zeros in pad rows leave pad rows alone; one with factor 0 is the identity."""
+    return solved(ctx, (reflectors, 2, zeroed), (taus, 1, zeroed), (operand, 2, zeroed))
+
+
 @register_pad_rule("eigh")
 def _eigh(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     """The pad block is diagonal and exceeds every eigenvalue of the true block, so it comes last.
@@ -102,7 +113,13 @@ def _beyond_spectrum(matrix: Any, lower: bool) -> Any:
     rows = lax.add(triangle.sum(axis=-1), triangle.sum(axis=-2))
     bound = rows.max(axis=-1)[..., None, None]
     size = matrix.shape[-1]
-    steps = 1 + (1 + lax.iota(bound.dtype, size)) / size
+    return _steps(bound, size)
+
+
+def _steps(bound: Any, size: int) -> Any:
+    """[..., 1, N] above a bound [..., 1, 1], increasing, and far from it and from 0."""
+    bound = jnp.where(bound == 0, jnp.ones_like(bound), bound)
+    steps = 2 + lax.iota(bound.dtype, size) / size
     shape = (*bound.shape[:-1], size)
     return jnp.broadcast_to(bound, shape) * lax.broadcast_in_dim(steps, shape, (len(shape) - 1,))
 
@@ -116,6 +133,68 @@ def _svd(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
     (matrix,) = align_batch(ctx, [operand], (2,))
     inexact = {1: ctx.refuse(_SIGNS), 2: ctx.refuse(_SIGNS)}
     return results(ctx, ctx.bind(zeroed(ctx, matrix)), matrix.extents[:-2], inexact)
+
+
+@register_pad_rule(EIGH_ANY_BASIS.name, always=True)
+def _eigh_any_basis(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
+    """As ``eigh``. Vectors of the true block have zeros in pad lanes: no value repeats across."""
+    (matrix,) = align_batch(ctx, [operand], (2,))
+    bounds = _beyond_spectrum(zeroed(ctx, matrix), eqn.params["lower"])
+    outs = lax.linalg.eigh_p.bind(with_diagonal(ctx, matrix, bounds), **eqn.params)
+    return results(ctx, outs, matrix.extents[:-2])
+
+
+@register_pad_rule(SVD_ANY_BASIS.name, always=True)
+def _svd_any_basis(ctx: Context, eqn: JaxprEqn, operand: Padded) -> list[Padded]:
+    """A = Q C P^H, with C square of the number of values; C's pad block exceeds its norm.
+
+    Q and P have zeros in pad rows. So vectors of the value 0 do not mix with those of pad lanes,
+    as they would if zeros stood beside A.
+    """
+    (matrix,) = align_batch(ctx, [operand], (2,))
+    batch, count = matrix.extents[:-2], ctx.out_shape()[-1]
+    array, left, right = zeroed(ctx, matrix), None, None
+    if matrix.shape[-2] != count:
+        left, array = _orthogonal(ctx, array, count)
+    if matrix.shape[-1] != count:
+        right, array = _orthogonal(ctx, _adjoint(array), count)
+        array = _adjoint(array)
+    core = Padded(array, (*batch, (count,), (count,)))
+    core = with_diagonal(ctx, core, _steps(_norm(zeroed(ctx, core)), ctx.size(count)))
+    values, u, v = lax.linalg.svd_p.bind(core, **eqn.params)
+    u, v = _true_last(ctx, u, count, -1), _true_last(ctx, v, count, -2)
+    u = u if left is None else jnp.matmul(left, u, precision="highest")
+    v = v if right is None else jnp.matmul(v, _adjoint(right), precision="highest")
+    return results(ctx, (_true_last(ctx, values, count, -1), u, v), batch)
+
+
+def _adjoint(array: Any) -> Any:
+    return jnp.conj(jnp.swapaxes(array, -1, -2))
+
+
+def _orthogonal(ctx: Context, array: Any, count: Dim) -> tuple[Any, Any]:
+    """Q [..., N, K] with zeros in pad columns and R [..., K, M] of zeros beside a true block."""
+    q, r = lax.linalg.qr(array, full_matrices=False)
+    size = ctx.size(count)
+    q, r = q[..., :size], r[..., :size, :]
+    if dims.is_symbolic(count):
+        q = jnp.where(jnp.broadcast_to(ctx.lanes((count,)), q.shape), q, jnp.zeros_like(q))
+    return q, r
+
+
+def _norm(array: Any) -> Any:
+    """[..., 1, 1]: that of Frobenius, which no value exceeds."""
+    largest = abs(array).max(axis=(-2, -1), keepdims=True)
+    scale = jnp.where(largest == 0, jnp.ones_like(largest), largest)
+    parts = abs(array) / jnp.broadcast_to(scale, array.shape)
+    return largest * jnp.sqrt((parts * parts).sum(axis=(-2, -1), keepdims=True))
+
+
+def _true_last(ctx: Context, array: Any, count: Dim, axis: int) -> Any:
+    """Lanes in descending order: those of the pad block come first, and go to the end."""
+    if not dims.is_symbolic(count):
+        return array
+    return jnp.roll(array, ctx.true(count) - ctx.size(count), axis)
 
 
 @register_pad_rule(*_EXACT_CORE)

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax.ir import dims, foreign
+from sod2jax.ir import dims, foreign, trees
 from sod2jax.ir.program import Program
 from sod2jax.tracing.audit.canonical import Numbering
 from sod2jax.tracing.concrete import Concrete
+from sod2jax.tracing.generalise.form import token
 
 _SHOWN = 4  # results of a program that a text names
 
@@ -42,7 +43,7 @@ def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -
     point = tuple(sorted(sizes.items()))
     shapes = [_signature(atom, sizes) for atom in program.results]
     wanted = [_signature(atom, sizes) for atom in concrete.jaxpr.outvars]
-    if shapes == wanted and program.tree(sizes) != concrete.out_tree:
+    if shapes == wanted and not _alike(program.tree(sizes), concrete.out_tree):
         return Difference(point, "the structure of the results", is_of_results=True)
     if shapes != wanted:
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
@@ -58,6 +59,13 @@ def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -
     if eqn is None:
         return Difference(point, "the results are computed from others of the same values")
     return Difference(point, f"'{eqn.primitive.name}' at {_compat.source_line(eqn)}")
+
+
+def _alike(ours: Any, theirs: Any) -> bool:
+    """Whether two trees are equal, but for which trace made the functions in them."""
+    return ours == theirs or trees.with_functions(ours, token) == trees.with_functions(
+        theirs, token
+    )
 
 
 def _listed(signatures: Sequence[str]) -> str:

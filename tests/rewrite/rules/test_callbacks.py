@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -294,9 +295,36 @@ def in_a_list(x):
     return x
 
 
-def as_a_fraction(x):
-    share = 1 / x.shape[0]
-    jax.debug.callback(lambda: see(share))
+def share(x):
+    part = 0.5 * x.shape[0]
+    jax.debug.callback(lambda v: see(part, v.shape), x)
+    return x
+
+
+def scaled(x):
+    scale = x.shape[0] ** -0.5 + math.log(1 + x.shape[0])
+    like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    return jax.pure_callback(functools.partial(times, scale=scale), like, x)
+
+
+def times(x, scale):
+    return np.asarray(x) * np.float32(scale)
+
+
+@pytest.mark.parametrize("fun", [share, scaled])
+def test_numbers_computed_from_sizes_are_true_numbers(fun):
+    f = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (8,)}, on_unsupported="error")
+    for n in (1, 3, 8):
+        with seeing(True) as seen:
+            result = f(vector(n))
+        with seeing(True) as want:
+            np.testing.assert_allclose(result, jax.jit(fun)(vector(n)), rtol=1e-6)
+        assert seen == want
+
+
+def in_an_array(x):
+    table = np.arange(x.shape[0]) * 2.0
+    jax.debug.callback(lambda: see(float(np.sum(table))))
     return x
 
 
@@ -304,7 +332,7 @@ HIDDEN = {
     in_an_object: "Holder",
     assigned: "a variable that it assigns",
     in_a_list: "a 'list'",
-    as_a_fraction: "computed from sizes",
+    in_an_array: "an array computed from sizes",
 }
 
 
