@@ -128,6 +128,24 @@ def ordered(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
     return list(done.values())
 
 
+def depth_first(eqns: Sequence[JaxprEqn], outputs: Sequence[Atom]) -> list[JaxprEqn]:
+    """Equations so that each stands right behind those that it reads, as far as they are new."""
+    makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+    roots = [makers[var] for var in variables(outputs) if var in makers]
+    rest = [eqn for eqn in eqns if eqn.effects]
+    done: dict[int, JaxprEqn] = {}
+    stack = [*reversed(roots + rest)]
+    while stack:
+        eqn = stack[-1]
+        reads = [makers[var] for var in variables(eqn.invars) if var in makers]
+        missing = [maker for maker in reads if id(maker) not in done]
+        if id(eqn) not in done and missing:
+            stack.append(missing[0])
+            continue
+        done.setdefault(id(stack.pop()), eqn)
+    return list(done.values())
+
+
 def replaced(eqns: Sequence[JaxprEqn], env: Env) -> list[JaxprEqn]:
     """The equations with other variables for some of their operands."""
     return [
