@@ -314,13 +314,13 @@ def optimize(
       static_argnums, static_argnames: as for ``jax.jit``.
       on_unsupported: "exact" runs what has no exact padded form through exact-shape executables,
         with one warning; "error" raises instead.
-      cut: where a size depends on values (see ``sod2jax.numpy``), "never" goes on in one executable,
-        padded to the largest size; "always" waits for the size and goes on in its bucket, as for
+      cut: where a size depends on values (see ``sod2jax.numpy``), "never" goes on in one program,
+        padded to the largest; "always" waits for the size and goes on in its bucket, as is done for
         sizes without an upper bound; "auto" does what costs less.
       audit: compares each new program with traces at a few concrete sizes beside its first compile
         (see "How far a program is to be trusted" in the README); one warning where they differ.
-      tune: how each bucket's version is chosen: "off" by the model; "fast" also tries an order that
-        needs less memory where XLA's takes more than planned; "full" compares all on made-up inputs.
+      tune: how each bucket's version is chosen: "off" by the model; "fast" also tries an order for
+        less memory where XLA's takes more than planned; "full" compares all, on made-up inputs.
       poison: fills input padding with NaN and the largest integers, for tests and debugging.
 
     Returns:
