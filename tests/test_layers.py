@@ -47,7 +47,8 @@ ORDER = {
         loop gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
     "schedule": "forms compiler_options versions __init__",
-    "schedule/forms": "form arg_reduction contraction convolution pooling __init__",
+    "schedule/forms": """form arg_reduction contraction convolution pooling
+        operand_order __init__""",
     "runtime": "__init__ choices versions compile executables transfer plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement results trust specialise search
         planner""",

@@ -18,6 +18,7 @@ from sod2jax.ir.surgery import Copier, replaced_in_turn, with_bodies
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule.forms import arg_reduction, contraction, convolution, pooling
 from sod2jax.schedule.forms.form import Form, form_of
+from sod2jax.schedule.forms.operand_order import exchanged
 from sod2jax.target import Target
 
 __all__ = ["arg_reduction", "contraction", "convolution", "pooling", "reformed"]
@@ -33,7 +34,11 @@ def reformed(jaxpr: Jaxpr, target: Target) -> tuple[Jaxpr, tuple[Remark, ...]]:
 
 
 def _reformed(jaxpr: Jaxpr, target: Target, remarks: list[Remark]) -> Jaxpr:
-    copier, changed = Copier(), False
+    copier, original = Copier(), jaxpr
+    if target.platform == "cpu":
+        jaxpr, exchanges = exchanged(jaxpr)
+        remarks += exchanges
+    changed = jaxpr is not original
     new: list[JaxprEqn] = []
     env: dict[Var, Any] = {}
     for old in replaced_in_turn(jaxpr.eqns, env):
@@ -48,7 +53,7 @@ def _reformed(jaxpr: Jaxpr, target: Target, remarks: list[Remark]) -> Jaxpr:
         env.update(zip(eqn.outvars, outs, strict=True))
         remarks.append(Remark(form.what, _compat.source_line(eqn), form.reason))
     if not changed:
-        return jaxpr
+        return original
     return _compat.with_equations(jaxpr, new, [read(env, atom) for atom in jaxpr.outvars])
 
 

@@ -217,6 +217,29 @@ def test_small_products(m: int, k: int, n: int) -> None:
     same(lambda x, y: jnp.einsum("bmk,kbn->nbm", x, y), x, y, what="small products")
 
 
+@pytest.mark.parametrize("spec", ["bhst,bthd->bshd", "bst,btd->sbd", "hbst,bthde->bdshe"])
+def test_operands_of_a_product_that_is_transposed(spec: str) -> None:
+    first, second = spec.split("->")[0].split(",")
+    sizes = dict(zip("bhstde", (70, 3, 5, 6, 20, 2), strict=True))
+    p, v = (normal(*(sizes[c] for c in s), seed=k) for k, s in enumerate((first, second)))
+    if spec.endswith("bshd"):
+        same(lambda p, v: jnp.einsum(spec, p * 2, v), p, v, what="exchanged")
+    else:
+        reformed(lambda p, v: jnp.einsum(spec, p * 2, v), p, v)
+    fun = lambda p, v: lax.dot_general(  # noqa: E731
+        v, p * 2, (((1,), (2,)), ((0,), (0,)))
+    ).transpose(2, 0, 1)
+    same(fun, normal(70, 5, 40), normal(70, 40, 20), what="exchanged")
+
+
+def test_operands_with_other_readers_keep_their_order() -> None:
+    def twice(p: Any, v: Any) -> Any:
+        p = jnp.exp(p)
+        return jnp.einsum("bhst,bthd->bshd", p, v), p.sum()
+
+    assert reformed(twice, normal(2, 3, 40, 50), normal(2, 50, 3, 40))[1] == []
+
+
 def test_forms_inside_loops() -> None:
     def step(x: Any, _: Any) -> Any:
         return jnp.where(jnp.argmax(x, -1, keepdims=True) % 2 == 0, x * 1.5, -x), None
