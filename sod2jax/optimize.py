@@ -319,7 +319,8 @@ def optimize(
         sizes without an upper bound; "auto" does what costs less.
       audit: compares each new program with traces at a few concrete sizes beside its first compile
         (see "How far a program is to be trusted" in the README); one warning where they differ.
-      tune: how each bucket's version is chosen: "off" by the model; "fast" also tries an order for
+      tune: how each bucket's version is chosen: "none" takes the program
+        with masks alone; "off" goes by the model; "fast" also tries an order for
         less memory where XLA's takes more than planned; "full" compares all, on made-up inputs.
       poison: fills input padding with NaN and the largest integers, for tests and debugging.
 

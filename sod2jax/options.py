@@ -14,7 +14,7 @@ from sod2jax.ir.comparisons import Comparison
 
 Specs = Sequence[Any] | Mapping[str, Any] | None
 _ON_UNSUPPORTED = ("exact", "error")
-_TUNE = ("off", "fast", "full")
+_TUNE = ("none", "off", "fast", "full")
 _CUT = ("auto", "always", "never")
 
 

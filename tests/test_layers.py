@@ -56,7 +56,8 @@ ORDER = {
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
     "bench": """__init__ suite images builtin methods measure plot worker settings runner table
-        markdown cli gates programs first_call __main__""",
+        markdown cli gates programs first_call
+        plan_programs plans __main__""",
 }
 # In these, modules stand beside each other: none imports another, and only `__init__` has all.
 SIBLINGS = ("rewrite/rules",)

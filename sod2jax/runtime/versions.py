@@ -19,7 +19,7 @@ from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.surgery import depth_first
 from sod2jax.memory import XlaMemory
 from sod2jax.runtime import choices
-from sod2jax.schedule.versions import Version
+from sod2jax.schedule.versions import PLAIN, Version
 from sod2jax.target import Target
 
 # Compiles a lowered program with compiler options.
@@ -98,13 +98,16 @@ def chosen(
 
     Args:
       versions: to choose from, that which is best by the model first.
-      tune: "off" takes the first one; "fast" compares it with one that is ordered for memory where
-        XLA's own order takes more than the plan of the program; "full" compares all.
+      tune: "none" takes the program as it is, "off" the first version; "fast" compares it with one
+        that is ordered for memory where XLA's own order takes more than the plan of the program;
+        "full" compares all.
       lower: lowers a version.
       compiled: compiles what is to be waited for.
       arguments: makes something to run versions on.
       target: what is compiled for.
     """
+    if tune == "none":
+        versions = [version for version in versions if version.name == PLAIN]
     first = versions[0]
     lowered = {id(first.jaxpr): lower(first)}
 
@@ -114,7 +117,7 @@ def chosen(
         return build(lowered[id(version.jaxpr)], version.options)
 
     small = tune == "fast" and _most_memory(first.jaxpr) < _WORTH
-    if tune == "off" or len(versions) == 1 or small:
+    if tune in ("none", "off") or len(versions) == 1 or small:
         return Chosen(first, built(first, compiled))
     key = choices.key_of(lowered[id(first.jaxpr)].as_text(), target, tune)
     version, figures = _known(key, versions)

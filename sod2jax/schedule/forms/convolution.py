@@ -23,6 +23,7 @@ from sod2jax._compat import JaxprEqn
 from sod2jax.schedule.forms.form import Form, register_form
 
 _MOST_TAPS = 128  # each is an operation to compile
+_SUMS = 16  # in one loop: more do not make it faster
 _MOST_GROUPS = 8  # with more, the parts are too small to be worth a call each
 
 
@@ -110,9 +111,7 @@ def _by_taps(eqn: JaxprEqn, conv: _Convolution, x: Any, weights: Any) -> Any:
     weights = lax.transpose(weights, _weights_order(numbers.rhs_spec)).astype(wide)
     each = conv.out[-1] // conv.lhs[-1]
     x = jnp.repeat(x, each, axis=-1) if each > 1 else x
-    padding = zip(p["padding"], p["lhs_dilation"], strict=True)
-    space = [(low, high, dilation - 1) for (low, high), dilation in padding]
-    x = lax.pad(x, jnp.zeros((), wide), [(0, 0, 0), *space, (0, 0, 0)])
+    x = _padded(eqn, x)
     terms = (
         _window(x, at, conv.out[1:-1], p["window_strides"])
         * lax.broadcast(weights[(*tap, 0)], conv.out[:-1])
@@ -130,23 +129,31 @@ def _is_depthwise_gradient(conv: _Convolution, batches: int) -> bool:
 def _weights_by_taps(eqn: JaxprEqn, conv: _Convolution, x: Any, gradient: Any) -> Any:
     """For each position of the result, the sum of a slice of the operand times the gradient.
 
-    The operand has (features, space..., batch), the gradient (space..., batch, features).
+    The features of the layer are the operand's batches, and its batches both arrays' features in.
     """
     numbers, p = eqn.params["dimension_numbers"], eqn.params
     wide = _accumulator(eqn)
-    x = lax.transpose(x, _last_features(numbers.lhs_spec)).astype(wide)
-    gradient = lax.transpose(gradient, _weights_order(numbers.rhs_spec)).astype(wide)
-    x = jnp.moveaxis(x, 0, -1)  # (space..., batch, features), as the gradient
-    padding = zip(p["padding"], p["lhs_dilation"], strict=True)
-    space = [(low, high, dilation - 1) for (low, high), dilation in padding]
-    x = lax.pad(x, jnp.zeros((), wide), [*space, (0, 0, 0), (0, 0, 0)])
-    steps, size = p["rhs_dilation"], conv.window
-    strides = p["window_strides"]
+    x = _padded(eqn, lax.transpose(x, _last_batches(numbers.lhs_spec)).astype(wide))
+    gradient = lax.transpose(gradient, _last_batches(numbers.rhs_spec)).astype(wide)
+    terms = [
+        _window(x, at, conv.window, p["rhs_dilation"]) * gradient
+        for _, at in _taps(conv.out[1:-1], p["window_strides"])
+    ]
+    rows = tuple(range(x.ndim - 1))
     sums = [
-        jnp.sum(_window(x[None], at, size, steps)[0] * gradient, axis=tuple(range(x.ndim - 1)))
-        for _, at in _taps(conv.out[1:-1], strides)
+        total for k in range(0, len(terms), _SUMS) for total in _sums(terms[k : k + _SUMS], rows)
     ]
     return _result(eqn, jnp.stack(sums).reshape(1, *conv.out[1:-1], conv.out[-1]))
+
+
+def _sums(terms: Sequence[Any], axes: Sequence[int]) -> Sequence[Any]:
+    """Sums of several arrays over the same axes, in one loop."""
+    zeros = (np.zeros((), terms[0].dtype),) * len(terms)
+    return lax.reduce(tuple(terms), zeros, _added, tuple(axes))
+
+
+def _added(left: Sequence[Any], right: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
 def _by_groups(eqn: JaxprEqn, x: Any, weights: Any) -> Any:
@@ -174,6 +181,13 @@ def _as_product(eqn: JaxprEqn, x: Any, weights: Any) -> Any:
         preferred_element_type=eqn.params["preferred_element_type"],
     )
     return lax.transpose(out, np.argsort(_last_features(numbers.out_spec)))
+
+
+def _padded(eqn: JaxprEqn, x: Any) -> Any:
+    """The operand, (batch, space..., features), dilated and with its padding."""
+    padding = zip(eqn.params["padding"], eqn.params["lhs_dilation"], strict=True)
+    space = [(low, high, dilation - 1) for (low, high), dilation in padding]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *space, (0, 0, 0)])
 
 
 def _taps(
@@ -215,6 +229,11 @@ def _result(eqn: JaxprEqn, array: Any) -> Any:
 def _last_features(spec: Sequence[int]) -> tuple[int, ...]:
     """The axes of an operand or result as (batch, space..., features)."""
     return (spec[0], *spec[2:], spec[1])
+
+
+def _last_batches(spec: Sequence[int]) -> tuple[int, ...]:
+    """The axes of an operand or weights as (features in, space..., batch or features out)."""
+    return (spec[1], *spec[2:], spec[0])
 
 
 def _weights_order(spec: Sequence[int]) -> tuple[int, ...]:
