@@ -1,4 +1,4 @@
-"""The bench of versions: every program runs in all of them, exactly, and a row says what it took."""
+"""The bench of versions: every program runs in all of them, exactly; a row says what it took."""
 
 from __future__ import annotations
 
