@@ -46,7 +46,7 @@ ORDER = {
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
-    "schedule": "forms compiler_options versions __init__",
+    "schedule": "channels_last forms compiler_options versions __init__",
     "schedule/forms": """form arg_reduction contraction convolution pooling
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables transfer plan dispatch parts",

@@ -9,6 +9,7 @@ from typing import Any
 from sod2jax._compat import Jaxpr
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule import forms
+from sod2jax.schedule.channels_last import channels_last
 from sod2jax.schedule.compiler_options import CompilerOptions, compiler_options
 from sod2jax.target import Target
 
@@ -50,4 +51,8 @@ def versions(jaxpr: Jaxpr, target: Target) -> tuple[Version, ...]:
     if len(asked) > 1:
         both = {key: value for options in asked.values() for key, value in options.items()}
         more.append(best.asking(" and ".join(asked), both))
-    return (best, *more, *([plain] if remarks else []))
+    turned, about = channels_last(jaxpr) if target.platform == "cpu" else (jaxpr, [])
+    if about:
+        new, remarks = forms.reformed(turned, target)
+        more.append(Version("features last", new, remarks=(*about, *remarks)))
+    return (best, *more, *([plain] if best is not plain else []))
