@@ -83,8 +83,7 @@ GROUPS: dict[str, tuple[OpClass, frozenset[str]]] = {
     "made by the passes of this package": (OpClass.EDO, vocabulary.ROWS),
     "callbacks": (OpClass.EDO, vocabulary.CALLBACKS),
     "opaque calls": (OpClass.EDO, vocabulary.OPAQUE_CALLS),
-    "calls": (OpClass.STRUCTURAL, vocabulary.PLAIN_CALLS),
-    "annotated calls": (OpClass.STRUCTURAL, vocabulary.ANNOTATED_CALLS),
+    "calls": (OpClass.STRUCTURAL, vocabulary.CALLS),
     "linear solves": (OpClass.STRUCTURAL, vocabulary.LINEAR_SOLVES),
     "other wrappers of sub-jaxprs": (OpClass.STRUCTURAL, vocabulary.WRAPPERS),
 }

@@ -11,6 +11,8 @@ from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import Env, read, variables
 from sod2jax.ir.vocabulary import CALLS, CONDITIONALS, LOOPS
 
+# Calls that say nothing of their body to the compiler.
+PLAIN_CALLS = CALLS - {"composite", "remat2", "remat_opt", "xla_metadata_call"}
 _WITH_BODIES = CALLS | CONDITIONALS | LOOPS
 _UNKNOWN = "unknown source"
 

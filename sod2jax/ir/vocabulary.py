@@ -131,12 +131,10 @@ DATA_DEPENDENT_SIZES = _names("value_as_dim")
 # Control flow and calls.
 
 # Run one jaxpr, once, whose inputs and results are theirs.
-PLAIN_CALLS = _names("""
-    call closed_call custom_jvp_call custom_vjp_call custom_vmap_call eval_jaxpr jit linear_call
+CALLS = _names("""
+    call closed_call composite custom_jvp_call custom_vjp_call custom_vmap_call eval_jaxpr jit
+    linear_call remat2 remat_opt xla_metadata_call
 """)
-# The same, with a word on the body to the compiler.
-ANNOTATED_CALLS = _names("composite remat2 remat_opt xla_metadata_call")
-CALLS = PLAIN_CALLS | ANNOTATED_CALLS
 CONDITIONALS = _names("cond")
 LOOPS = _names("scan while")
 # Rows that need a body, made by this package's passes.

@@ -17,14 +17,13 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
-from sod2jax.ir.surgery import Copier, inlined
+from sod2jax.ir.surgery import PLAIN_CALLS, Copier, inlined
 from sod2jax.ir.vocabulary import (
     CASTS,
     CONVOLUTIONS,
     COPIES,
     ELEMENTWISE,
     FOREIGN,
-    PLAIN_CALLS,
     REDUCTIONS,
     WINDOW_REDUCTIONS,
 )

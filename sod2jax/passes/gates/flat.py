@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import read
-from sod2jax.ir.surgery import Copier, inlined, pruned, replaced_in_turn
-from sod2jax.ir.vocabulary import COPIES, PLAIN_CALLS
+from sod2jax.ir.surgery import PLAIN_CALLS, Copier, inlined, pruned, replaced_in_turn
+from sod2jax.ir.vocabulary import COPIES
 from sod2jax.passes.gates.work import is_heavy
 
 # What a call may consist of to be worth inlining for its select alone, as `jnp.where` does.
