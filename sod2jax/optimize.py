@@ -291,6 +291,7 @@ def optimize(
     on_unsupported: str = "exact",
     cut: str = "auto",
     audit: bool = True,
+    tune: str = "fast",
     poison: bool = False,
 ) -> Any:
     """Lets a function written for exact shapes run at any shape, exactly, from few executables.
@@ -310,16 +311,17 @@ def optimize(
       buckets: padded sizes by symbol; by default chosen for the range that the constraints leave,
         or grown by powers of two where they leave no upper bound.
       max_executables: how many buckets a program may have.
-      static_argnums: as for ``jax.jit``.
-      static_argnames: as for ``jax.jit``.
+      static_argnums, static_argnames: as for ``jax.jit``.
       on_unsupported: "exact" runs what has no exact padded form through exact-shape executables,
         with one warning; "error" raises instead.
-      cut: where a size depends on values (see ``sod2jax.numpy``), "never" goes on in the same
-        executable, padded to the largest size that there can be; "always" waits for the size and
-        goes on in the bucket that holds it; "auto" does what costs less. A size without an upper
-        bound is waited for in any case.
+      cut: where a size depends on values (see ``sod2jax.numpy``), "never" goes on in one program,
+        padded to the largest; "always" waits for the size and goes on in its bucket, as is done for
+        sizes without an upper bound; "auto" does what costs less.
       audit: compares each new program with traces at a few concrete sizes beside its first compile
         (see "How far a program is to be trusted" in the README); one warning where they differ.
+      tune: how each bucket's version is chosen: "none" takes the program
+        with masks alone; "off" goes by the model; "fast" also tries an order for
+        less memory where XLA's takes more than planned; "full" compares all, on made-up inputs.
       poison: fills input padding with NaN and the largest integers, for tests and debugging.
 
     Returns:
@@ -339,6 +341,7 @@ def optimize(
         on_unsupported=on_unsupported,
         cut=cut,
         audit=audit,
+        tune=tune,
         poison=poison,
     )
     if fun is None:

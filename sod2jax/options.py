@@ -14,6 +14,7 @@ from sod2jax.ir.comparisons import Comparison
 
 Specs = Sequence[Any] | Mapping[str, Any] | None
 _ON_UNSUPPORTED = ("exact", "error")
+_TUNE = ("none", "off", "fast", "full")
 _CUT = ("auto", "always", "never")
 
 
@@ -30,6 +31,7 @@ class Options:
     on_unsupported: str = "exact"
     cut: str = "auto"
     audit: bool = True
+    tune: str = "fast"
     poison: bool = False
 
     @classmethod
@@ -45,6 +47,7 @@ class Options:
         static_argnames: str | Sequence[str] | None = None,
         cut: str = "auto",
         audit: bool = True,
+        tune: str = "fast",
         poison: bool = False,
     ) -> Options:
         """Reads the arguments of the decorator.
@@ -61,6 +64,7 @@ class Options:
             static_argnames=_tuple(static_argnames, str),
             on_unsupported=_one_of(_ON_UNSUPPORTED, "on_unsupported", on_unsupported),
             cut=_one_of(_CUT, "cut", cut),
+            tune=_one_of(_TUNE, "tune", tune),
             audit=_one_of((False, True), "audit", audit),
             poison=_one_of((False, True), "poison", poison),
         )

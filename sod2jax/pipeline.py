@@ -34,6 +34,7 @@ class Analysis:
       ladders: the sizes that buckets are made of.
       parts: the program cut where it computes sizes; itself in one part if it is not cut.
       target: what it was transformed for, and is compiled for.
+      tune: how much is spent on finding the best version of each bucket.
     """
 
     program: Program
@@ -43,6 +44,7 @@ class Analysis:
     ladders: Ladders
     parts: tuple[Part, ...]
     target: Target
+    tune: str
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
@@ -70,7 +72,9 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     ladders = choose(region, options.buckets, most, edges)
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
-    return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts, target)
+    return Analysis(
+        program, classes, facts, (*remarks, *reasons), ladders, parts, target, options.tune
+    )
 
 
 def _check_calls(program: Program) -> None:
@@ -88,7 +92,11 @@ def _check_calls(program: Program) -> None:
 
 
 def compile_part(
-    part: Part, chosen: Bucket, target: Target, beside: Callable[[], None] | None = None
+    part: Part,
+    chosen: Bucket,
+    target: Target,
+    tune: str,
+    beside: Callable[[], None] | None = None,
 ) -> Executable:
     """Decides what the bucket's sizes decide, rewrites, lowers and compiles.
 
@@ -100,6 +108,6 @@ def compile_part(
     region = chosen.part_of(part.program.region)
     program, facts, remarks = passes.in_region(part.program, part.facts, region, target)
     built = compile_bucket(
-        program, chosen, facts.value_range, part.program.constants, target, beside
+        program, chosen, facts.value_range, part.program.constants, target, tune, beside
     )
-    return dataclasses.replace(built, remarks=remarks)
+    return dataclasses.replace(built, remarks=(*remarks, *built.remarks))

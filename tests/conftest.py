@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # models/ and bench/ are not part of the installed package.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# What earlier runs chose is not asked for.
+os.environ["SOD2JAX_CACHE_DIR"] = tempfile.mkdtemp(prefix="sod2jax-")
 
 import hypothesis
 import jax

@@ -56,7 +56,7 @@ def _normalise(x: jax.Array) -> jax.Array:
     return centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
 
 
-def _init(config: EncoderConfig, rng: np.random.Generator) -> Any:
+def init(config: EncoderConfig, rng: np.random.Generator) -> Any:
     """Weights scaled by their fan-in, so that states stay of order 1."""
     width, heads = config.width, config.heads
 
@@ -98,7 +98,7 @@ def build(size: str, *, batch: int, requests: int, seed: int, weights: Path | No
     return Suite(
         name="encoder",
         fun=encoder,
-        params=jax.device_put(_init(config, rng)),
+        params=jax.device_put(init(config, rng)),
         requests=[_request(config, batch, rng) for _ in range(requests)],
         shapes=(None, "_, s") if batch == 1 else (None, "_, s", "_, s"),
         constraints=(f"s <= {config.max_length}",),

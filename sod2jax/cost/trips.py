@@ -15,6 +15,34 @@ def trip_count(eqn: JaxprEqn, value_range: ValueRange) -> Dim | None:
     """How often a ``while`` runs its body at most: for ``carry < bound`` counted up by a number."""
     cond, body = eqn.params["cond_jaxpr"], eqn.params["body_jaxpr"]
     n_cond, n_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+    counter = _counter(eqn)
+    if counter is None:
+        return None
+    at, bound, step = counter
+    last = _outside(bound, cond, body, eqn)
+    ends = [_range(atom, value_range) for atom in (eqn.invars[n_cond + n_body + at], last)]
+    if None in ends:
+        return None
+    (first, _), (_, limit) = ends  # type: ignore[misc]
+    distance = dims.normalise(limit - first)
+    rounded = dims.normalise(dims.floordiv(distance + step - 1, step))  # type: ignore[arg-type]
+    return max(rounded, 0) if isinstance(rounded, int) else rounded
+
+
+def is_counted(eqn: JaxprEqn) -> bool:
+    """Whether a ``while`` counts up to a bound: it ends whatever the values are."""
+    counter = _counter(eqn)
+    if counter is None:
+        return False
+    _, bound, _ = counter
+    body = eqn.params["body_jaxpr"]
+    return _outside(bound, eqn.params["cond_jaxpr"], body, eqn) is not None
+
+
+def _counter(eqn: JaxprEqn) -> tuple[int, Atom, int] | None:
+    """The carry that a ``while`` counts in, its bound in the condition, and its steps."""
+    cond, body = eqn.params["cond_jaxpr"], eqn.params["body_jaxpr"]
+    n_cond, n_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
     if len(cond.eqns) != 1 or cond.eqns[0].primitive.name != "lt" or cond.outvars[0].aval.shape:
         return None
     counter, bound = cond.eqns[0].invars
@@ -23,14 +51,7 @@ def trip_count(eqn: JaxprEqn, value_range: ValueRange) -> Dim | None:
         return None
     at = carries.index(counter)
     step = _increment(body, body.invars[n_body + at], body.outvars[at])
-    last = _outside(bound, cond, body, eqn)
-    ends = [_range(atom, value_range) for atom in (eqn.invars[n_cond + n_body + at], last)]
-    if step is None or None in ends:
-        return None
-    (first, _), (_, limit) = ends  # type: ignore[misc]
-    distance = dims.normalise(limit - first)
-    rounded = dims.normalise(dims.floordiv(distance + step - 1, step))  # type: ignore[arg-type]
-    return max(rounded, 0) if isinstance(rounded, int) else rounded
+    return None if step is None else (at, bound, step)
 
 
 def _outside(bound: Any, cond: Any, body: Any, eqn: JaxprEqn) -> Any:

@@ -11,6 +11,8 @@ from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import Env, read, variables
 from sod2jax.ir.vocabulary import CALLS, CONDITIONALS, LOOPS
 
+# Calls that say nothing of their body to the compiler.
+PLAIN_CALLS = CALLS - {"composite", "remat2", "remat_opt", "xla_metadata_call"}
 _WITH_BODIES = CALLS | CONDITIONALS | LOOPS
 _UNKNOWN = "unknown source"
 
@@ -125,6 +127,24 @@ def ordered(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
                 stack += missing
                 continue
             done.setdefault(id(stack.pop()), eqn)
+    return list(done.values())
+
+
+def depth_first(eqns: Sequence[JaxprEqn], outputs: Sequence[Atom]) -> list[JaxprEqn]:
+    """Equations so that each stands right behind those that it reads, as far as they are new."""
+    makers = {var: eqn for eqn in eqns for var in eqn.outvars}
+    roots = [makers[var] for var in variables(outputs) if var in makers]
+    rest = [eqn for eqn in eqns if eqn.effects]
+    done: dict[int, JaxprEqn] = {}
+    stack = [*reversed(roots + rest)]
+    while stack:
+        eqn = stack[-1]
+        reads = [makers[var] for var in variables(eqn.invars) if var in makers]
+        missing = [maker for maker in reads if id(maker) not in done]
+        if id(eqn) not in done and missing:
+            stack.append(missing[0])
+            continue
+        done.setdefault(id(stack.pop()), eqn)
     return list(done.values())
 
 

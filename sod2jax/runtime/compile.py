@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import numpy as np
 
-from sod2jax import memory, rewrite
+from sod2jax import _compat, memory, rewrite, schedule
 from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir.program import Program, positions
 from sod2jax.passes.remark import Remark
 from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import MaskRecord
+from sod2jax.runtime import versions
+from sod2jax.runtime.versions import Figures
+from sod2jax.schedule.versions import Version
 from sod2jax.target import Target
 
 
@@ -30,10 +33,11 @@ class Executable:
       call: takes (int32[k] true sizes, constants, padded inputs); gives padded outputs.
       in_shapes: padded shape of each input.
       jaxpr: the static program that was compiled.
+      figures: what the versions of it take that were compared.
       masks: every mask it holds, and those that were not needed.
       seconds: time spent on tracing, lowering and compiling.
       target: what it was compiled for.
-      remarks: what its sizes decided before it was compiled.
+      remarks: what its sizes decided before it was compiled, and how it is written for XLA.
     """
 
     bucket: Bucket
@@ -44,6 +48,7 @@ class Executable:
     seconds: float
     target: Target
     remarks: tuple[Remark, ...] = ()
+    figures: tuple[Figures, ...] = ()
 
     def __repr__(self) -> str:
         return f"Executable([{self.bucket}], {len(self.jaxpr.eqns)} equations)"
@@ -64,6 +69,7 @@ def compile_bucket(
     value_range: ValueRange,
     constants: Sequence[Any],
     target: Target,
+    tune: str = "off",
     beside: Callable[[], None] | None = None,
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
@@ -74,6 +80,7 @@ def compile_bucket(
       value_range: what is known of its integers.
       constants: what the executable is called with: the program's, perhaps among others.
       target: what to compile for.
+      tune: how the version to run is chosen: see ``versions.chosen``.
       beside: what this thread does while XLA compiles.
 
     Raises:
@@ -96,27 +103,65 @@ def compile_bucket(
     sizes = jax.ShapeDtypeStruct((len(program.symbols),), np.int32)
     run.__name__ = run.__qualname__ = program.name
     traced = jax.jit(run).trace(sizes, _specs(constants), specs)
-    lowered = traced.lower()
-    if beside is None:
-        compiled = lowered.compile()
-        seconds = time.perf_counter() - start
-    else:
-        compiled, seconds = _compiled_meanwhile(lowered, beside, start)
-    return Executable(bucket, compiled, shapes, traced.jaxpr, tuple(masks), seconds, target)
+    arguments = (sizes, _specs(constants), specs)
+    waited: list[float] = []
+
+    def lower(version: Version) -> Any:
+        if version.jaxpr is traced.jaxpr:
+            return traced.lower()
+        return _function_of(version.jaxpr, program.name).trace(*arguments).lower()
+
+    def compiled(lowered: Any, options: Mapping[str, Any]) -> Any:
+        call, late = _compiled_meanwhile(lowered, options, beside)
+        waited.append(late)
+        return call
+
+    def synthetic() -> tuple[Any, ...]:
+        true = np.array([region.range(name)[1] for name in program.symbols], np.int32)
+        return true, list(constants), list(map(versions.synthetic, specs))
+
+    best = versions.chosen(
+        schedule.versions(traced.jaxpr, target), tune, lower, compiled, synthetic, target
+    )
+    return Executable(
+        bucket,
+        best.call,
+        shapes,
+        best.version.jaxpr,
+        tuple(masks),
+        time.perf_counter() - start - sum(waited),
+        target,
+        best.version.remarks,
+        best.figures,
+    )
 
 
 def _compiled_meanwhile(
-    lowered: Any, beside: Callable[[], None], start: float
+    lowered: Any, options: Mapping[str, Any], beside: Callable[[], None] | None
 ) -> tuple[Any, float]:
-    """The executable, and the seconds since ``start`` when it was ready."""
+    """The executable, and how many seconds ``beside`` took longer."""
 
     def build() -> tuple[Any, float]:
-        return lowered.compile(), time.perf_counter() - start
+        return lowered.compile(compiler_options=dict(options) or None), time.perf_counter()
 
+    if beside is None:
+        return build()[0], 0.0
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(build)
         beside()
-        return future.result()
+        call, ready = future.result()
+    return call, time.perf_counter() - ready
+
+
+def _function_of(jaxpr: Jaxpr, name: str) -> Any:
+    """A jitted function of (true sizes, constants, inputs) that runs a static program."""
+    flat = _compat.function_of(jaxpr)
+
+    def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+        return flat(sizes, *given, *inputs)
+
+    run.__name__ = run.__qualname__ = name
+    return jax.jit(run)
 
 
 def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import read
-from sod2jax.ir.surgery import Copier, inlined, pruned, replaced_in_turn
-from sod2jax.ir.vocabulary import CALLS, COPIES
+from sod2jax.ir.surgery import PLAIN_CALLS, Copier, inlined, pruned, replaced_in_turn
+from sod2jax.ir.vocabulary import COPIES
 from sod2jax.passes.gates.work import is_heavy
 
-# The others say something of their body to the compiler.
-_INLINED = CALLS - {"composite", "remat2", "remat_opt", "xla_metadata_call"}
 # What a call may consist of to be worth inlining for its select alone, as `jnp.where` does.
 _WHERE = frozenset("broadcast_in_dim convert_element_type reshape select_n squeeze".split())
 
@@ -31,7 +29,7 @@ def flat(jaxpr: Jaxpr) -> tuple[list[JaxprEqn], list[Atom]]:
 
 
 def _is_inlined(eqn: JaxprEqn) -> bool:
-    if eqn.primitive.name not in _INLINED or eqn.effects:
+    if eqn.primitive.name not in PLAIN_CALLS or eqn.effects:
         return False
     ((_, body),) = _compat.sub_jaxprs(eqn)
     names = {inner.primitive.name for inner in body.eqns}

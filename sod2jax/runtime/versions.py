@@ -1,0 +1,228 @@
+"""Versions of a bucket's program compiled, compared on this machine, and the best one kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sod2jax import _compat, memory
+from sod2jax._compat import Jaxpr
+from sod2jax.cost.trips import is_counted
+from sod2jax.ir.jaxprs import equations
+from sod2jax.ir.surgery import depth_first
+from sod2jax.memory import XlaMemory
+from sod2jax.runtime import choices
+from sod2jax.schedule.versions import PLAIN, Version
+from sod2jax.target import Target
+
+# Compiles a lowered program with compiler options.
+Compile = Callable[[Any, Mapping[str, Any]], Any]
+
+_FASTER = 0.97  # of the other's time: less is noise
+_NO_SLOWER = 1.02
+_LEANER = 0.9  # of the other's temporaries
+_WORTH = 1 << 20  # bytes of temporaries: with fewer, the order of work is of no matter
+_ROUNDS = 5
+_BUDGET = 0.5  # of the time that the first version took to compile, for running versions
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What one version takes.
+
+    Attributes:
+      name: of the version.
+      seconds: of one run on synthetic inputs; None if it was not run.
+      temporaries: bytes that XLA assigned; None if it does not say.
+      verdict: "chosen", or why not.
+    """
+
+    name: str
+    seconds: float | None
+    temporaries: int | None
+    verdict: str = ""
+
+    def is_better_than(self, other: Figures) -> bool:
+        """Whether it is faster with no more memory, or takes less memory and is no slower."""
+        if None in (self.seconds, other.seconds):
+            return False
+        time_ratio = self.seconds / other.seconds  # type: ignore[operator]
+        bytes_ratio = (self.temporaries or 0) / max(other.temporaries or 0, 1)
+        faster = time_ratio <= _FASTER and (bytes_ratio <= 1 or not self.temporaries)
+        return faster or (bytes_ratio <= _LEANER and time_ratio <= _NO_SLOWER)
+
+    def against(self, best: Figures) -> Figures:
+        """With the verdict, where ``best`` was chosen."""
+        if self is best:
+            return dataclasses.replace(self, verdict="chosen")
+        why = "not run: its course depends on values" if self.seconds is None else "no better"
+        return dataclasses.replace(self, verdict=why)
+
+    def __str__(self) -> str:
+        took = "" if self.seconds is None else f"{1e3 * self.seconds:.3g} ms, "
+        size = "?" if self.temporaries is None else f"{self.temporaries:,}"
+        return f"version '{self.name}': {took}{size} B of temporaries; {self.verdict}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chosen:
+    """The version that a bucket runs.
+
+    Attributes:
+      version: which it is.
+      call: its executable.
+      figures: those of all versions that were compared, in this process or an earlier one.
+    """
+
+    version: Version
+    call: Any
+    figures: tuple[Figures, ...] = ()
+
+
+def chosen(
+    versions: Sequence[Version],
+    tune: str,
+    lower: Callable[[Version], Any],
+    compiled: Compile,
+    arguments: Callable[[], tuple[Any, ...]],
+    target: Target,
+) -> Chosen:
+    """Compiles the best version.
+
+    Args:
+      versions: to choose from, that which is best by the model first.
+      tune: "none" takes the program as it is, "off" the first version; "fast" compares it with one
+        that is ordered for memory where XLA's own order takes more than the plan of the program;
+        "full" compares all.
+      lower: lowers a version.
+      compiled: compiles what is to be waited for.
+      arguments: makes something to run versions on.
+      target: what is compiled for.
+    """
+    if tune == "none":
+        versions = [version for version in versions if version.name == PLAIN]
+    first = versions[0]
+    lowered = {id(first.jaxpr): lower(first)}
+
+    def built(version: Version, build: Compile) -> Any:
+        if id(version.jaxpr) not in lowered:
+            lowered[id(version.jaxpr)] = lower(version)
+        return build(lowered[id(version.jaxpr)], version.options)
+
+    small = tune == "fast" and _most_memory(first.jaxpr) < _WORTH
+    if tune in ("none", "off") or len(versions) == 1 or small:
+        return Chosen(first, built(first, compiled))
+    key = choices.key_of(lowered[id(first.jaxpr)].as_text(), target, tune)
+    version, figures = _known(key, versions)
+    if version is not None:
+        return Chosen(version, built(version, compiled), figures)
+    start = time.perf_counter()
+    calls = {first: built(first, compiled)}
+    budget = _BUDGET * (time.perf_counter() - start)
+    others = versions[1:] if tune == "full" else _worth_a_try(versions, calls[first], target)
+    if not others:
+        return Chosen(first, calls[first])
+    calls |= {version: built(version, _compile) for version in others}
+    figures = _compared(calls, arguments, budget)
+    choices.store(key, {"figures": [dataclasses.asdict(f) for f in figures]})
+    best = next(v for v, f in zip(calls, figures, strict=True) if f.verdict == "chosen")
+    return Chosen(best, calls[best], figures)
+
+
+def _compile(lowered: Any, options: Mapping[str, Any]) -> Any:
+    return lowered.compile(compiler_options=dict(options) or None)
+
+
+def _known(key: str, versions: Sequence[Version]) -> tuple[Version | None, tuple[Figures, ...]]:
+    """The version that was chosen before, and the figures then."""
+    try:
+        figures = tuple(Figures(**row) for row in (choices.stored(key) or {})["figures"])
+        name = next(f.name for f in figures if f.verdict == "chosen")
+    except (KeyError, TypeError, StopIteration):
+        return None, ()
+    return next((v for v in versions if v.name == name), None), figures
+
+
+def _worth_a_try(versions: Sequence[Version], call: Any, target: Target) -> Sequence[Version]:
+    """The one version that needs less memory, if XLA takes more than a plan in order would."""
+    used = _temporaries(call) or 0
+    asking = [version for version in versions[1:] if version.options][:1]
+    if used < _WORTH or not asking:
+        return ()
+    return asking if _least_memory(versions[0].jaxpr, target) < _LEANER * used else ()
+
+
+def _least_memory(jaxpr: Jaxpr, target: Target) -> int:
+    """Bytes of temporaries, in the program's order or depth first, whichever needs fewer."""
+    deep = _compat.with_equations(jaxpr, depth_first(jaxpr.eqns, jaxpr.outvars))
+    plans = (memory.plan_memory(order, bucket={}, target=target) for order in (jaxpr, deep))
+    return min(plan.arena_bytes for plan in plans)
+
+
+def _most_memory(jaxpr: Jaxpr) -> int:
+    """Bytes of all values together."""
+    avals = (var.aval for eqn in equations(jaxpr) for var in eqn.outvars)
+    return sum(math.prod(a.shape) * np.dtype(a.dtype).itemsize for a in avals if _is_array(a))
+
+
+def _is_array(aval: Any) -> bool:
+    return isinstance(getattr(aval, "dtype", None), np.dtype)
+
+
+def _compared(
+    calls: Mapping[Version, Any], arguments: Callable[[], tuple[Any, ...]], budget: float
+) -> tuple[Figures, ...]:
+    may_run = all(_may_run(version.jaxpr) for version in calls)
+    seconds = (
+        _seconds(list(calls.values()), arguments(), budget) if may_run else [None] * len(calls)
+    )
+    rows = [
+        Figures(version.name, took, _temporaries(call))
+        for (version, call), took in zip(calls.items(), seconds, strict=True)
+    ]
+    best = rows[0]
+    for row in rows[1:]:
+        best = row if row.is_better_than(best) else best
+    return tuple(row.against(best) for row in rows)
+
+
+def _seconds(calls: Sequence[Any], arguments: tuple[Any, ...], budget: float) -> list[float]:
+    """The fastest run of each, interleaved."""
+    for call in calls:
+        jax.block_until_ready(call(*arguments))
+    best = [math.inf] * len(calls)
+    end = time.perf_counter() + budget
+    for _ in range(_ROUNDS):
+        for k, call in enumerate(calls):
+            start = time.perf_counter()
+            jax.block_until_ready(call(*arguments))
+            best[k] = min(best[k], time.perf_counter() - start)
+        if time.perf_counter() > end:
+            break
+    return best
+
+
+def _may_run(jaxpr: Jaxpr) -> bool:
+    """Whether a program ends on any input that can be made up, and nobody sees that it ran."""
+    keys = not all(_is_array(var.aval) for var in jaxpr.invars)
+    loops = (eqn for eqn in equations(jaxpr) if eqn.primitive.name == "while")
+    return not keys and not jaxpr.effects and all(map(is_counted, loops))
+
+
+def _temporaries(call: Any) -> int | None:
+    return XlaMemory.from_analysis(call.memory_analysis()).temp_bytes
+
+
+def synthetic(spec: Any) -> Any:
+    """An array to run programs on: normal numbers, and zeros where they are not real."""
+    if not jnp.issubdtype(spec.dtype, np.floating):
+        return np.zeros(spec.shape, spec.dtype)
+    numbers = np.random.default_rng(0).standard_normal(spec.shape, np.float32)
+    return numbers.astype(spec.dtype)

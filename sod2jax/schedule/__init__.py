@@ -1,0 +1,5 @@
+"""Static padded program to the versions of it that may be compiled."""
+
+from sod2jax.schedule.versions import Version, versions
+
+__all__ = ["Version", "versions"]

@@ -1,0 +1,55 @@
+"""What a form is: the same result of one equation, written as the compiler runs it faster."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from sod2jax._compat import JaxprEqn
+from sod2jax.errors import InvariantError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Form:
+    """Other operations for an equation.
+
+    Attributes:
+      what: what it is, for reports.
+      run: takes the equation's operands; gives its results, in their shapes and dtypes.
+      reason: why it is faster.
+    """
+
+    what: str
+    run: Callable[..., Any]
+    reason: str
+
+
+# The form of an equation, or None where it is best as it is. It has no side effects and looks at
+# shapes, dtypes and parameters only.
+FormRule = Callable[[JaxprEqn], Form | None]
+
+_RULES: dict[tuple[str, str], FormRule] = {}
+
+
+def register_form(platform: str, *primitives: str) -> Callable[[FormRule], FormRule]:
+    """Decorator that registers the form of primitives, by name, on a platform.
+
+    Raises:
+      InvariantError: a primitive has a form on that platform already.
+    """
+
+    def decorate(rule: FormRule) -> FormRule:
+        for name in primitives:
+            if (platform, name) in _RULES:
+                raise InvariantError(f"primitive '{name}' has two forms on {platform}")
+            _RULES[platform, name] = rule
+        return rule
+
+    return decorate
+
+
+def form_of(platform: str, eqn: JaxprEqn) -> Form | None:
+    """The form of an equation on a platform, if there is one."""
+    rule = _RULES.get((platform, eqn.primitive.name))
+    return rule(eqn) if rule else None

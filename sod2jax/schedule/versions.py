@@ -1,0 +1,58 @@
+"""The versions of a static program that may be compiled: the multi-version code of SoD²."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from sod2jax._compat import Jaxpr
+from sod2jax.passes.remark import Remark
+from sod2jax.schedule import forms
+from sod2jax.schedule.channels_last import channels_last
+from sod2jax.schedule.compiler_options import CompilerOptions, compiler_options
+from sod2jax.target import Target
+
+PLAIN = "plain"
+FORMS = "forms"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Version:
+    """One way to compile a program.
+
+    Attributes:
+      name: says how it differs from the plain one.
+      jaxpr: what is compiled.
+      options: what is asked of XLA.
+      remarks: which equations are other ones, and why.
+    """
+
+    name: str
+    jaxpr: Jaxpr
+    options: CompilerOptions = dataclasses.field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
+
+    def asking(self, name: str, options: Mapping[str, Any]) -> Version:
+        """The same program, with options."""
+        return dataclasses.replace(self, name=f"{self.name}, {name}", options=options)
+
+    def __repr__(self) -> str:
+        return f"Version({self.name!r}, {len(self.jaxpr.eqns)} equations)"
+
+
+def versions(jaxpr: Jaxpr, target: Target) -> tuple[Version, ...]:
+    """The versions of a program, that which the model holds for the best one first."""
+    plain = Version(PLAIN, jaxpr)
+    new, remarks = forms.reformed(jaxpr, target)
+    best = Version(FORMS, new, remarks=remarks) if remarks else plain
+    asked = compiler_options(target.platform)
+    more = [best.asking(name, options) for name, options in asked.items()]
+    if len(asked) > 1:
+        both = {key: value for options in asked.values() for key, value in options.items()}
+        more.append(best.asking(" and ".join(asked), both))
+    turned, about = channels_last(jaxpr) if target.platform == "cpu" else (jaxpr, [])
+    if about:
+        new, remarks = forms.reformed(turned, target)
+        more.append(Version("features last", new, remarks=(*about, *remarks)))
+    return (best, *more, *([plain] if best is not plain else []))
