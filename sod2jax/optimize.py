@@ -81,7 +81,7 @@ class OptimizedFunction:
           StateError: the function changes more of a module than values of variables.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        return nnx.write_back(self.run(args, kwargs, self.options.poison), (args, kwargs))
+        return nnx.write_back(self.run(args, kwargs, bool(self.options.poison)), (args, kwargs))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -291,7 +291,7 @@ def optimize(
     on_unsupported: str = "exact",
     cut: str = "auto",
     audit: bool = True,
-    poison: bool = False,
+    poison: bool | str = False,
 ) -> Any:
     """Lets a function written for exact shapes run at any shape, exactly, from few executables.
 
@@ -320,7 +320,9 @@ def optimize(
         bound is waited for in any case.
       audit: compares each new program with traces at a few concrete sizes beside its first compile
         (see "How far a program is to be trusted" in the README); one warning where they differ.
-      poison: fills input padding with NaN and the largest integers, for tests and debugging.
+      poison: fills input padding with NaN and the largest integers, for tests and debugging;
+        ``"deep"`` does so with the pad lanes of every value in the program that nothing is known
+        of. No result changes by a bit.
 
     Returns:
       An ``OptimizedFunction``, or a decorator if ``fun`` is omitted.

@@ -30,7 +30,7 @@ class Options:
     on_unsupported: str = "exact"
     cut: str = "auto"
     audit: bool = True
-    poison: bool = False
+    poison: bool | str = False
 
     @classmethod
     def checked(
@@ -45,7 +45,7 @@ class Options:
         static_argnames: str | Sequence[str] | None = None,
         cut: str = "auto",
         audit: bool = True,
-        poison: bool = False,
+        poison: bool | str = False,
     ) -> Options:
         """Reads the arguments of the decorator.
 
@@ -62,7 +62,7 @@ class Options:
             on_unsupported=_one_of(_ON_UNSUPPORTED, "on_unsupported", on_unsupported),
             cut=_one_of(_CUT, "cut", cut),
             audit=_one_of((False, True), "audit", audit),
-            poison=_one_of((False, True), "poison", poison),
+            poison=_one_of((False, True, "deep"), "poison", poison),
         )
 
     def __repr__(self) -> str:

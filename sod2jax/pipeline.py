@@ -34,6 +34,7 @@ class Analysis:
       ladders: the sizes that buckets are made of.
       parts: the program cut where it computes sizes; itself in one part if it is not cut.
       target: what it was transformed for, and is compiled for.
+      deep_poison: whether its values get poison in the pad lanes that nothing is known of.
     """
 
     program: Program
@@ -43,6 +44,7 @@ class Analysis:
     ladders: Ladders
     parts: tuple[Part, ...]
     target: Target
+    deep_poison: bool = False
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
@@ -67,10 +69,11 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     classes = classify.summarise(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
     edges = {n: e for n, e in passes.deciding_sizes(program, facts).items() if n in region.names}
+    deep = options.poison == "deep"
     ladders = choose(region, options.buckets, most, edges)
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
-    return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts, target)
+    return Analysis(program, classes, facts, (*remarks, *reasons), ladders, parts, target, deep)
 
 
 def _check_calls(program: Program) -> None:
@@ -88,11 +91,16 @@ def _check_calls(program: Program) -> None:
 
 
 def compile_part(
-    part: Part, chosen: Bucket, target: Target, beside: Callable[[], None] | None = None
+    part: Part,
+    chosen: Bucket,
+    target: Target,
+    beside: Callable[[], None] | None = None,
+    deep_poison: bool = False,
 ) -> Executable:
     """Decides what the bucket's sizes decide, rewrites, lowers and compiles.
 
-    ``beside`` is what this thread does while XLA compiles.
+    ``beside`` is what this thread does while XLA compiles. With ``deep_poison``, every value has
+    poison in the pad lanes that nothing is known of.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -100,6 +108,6 @@ def compile_part(
     region = chosen.part_of(part.program.region)
     program, facts, remarks = passes.in_region(part.program, part.facts, region, target)
     built = compile_bucket(
-        program, chosen, facts.value_range, part.program.constants, target, beside
+        program, chosen, facts.value_range, part.program.constants, target, beside, deep_poison
     )
     return dataclasses.replace(built, remarks=remarks)

@@ -74,7 +74,9 @@ def specialise(
     def executables(part: Part) -> Executables:
         def build(bucket: Bucket) -> Executable:
             executable = trust.compiled(
-                lambda beside: pipeline.compile_part(part, bucket, analysis.target, beside),
+                lambda beside: pipeline.compile_part(
+                    part, bucket, analysis.target, beside, analysis.deep_poison
+                ),
                 part.program.constants,
             )
             built(executable)

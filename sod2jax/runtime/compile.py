@@ -65,6 +65,7 @@ def compile_bucket(
     constants: Sequence[Any],
     target: Target,
     beside: Callable[[], None] | None = None,
+    deep_poison: bool = False,
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
 
@@ -75,6 +76,7 @@ def compile_bucket(
       constants: what the executable is called with: the program's, perhaps among others.
       target: what to compile for.
       beside: what this thread does while XLA compiles.
+      deep_poison: whether every value has poison in the pad lanes that nothing is known of.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -83,7 +85,9 @@ def compile_bucket(
     region = bucket.part_of(program.region)
     shapes = rewrite.padded_shapes(program, region)
     masks: list[MaskRecord] = []
-    padded = rewrite.padded_function(program, region, value_range, target, masks.extend)
+    padded = rewrite.padded_function(
+        program, region, value_range, target, masks.extend, deep_poison
+    )
     kept = positions(program.constants, constants)
 
     def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
