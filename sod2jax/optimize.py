@@ -81,7 +81,7 @@ class OptimizedFunction:
           StateError: the function changes more of a module than values of variables.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        return nnx.write_back(self.run(args, kwargs, self.options.poison), (args, kwargs))
+        return nnx.write_back(self.run(args, kwargs, bool(self.options.poison)), (args, kwargs))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -292,7 +292,7 @@ def optimize(
     cut: str = "auto",
     audit: bool = True,
     tune: str = "fast",
-    poison: bool = False,
+    poison: bool | str = False,
 ) -> Any:
     """Lets a function written for exact shapes run at any shape, exactly, from few executables.
 
@@ -322,7 +322,9 @@ def optimize(
       tune: how each bucket's version is chosen: "none" takes the program
         with masks alone; "off" goes by the model; "fast" also tries an order for
         less memory where XLA's takes more than planned; "full" compares all, on made-up inputs.
-      poison: fills input padding with NaN and the largest integers, for tests and debugging.
+      poison: fills input padding with NaN and the largest integers, for tests and debugging;
+        ``"deep"`` does so with the pad lanes of every value in the program that nothing is known
+        of. No result changes by a bit.
 
     Returns:
       An ``OptimizedFunction``, or a decorator if ``fun`` is omitted.

@@ -32,7 +32,7 @@ class Options:
     cut: str = "auto"
     audit: bool = True
     tune: str = "fast"
-    poison: bool = False
+    poison: bool | str = False
 
     @classmethod
     def checked(
@@ -48,7 +48,7 @@ class Options:
         cut: str = "auto",
         audit: bool = True,
         tune: str = "fast",
-        poison: bool = False,
+        poison: bool | str = False,
     ) -> Options:
         """Reads the arguments of the decorator.
 
@@ -66,7 +66,7 @@ class Options:
             cut=_one_of(_CUT, "cut", cut),
             tune=_one_of(_TUNE, "tune", tune),
             audit=_one_of((False, True), "audit", audit),
-            poison=_one_of((False, True), "poison", poison),
+            poison=_one_of((False, True, "deep"), "poison", poison),
         )
 
     def __repr__(self) -> str:

@@ -35,6 +35,7 @@ class Analysis:
       parts: the program cut where it computes sizes; itself in one part if it is not cut.
       target: what it was transformed for, and is compiled for.
       tune: how much is spent on finding the best version of each bucket.
+      deep_poison: whether its values get poison in the pad lanes that nothing is known of.
     """
 
     program: Program
@@ -45,6 +46,7 @@ class Analysis:
     parts: tuple[Part, ...]
     target: Target
     tune: str
+    deep_poison: bool = False
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
@@ -69,11 +71,13 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     classes = classify.summarise(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
     edges = {n: e for n, e in passes.deciding_sizes(program, facts).items() if n in region.names}
+    deep_poison = options.poison == "deep"
     ladders = choose(region, options.buckets, most, edges)
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
+    made = (*remarks, *reasons)
     return Analysis(
-        program, classes, facts, (*remarks, *reasons), ladders, parts, target, options.tune
+        program, classes, facts, made, ladders, parts, target, options.tune, deep_poison
     )
 
 
@@ -94,8 +98,7 @@ def _check_calls(program: Program) -> None:
 def compile_part(
     part: Part,
     chosen: Bucket,
-    target: Target,
-    tune: str,
+    analysis: Analysis,
     beside: Callable[[], None] | None = None,
 ) -> Executable:
     """Decides what the bucket's sizes decide, rewrites, lowers and compiles.
@@ -105,9 +108,16 @@ def compile_part(
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
     """
-    region = chosen.part_of(part.program.region)
+    region, target = chosen.part_of(part.program.region), analysis.target
     program, facts, remarks = passes.in_region(part.program, part.facts, region, target)
     built = compile_bucket(
-        program, chosen, facts.value_range, part.program.constants, target, tune, beside
+        program,
+        chosen,
+        facts.value_range,
+        part.program.constants,
+        target,
+        analysis.tune,
+        beside,
+        analysis.deep_poison,
     )
     return dataclasses.replace(built, remarks=(*remarks, *built.remarks))

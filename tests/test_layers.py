@@ -41,7 +41,7 @@ ORDER = {
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",
     "passes/gates": "__init__ predicates work slices flat compact",
-    "rewrite": "padded fills monoids sizes masks moves context engine lanes rules __init__",
+    "rewrite": "padded fills monoids sizes poison masks moves context engine lanes rules __init__",
     "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
         selection convolution fourier index scatter linalg solve random control callbacks branch

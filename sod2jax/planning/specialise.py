@@ -74,9 +74,7 @@ def specialise(
     def executables(part: Part) -> Executables:
         def build(bucket: Bucket) -> Executable:
             executable = trust.compiled(
-                lambda beside: pipeline.compile_part(
-                    part, bucket, analysis.target, analysis.tune, beside
-                ),
+                lambda beside: pipeline.compile_part(part, bucket, analysis, beside),
                 part.program.constants,
             )
             built(executable)

@@ -19,7 +19,7 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 from sod2jax.pipeline import Analysis
 from sod2jax.ragged import true_sizes
-from sod2jax.runtime import transfer
+from sod2jax.rewrite.poison import poison_value
 
 _MOST = 1 << 26  # bytes that the terms of sums over rows may take at a time
 
@@ -55,7 +55,12 @@ def batched(analysis: Analysis, bucket: Bucket, axes: RowAxes) -> Callable[..., 
     program = analysis.program
     region = program.region.below(bucket)
     run = rewrite.padded_function(
-        program, region, analysis.facts.value_range, analysis.target, lambda masks: None
+        program,
+        region,
+        analysis.facts.value_range,
+        analysis.target,
+        lambda masks: None,
+        analysis.deep_poison,
     )
     by_size = len(program.in_shapes) - len(axes.mapped)
     in_axes = [*(0 if rows else None for rows in axes.mapped), *[0] * by_size]
@@ -156,5 +161,5 @@ def _filled(like: Any, value: Any) -> Any:
     """An array full of a number, by default one that shows; keys stay as they are."""
     if _compat.is_key_array(like):
         return like
-    number = transfer.poison_value(like.dtype) if value is None else value
+    number = poison_value(like.dtype) if value is None else value
     return jnp.full(like.shape, number, like.dtype)

@@ -32,6 +32,7 @@ def padded_function(
     value_range: ValueRange,
     target: Target,
     record: Callable[[Sequence[MaskRecord]], None],
+    deep_poison: bool = False,
 ) -> Callable[..., list[Any]]:
     """The program on padded arrays.
 
@@ -41,6 +42,7 @@ def padded_function(
       value_range: what the analysis knows of an operand's integers.
       target: what it is compiled for.
       record: is given the masks, once, when the function is traced.
+      deep_poison: whether to overwrite all pad lanes, of every value, that nothing is known of.
 
     Returns:
       A function of (int32[k] true sizes in the order of ``program.symbols``, constants, inputs)
@@ -50,8 +52,13 @@ def padded_function(
     def run(sizes: Any, constants: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         true = {name: sizes[k] for k, name in enumerate(program.symbols)}
         shared = zip(map(id, _compat.all_constants(program.jaxpr)), constants, strict=True)
-        ctx = Context(true, region, interpret, value_range, target, dict(shared))
-        args = [Padded.prefix(x, shape) for x, shape in zip(inputs, program.in_shapes, strict=True)]
+        ctx = Context(
+            true, region, interpret, value_range, target, dict(shared), deep_poison=deep_poison
+        )
+        args = [
+            ctx.ready(Padded.prefix(x, shape))
+            for x, shape in zip(inputs, program.in_shapes, strict=True)
+        ]
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             results = ctx.run(program.jaxpr, args)  # what the user made strict is for user code
         outputs = [ctx.compact(result).array for result in results]

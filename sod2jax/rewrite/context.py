@@ -15,6 +15,7 @@ from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import masks, moves, padded
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.poison import poisoned
 from sod2jax.rewrite.sizes import Sizes
 from sod2jax.target import Target
 
@@ -29,6 +30,7 @@ class Context(Sizes):
       value_range: what the analysis knows of an operand's integers.
       target: what the program is compiled for.
       shared: arguments that stand for constants, by the constants' ids.
+      deep_poison: whether pad lanes that nothing is known of are overwritten, for tests.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Context(Sizes):
         value_range: ValueRange,
         target: Target,
         shared: Mapping[int, Any] | None = None,
+        *,
+        deep_poison: bool = False,
     ):
         super().__init__(true, region)
         self.value_range = value_range
@@ -47,6 +51,7 @@ class Context(Sizes):
         self.eqns: tuple[JaxprEqn, ...] = ()
         self._interpret = interpret
         self._shared = shared or {}
+        self._deep_poison = deep_poison
 
     # Masks
 
@@ -74,6 +79,10 @@ class Context(Sizes):
     def latest(self, value: Padded) -> Padded:
         """The value with the pad lanes that some consumer has had overwritten already."""
         return self._cache.get(("latest", value.key), (None, value))[1]
+
+    def ready(self, value: Padded) -> Padded:
+        """A value as others may read it: with poison in unknown pad lanes, if asked for."""
+        return poisoned(self, value) if self._deep_poison else value
 
     def _record(
         self, value: Padded, axes: Sequence[int], fill: Any, reason: str, *, emitted: bool

@@ -94,7 +94,7 @@ def _apply(ctx: Context, eqn: JaxprEqn, operands: Sequence[Padded]) -> Sequence[
         results = rule(ctx, eqn, *operands)
         for index, (var, result) in enumerate(zip(eqn.outvars, results, strict=True)):
             _check(ctx, eqn, index, var.aval, result)
-        return results
+        return list(map(ctx.ready, results))
     finally:
         ctx.eqns = outer
 

@@ -71,6 +71,7 @@ def compile_bucket(
     target: Target,
     tune: str = "off",
     beside: Callable[[], None] | None = None,
+    deep_poison: bool = False,
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
 
@@ -82,6 +83,7 @@ def compile_bucket(
       target: what to compile for.
       tune: how the version to run is chosen: see ``versions.chosen``.
       beside: what this thread does while XLA compiles.
+      deep_poison: whether every value has poison in the pad lanes that nothing is known of.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -90,7 +92,9 @@ def compile_bucket(
     region = bucket.part_of(program.region)
     shapes = rewrite.padded_shapes(program, region)
     masks: list[MaskRecord] = []
-    padded = rewrite.padded_function(program, region, value_range, target, masks.extend)
+    padded = rewrite.padded_function(
+        program, region, value_range, target, masks.extend, deep_poison
+    )
     kept = positions(program.constants, constants)
 
     def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:

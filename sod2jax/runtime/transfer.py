@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
+from sod2jax.rewrite.poison import poison_value
 
 
 def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
@@ -23,17 +23,6 @@ def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
     out = np.full(shape, poison_value(host.dtype)) if poison else np.zeros(shape, host.dtype)
     out[tuple(map(slice, host.shape))] = host
     return out
-
-
-def poison_value(dtype: np.dtype) -> Any:
-    """A value that shows if it reaches a result: NaN, or the largest integer."""
-    if dtype == jax.dtypes.float0:
-        return np.zeros((), dtype)
-    if dtype.kind == "b":
-        return np.True_
-    if jnp.issubdtype(dtype, np.inexact):
-        return np.array(np.nan, dtype)
-    return np.array(jnp.iinfo(dtype).max, dtype)
 
 
 def trim(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -120,7 +120,9 @@ class Harness:
         rng = np.random.default_rng(seed)
         return [arg.values(rng, sizes) for arg in self.args]
 
-    def optimized(self, on_unsupported: str = "error") -> sod2jax.OptimizedFunction:
+    def optimized(
+        self, on_unsupported: str = "error", poison: bool | str = False
+    ) -> sod2jax.OptimizedFunction:
         """The function, optimized for the one bucket."""
         specs = tuple(arg.spec if isinstance(arg.spec, str) else None for arg in self.args)
         return sod2jax.optimize(
@@ -129,6 +131,7 @@ class Harness:
             constraints=self.constraints,
             buckets={name: (size,) for name, size in self.full.items()},
             on_unsupported=on_unsupported,
+            poison=poison,
         )
 
 
@@ -155,7 +158,7 @@ def check(harness: Harness) -> None:
     if harness.exact is not None:
         check_refused(harness)
         return
-    optimized = harness.optimized()
+    optimized = harness.optimized(poison="deep")
     points = list(harness.sizes())
     calls = [harness.inputs(sizes, seed) for seed, sizes in enumerate(points)]
     plain = run_plainly(harness.fun, calls, quickly=not harness.delicate)
