@@ -20,7 +20,6 @@ from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     AuditWarning,
     DataDependentSizeError,
-    FunctionError,
     SpecError,
     TraceError,
     UnsupportedPrimitiveError,
@@ -148,15 +147,9 @@ class OptimizedFunction:
         return other
 
     def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The only way to an exact run; an error of the function itself comes out as it is."""
-        if isinstance(exact.error, FunctionError):
-            result = self.exactly(args, kwargs)
-            self._fallbacks.tell(exact)
-            self._counters.exact(exact.reason)
-            return result
-        self._fallbacks.tell(exact)
+        """The only way to an exact run."""
         self._counters.exact(exact.reason)
-        return self.exactly(args, kwargs)
+        return self._fallbacks.run(exact, lambda: self.exactly(args, kwargs))
 
     def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Runs a call with exact shapes, step by step where sizes depend on values."""

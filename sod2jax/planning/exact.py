@@ -6,10 +6,14 @@ import dataclasses
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 
-from sod2jax.errors import ExactFallbackWarning, Sod2jaxError
+from sod2jax.errors import ExactFallbackWarning, FunctionError, Sod2jaxError
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Exact:
     def reason(self) -> str:
         """Why, in words."""
         return str(self.error)
+
+    @property
+    def is_likely_to_fail(self) -> bool:
+        """Whether the function itself failed: the run may raise that, and then says all."""
+        return isinstance(self.error, FunctionError)
 
 
 def debugging() -> Exact | None:
@@ -61,11 +70,26 @@ class Fallbacks:
         return tuple(self._reasons)
 
     def tell(self, exact: Exact) -> None:
-        """Warns of a reason that is new.
+        """Warns of a reason that is new, before there is a run, unless that is likely to fail.
 
         Raises:
           Exception: that of the exact run, if the user wants none.
         """
+        if not exact.is_likely_to_fail:
+            self._tell(exact)
+
+    def run(self, exact: Exact, run: Callable[[], Result]) -> Result:
+        """What an exact run returns, of which it tells; an error of the run comes out as it is.
+
+        Raises:
+          Exception: that of the exact run, if the user wants none.
+        """
+        self.tell(exact)
+        result = run()
+        self._tell(exact)
+        return result
+
+    def _tell(self, exact: Exact) -> None:
         if self._raises and not exact.is_harmless:
             raise exact.error
         with self._lock:
@@ -84,7 +108,7 @@ class Silent(Fallbacks):
     def __init__(self) -> None:
         super().__init__("", "", "exact")
 
-    def tell(self, exact: Exact) -> None:
+    def _tell(self, exact: Exact) -> None:
         """Does nothing: the plan itself carries the reason."""
 
 

@@ -13,7 +13,6 @@ from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf, leaves_of, spec_of
 from sod2jax.buckets.choose import count_given
 from sod2jax.errors import (
-    FunctionError,
     ManyProgramsWarning,
     ShapeError,
     SpecError,
@@ -178,8 +177,7 @@ class Planner:
           Exception: this one, if the user wants no such runs.
         """
         exact = Exact(error)
-        if not isinstance(error, FunctionError):  # the exact run will tell, if there is one
-            self._fallbacks.tell(exact)
+        self._fallbacks.tell(exact)
         return exact
 
     @property

@@ -115,10 +115,7 @@ def _no_structure(name: str, error: Exception | None) -> TraceError:
         return TraceError(f"{name} takes another course at almost every size")
     if isinstance(error, DataDependentSizeError):
         return TraceError("no trace at concrete sizes knows the sizes that depend on values")
-    text = (str(error).strip() or "no message").splitlines()[0]
-    failure = FunctionError(f"{name} raises {type(error).__name__}: {text}")
-    failure.__cause__ = error
-    return failure
+    return FunctionError.of(name, error)
 
 
 def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Comparison, ...]]:
