@@ -86,7 +86,9 @@ def generalise(
     for _ in range(_MOST_LIMITS):
         program = trace(rebuilt, (tuple(arguments), [0] * len(extra)), both, name, decides=False)
         if isinstance(program, Program):
-            varying = VaryingConstants(sampler, generalised, program.region, program.guards, cause)
+            varying = VaryingConstants(
+                sampler, samples.known, generalised, program.region, program.guards, cause
+            )
             return dataclasses.replace(program, varying=varying, host_sizes=frozenset(hosts))
         if program.question.symbols.isdisjoint(hosts):
             return program
