@@ -16,9 +16,9 @@ PACKAGE = ROOT / "sod2jax"
 # where it gathers its package, and has nothing to import where it stands first. That of sod2jax
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
-    "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
-        rewrite schedule memory stats runtime pipeline planning report optimize ragged check
-        artifact numpy __init__ serve bench""",
+    "": """errors _compat transfer ir options target arguments tracing classify rdp cost buckets
+        rows passes rewrite schedule memory stats runtime pipeline planning report optimize ragged
+        check artifact numpy __init__ serve bench""",
     "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region
@@ -46,7 +46,7 @@ ORDER = {
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
-    "runtime": "__init__ compile executables transfer plan dispatch parts",
+    "runtime": "__init__ compile executables plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement results trust specialise search
         planner""",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked

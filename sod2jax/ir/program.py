@@ -52,7 +52,7 @@ class Program:
 
     @functools.cached_property
     def opened(self) -> Jaxpr:
-        """The jaxpr with what foreign primitives compute in their place, even where none needs it."""
+        """The jaxpr with what foreign primitives compute in their place, needed or not."""
         return foreign.opened(self.jaxpr, always=True)
 
     @functools.cached_property

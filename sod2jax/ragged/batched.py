@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import _compat, rewrite
+from sod2jax import _compat, rewrite, transfer
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 from sod2jax.pipeline import Analysis
 from sod2jax.ragged import true_sizes
-from sod2jax.runtime import transfer
 
 _MOST = 1 << 26  # bytes that the terms of sums over rows may take at a time
 

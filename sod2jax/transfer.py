@@ -11,6 +11,13 @@ import numpy as np
 from sod2jax import _compat
 
 
+def enlarged(host: np.ndarray, shape: tuple[int, ...], fill: Any = None) -> np.ndarray:
+    """A NumPy array in the corner of a larger one, with a value, or zeros, in its pad lanes."""
+    out = np.zeros(shape, host.dtype) if fill is None else np.full(shape, fill)
+    out[tuple(map(slice, host.shape))] = host
+    return out
+
+
 def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
     """``array`` in the corner of a larger one; pad lanes hold zeros, or poison on request."""
     if np.shape(array) == shape:
@@ -20,9 +27,7 @@ def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
         wide = pad(bits, (*shape, *bits.shape[array.ndim :]), poison)
         return _compat.key_array(_compat.host_to_device(np.asarray(wide), bits), array)
     host = np.asarray(array, dtype=jax.typeof(array).dtype)
-    out = np.full(shape, poison_value(host.dtype)) if poison else np.zeros(shape, host.dtype)
-    out[tuple(map(slice, host.shape))] = host
-    return out
+    return enlarged(host, shape, poison_value(host.dtype) if poison else None)
 
 
 def poison_value(dtype: np.dtype) -> Any:
