@@ -21,8 +21,8 @@ ORDER = {
         check artifact numpy __init__ serve bench""",
     "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         __init__""",
-    "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region
-        closures jaxprs surgery foreign primitives trees program""",
+    "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
+        region closures jaxprs surgery foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks decisions recorder host domains numeric arithmetic
         observations polyfill guards data_dependent escaped regimes advice concrete
