@@ -47,8 +47,8 @@ ORDER = {
         loop gated_rows __init__""",
     "memory": "roles steps fusion liveness arena plan __init__",
     "runtime": "__init__ compile executables plan dispatch parts",
-    "planning": """__init__ exact kinds out_of_range placement results trust specialise search
-        planner""",
+    "planning": """__init__ exact kinds out_of_range placement results trust specialise
+        requests search planner""",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",

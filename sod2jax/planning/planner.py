@@ -24,7 +24,8 @@ from sod2jax.options import Options
 from sod2jax.planning import kinds, out_of_range, placement
 from sod2jax.planning.exact import Exact, Fallbacks, warn
 from sod2jax.planning.kinds import Kinds
-from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Request, Search
+from sod2jax.planning.requests import Request
+from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Search
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.dispatch import plan_whole
 from sod2jax.runtime.parts import plan_parts
