@@ -39,13 +39,13 @@ ORDER = {
     "passes": "remark collectives branches gates cut __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",
-    "passes/gates": "__init__ predicates work slices flat compact",
+    "passes/gates": "__init__ predicates groups work slices flat compact",
     "rewrite": "padded fills monoids sizes masks moves context engine lanes rules __init__",
     "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
-    "memory": "roles steps fusion liveness arena plan __init__",
+    "memory": "roles steps flatten fusion liveness arena plan __init__",
     "runtime": "__init__ compile executables plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement results trust specialise
         requests search planner""",
