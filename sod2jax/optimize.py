@@ -52,7 +52,7 @@ class OptimizedFunction:
         self._counters = Counters()
         self._traced = traced = nnx.returning_updates(fun)
         how = "runs through exact-shape executables, one compile per shape"
-        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported)
+        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
         self.planner = Planner(traced, self._name, options, self._counters, self._fallbacks)
         self._computes_sizes = False
         self._exact = jax.jit(
@@ -148,7 +148,6 @@ class OptimizedFunction:
 
     def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The only way to an exact run."""
-        self._counters.exact(exact.reason)
         return self._fallbacks.run(exact, lambda: self.exactly(args, kwargs))
 
     def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -57,10 +57,18 @@ class Fallbacks:
       name: of the function.
       how: what an exact run is, for the warning.
       on_unsupported: "error" to raise.
+      counted: is told the reason of each run that there is.
     """
 
-    def __init__(self, name: str, how: str, on_unsupported: str):
+    def __init__(
+        self,
+        name: str,
+        how: str,
+        on_unsupported: str,
+        counted: Callable[[str], None] = lambda reason: None,
+    ):
         self._name, self._how, self._raises = name, how, on_unsupported == "error"
+        self._counted = counted
         self._reasons: dict[str, None] = {}
         self._lock = threading.Lock()
 
@@ -84,10 +92,16 @@ class Fallbacks:
         Raises:
           Exception: that of the exact run, if the user wants none.
         """
-        self.tell(exact)
+        if not exact.is_likely_to_fail:
+            self._announce(exact)
         result = run()
-        self._tell(exact)
+        if exact.is_likely_to_fail:
+            self._announce(exact)
         return result
+
+    def _announce(self, exact: Exact) -> None:
+        self._tell(exact)
+        self._counted(exact.reason)
 
     def _tell(self, exact: Exact) -> None:
         if self._raises and not exact.is_harmless:

@@ -48,13 +48,16 @@ def test_or_raised_each_time():
 def test_a_function_that_fails_says_so_itself():
     exact = Exact(FunctionError.of("f", ValueError("no such size\nat all")))
     assert exact.reason == "f raises ValueError: no such size"
-    fallbacks = Fallbacks("f", "runs slowly", "exact")
+    counted = []
+    fallbacks = Fallbacks("f", "runs slowly", "exact", counted.append)
     with warnings.catch_warnings(action="error"):
         fallbacks.tell(exact)
         with pytest.raises(ZeroDivisionError):
             fallbacks.run(exact, lambda: 1 // 0)
+    assert counted == []
     with pytest.warns(ExactFallbackWarning, match="f runs slowly: f raises ValueError"):
         assert fallbacks.run(exact, lambda: 3) == 3
+    assert counted == [exact.reason]
 
 
 def only_seven(x):

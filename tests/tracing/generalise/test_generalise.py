@@ -51,9 +51,8 @@ def test_equals_the_concrete_program(name):
     symbols = spec.split(", ")
     buckets = dict.fromkeys(symbols, (24,))
     optimized = sod2jax.optimize(fun, shapes=(spec,), buckets=buckets, poison=True)
-    for size in (24, 5, 11, 23):
-        shape = (size, 26 - size)[: len(symbols)]
-        assert_as_under_jit(fun, optimized, shape, size, atol=1e-6)
+    shapes = [(size, 26 - size)[: len(symbols)] for size in (24, 5, 11, 23)]
+    assert_as_under_jit(fun, optimized, shapes, atol=1e-6)
     stats = optimized.stats()
     assert (stats.exact_fallbacks, stats.compiles) == (0, 1)
     assert "checked, not proved" in optimized.explain()
