@@ -35,7 +35,7 @@ ORDER = {
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket ladders choose",
-    "rows": "__init__ needs narrow loop",
+    "rows": "__init__ reads merged needs narrow loop",
     "passes": "remark collectives branches gates cut __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",

@@ -28,7 +28,8 @@ from sod2jax.passes.gates.slices import NOT_REACHED, READ_WHOLE, Slice, Uses, sl
 from sod2jax.passes.gates.work import Work, is_heavy, work_of
 from sod2jax.passes.remark import Remark
 from sod2jax.rows.narrow import aval_of, equation_of_block
-from sod2jax.rows.needs import Mixed, Need, Row, operand_needs
+from sod2jax.rows.needs import operand_needs
+from sod2jax.rows.reads import Mixed, Need, Row
 from sod2jax.target import Target
 
 # A block's work must be worth the loop around it, some microseconds.

@@ -9,7 +9,7 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir.dims import Dim
 from sod2jax.passes.gates.predicates import Gate, rows_of
-from sod2jax.rows.needs import Row
+from sod2jax.rows.reads import Row
 
 
 @dataclasses.dataclass(frozen=True)

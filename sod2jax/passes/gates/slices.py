@@ -11,7 +11,8 @@ from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of, variables
 from sod2jax.passes.gates.groups import Group
-from sod2jax.rows.needs import UNUSED, Mixed, Need, Row, operand_needs
+from sod2jax.rows.needs import operand_needs
+from sod2jax.rows.reads import UNUSED, Mixed, Need, Row
 
 # Costs nothing in a slice, and much memory outside, where it would be read row by row.
 _COPIED = frozenset({"broadcast_in_dim"})
