@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import jax
 
+THOROUGH = os.environ.get("TEST_PROFILE") == "thorough"  # as `make test-all` sets it
 FLAGS: dict[str, Any] = {"xla_cpu_parallel_codegen_split_count": 1}
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
     FLAGS["xla_cpu_use_fusion_emitters"] = False  # later versions have no others
