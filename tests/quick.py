@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import pytest
 
 THOROUGH = os.environ.get("TEST_PROFILE") == "thorough"  # as `make test-all` sets it
 FLAGS: dict[str, Any] = {"xla_cpu_parallel_codegen_split_count": 1}
@@ -20,6 +21,12 @@ QUICK: dict[str, Any] = {
     "xla_llvm_disable_expensive_passes": True,
     **FLAGS,
 }
+
+
+def last_of(*cases: Any) -> list[Any]:
+    """Parameters of a test that repeat each other: `make test` runs the last."""
+    *slow, last = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [*(pytest.param(*case, marks=pytest.mark.slow) for case in slow), pytest.param(*last)]
 
 
 def run_plainly(
