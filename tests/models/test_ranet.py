@@ -252,8 +252,8 @@ def with_thresholds(model: Model) -> Model:
 @pytest.mark.parametrize(
     "sizes",
     [
-        gated.ONE[1:4],
-        gated.SEVERAL[1:4],
+        gated.ONE[1:3],
+        gated.SEVERAL[1:3],
         pytest.param(gated.ONE, marks=pytest.mark.slow),
         pytest.param(gated.SEVERAL, marks=pytest.mark.slow),
     ],
