@@ -22,6 +22,14 @@ class TraceError(Sod2jaxError, TypeError):
 class FunctionError(TraceError):
     """The function fails at sizes that are numbers, too; its own error is the cause."""
 
+    @classmethod
+    def of(cls, name: str, error: Exception) -> FunctionError:
+        """What to raise where the function called ``name`` raised an error."""
+        text = (str(error).strip() or "no message").splitlines()[0]
+        made = cls(f"{name} raises {type(error).__name__}: {text}")
+        made.__cause__ = error
+        return made
+
 
 class DataDependentSizeError(TraceError):
     """A size depends on values, where no program can be made that computes it."""

@@ -20,7 +20,6 @@ from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     AuditWarning,
     DataDependentSizeError,
-    FunctionError,
     SpecError,
     TraceError,
     UnsupportedPrimitiveError,
@@ -53,7 +52,7 @@ class OptimizedFunction:
         self._counters = Counters()
         self._traced = traced = nnx.returning_updates(fun)
         how = "runs through exact-shape executables, one compile per shape"
-        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported)
+        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
         self.planner = Planner(traced, self._name, options, self._counters, self._fallbacks)
         self._computes_sizes = False
         self._exact = jax.jit(
@@ -148,15 +147,8 @@ class OptimizedFunction:
         return other
 
     def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The only way to an exact run; an error of the function itself comes out as it is."""
-        if isinstance(exact.error, FunctionError):
-            result = self.exactly(args, kwargs)
-            self._fallbacks.tell(exact)
-            self._counters.exact(exact.reason)
-            return result
-        self._fallbacks.tell(exact)
-        self._counters.exact(exact.reason)
-        return self.exactly(args, kwargs)
+        """The only way to an exact run."""
+        return self._fallbacks.run(exact, lambda: self.exactly(args, kwargs))
 
     def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Runs a call with exact shapes, step by step where sizes depend on values."""

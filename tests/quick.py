@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import jax
+import pytest
 
+THOROUGH = os.environ.get("TEST_PROFILE") == "thorough"  # as `make test-all` sets it
 FLAGS: dict[str, Any] = {"xla_cpu_parallel_codegen_split_count": 1}
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11):
     FLAGS["xla_cpu_use_fusion_emitters"] = False  # later versions have no others
@@ -18,6 +21,12 @@ QUICK: dict[str, Any] = {
     "xla_llvm_disable_expensive_passes": True,
     **FLAGS,
 }
+
+
+def last_of(*cases: Any) -> list[Any]:
+    """Parameters of a test that repeat each other: `make test` runs the last."""
+    *slow, last = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [*(pytest.param(*case, marks=pytest.mark.slow) for case in slow), pytest.param(*last)]
 
 
 def run_plainly(

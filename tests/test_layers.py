@@ -16,13 +16,13 @@ PACKAGE = ROOT / "sod2jax"
 # where it gathers its package, and has nothing to import where it stands first. That of sod2jax
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
-    "": """errors _compat ir options target arguments tracing classify rdp cost buckets rows passes
-        rewrite schedule memory stats runtime pipeline planning report optimize ragged check
-        artifact numpy __init__ serve bench""",
+    "": """errors _compat transfer ir options target arguments tracing classify rdp cost buckets
+        rows passes rewrite schedule memory stats runtime pipeline planning report optimize ragged
+        check artifact numpy __init__ serve bench""",
     "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         __init__""",
-    "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region
-        closures jaxprs surgery foreign primitives trees program""",
+    "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
+        region closures jaxprs surgery foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks decisions recorder host domains numeric arithmetic
         observations polyfill guards data_dependent escaped regimes advice concrete
@@ -35,24 +35,24 @@ ORDER = {
         reduce order window __init__""",
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket ladders choose",
-    "rows": "__init__ needs narrow loop",
+    "rows": "__init__ reads merged needs narrow loop",
     "passes": "remark collectives bases branches gates cut __init__",
     "passes/bases": "values zeros flow __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",
-    "passes/gates": "__init__ predicates work slices flat compact",
+    "passes/gates": "__init__ predicates groups work slices flat compact",
     "rewrite": "padded fills monoids sizes poison masks moves context engine lanes rules __init__",
     "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
-    "memory": "roles steps fusion liveness arena plan __init__",
+    "memory": "roles steps flatten fusion liveness arena plan __init__",
     "schedule": "channels_last forms compiler_options versions __init__",
     "schedule/forms": """form arg_reduction contraction convolution pooling
         operand_order __init__""",
-    "runtime": "__init__ choices versions compile executables transfer plan dispatch parts",
-    "planning": """__init__ exact kinds out_of_range placement results trust specialise search
-        planner""",
+    "runtime": "__init__ choices versions compile executables plan dispatch parts",
+    "planning": """__init__ exact kinds out_of_range placement results trust specialise
+        requests search planner""",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",

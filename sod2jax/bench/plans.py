@@ -24,7 +24,7 @@ import sod2jax
 from sod2jax.bench import markdown
 from sod2jax.bench.plan_programs import PLANNED, Planned
 from sod2jax.runtime.compile import Executable
-from sod2jax.runtime.transfer import pad
+from sod2jax.transfer import pad
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 VERSIONS = {"masks alone": "none", "forms": "off", "fast": "fast", "full": "full"}

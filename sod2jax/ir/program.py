@@ -9,7 +9,7 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr
-from sod2jax.ir import dims, trees
+from sod2jax.ir import dims, foreign, trees
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
@@ -49,6 +49,11 @@ class Program:
     varying: Any = None
     doubts: tuple[str, ...] = ()
     host_sizes: frozenset[str] = frozenset()
+
+    @functools.cached_property
+    def opened(self) -> Jaxpr:
+        """The jaxpr with what foreign primitives compute in their place, needed or not."""
+        return foreign.opened(self.jaxpr, always=True)
 
     @functools.cached_property
     def has_sizes_in_tree(self) -> bool:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import sympy
 
 from sod2jax.errors import InvariantError, SpecError
-from sod2jax.ir import dims, proofs
+from sod2jax.ir import dims, enclosures, proofs
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
-from sod2jax.ir.intervals import Interval, Ranges, meet, of_expression
-
-_ENUMERATE = 1 << 16  # points up to which bounds come from trying every size
-_NOTHING = Interval(1, 0)
+from sod2jax.ir.intervals import Interval, Ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +149,10 @@ class Region:
         """Whether it was shown to hold no sizes at all."""
         if any(high is not None and high < low for _, low, high in self.ranges):
             return True
-        return any(_known(dims.symbol(name), self) is None for name in self.names)
+        return any(
+            enclosures.known(dims.symbol(name), self.ranges, self.constraints) is None
+            for name in self.names
+        )
 
     def points(self, most: int) -> list[dict[str, int]] | None:
         """Every point, in order; None where there may be more than ``most``."""
@@ -203,73 +201,6 @@ def _tighten(known: dict[str, list], constraint: Comparison) -> bool:
     return True
 
 
-def bounds(dim: Dim, region: Region) -> Interval:
-    """Smallest and largest value of a dimension over a region.
-
-    Exact where every size can be tried, else by interval arithmetic (sound, maybe wider).
-    """
-    return Interval(dim, dim) if isinstance(dim, int) else _bounds(dim, region)
-
-
-@functools.lru_cache(maxsize=65536)
-def _bounds(dim: sympy.Expr, region: Region) -> Interval:
-    if isinstance(dim, sympy.Symbol) and not region.constraints:
-        return Interval(*region.range(dim.name))
-    return _known(dim, region) or of_expression(sympy.sympify(dims.folded(dim)), region.ranges)
-
-
-@functools.lru_cache(maxsize=65536)
-def _known(dim: sympy.Expr, region: Region) -> Interval | None:
-    """Bounds of a dimension; None where the region holds no sizes."""
-    names = _connected(dims.symbols_of(dim), region.constraints)
-    part = region.restricted(names)
-    found = _enumerated(dim, part)
-    if found is not None:
-        return None if found.is_empty else found
-    simple = of_expression(sympy.sympify(dims.folded(dim)), part.ranges)
-    if not part.constraints and _is_independent(dim):
-        return simple
-    proved = proofs.proved(dim, part.ranges, _positive(part.constraints))
-    return None if proved is None else meet(simple, proved)
-
-
-@functools.lru_cache(maxsize=8192)
-def _positive(constraints: tuple[Comparison, ...]) -> tuple[sympy.Expr, ...]:
-    """What is 0 or more where some constraints hold."""
-    differences = [(c.op, sympy.sympify(c.difference)) for c in constraints if c.op != "!="]
-    both = [sympy.expand(-d) for op, d in differences if op == "=="]
-    return (*(d for _, d in differences), *both)
-
-
-def _is_independent(dim: sympy.Expr) -> bool:
-    """Whether no symbol occurs twice, and so interval arithmetic is good enough."""
-    nodes: list[Any] = list(sympy.preorder_traversal(dim))
-    leaves = [node.name for node in nodes if node.is_Symbol]
-    return len(set(leaves)) == len(leaves) and not any(node.is_Pow for node in nodes)
-
-
-def _enumerated(dim: sympy.Expr, region: Region) -> Interval | None:
-    """Bounds by trying every size, of which there must be few; empty where no size is inside."""
-    axes = []
-    for name, low, high in region.ranges:
-        if high is None:
-            return None
-        axes.append((name, low, high))
-    if math.prod(high - low + 1 for _, low, high in axes) > _ENUMERATE:
-        return None
-    if any(abs(number) >= 1 << 31 for number in dim.atoms(sympy.Integer)):
-        return None  # NumPy's integers would overflow
-    grid = np.meshgrid(*(np.arange(lo, hi + 1) for _, lo, hi in axes), indexing="ij")
-    sizes = {name: points.ravel() for (name, _, _), points in zip(axes, grid, strict=True)}
-    with np.errstate(divide="ignore"):  # by a size that is 0
-        evaluated = dims.evaluate(dim, sizes)
-    values = np.broadcast_to(evaluated, next(iter(sizes.values())).shape)
-    for constraint in region.constraints:
-        inside = np.broadcast_to(constraint.holds(sizes), values.shape)
-        values, sizes = values[inside], {n: s[inside] for n, s in sizes.items()}
-    return Interval(int(values.min()), int(values.max())) if values.size else _NOTHING
-
-
 def _implies(constraint: Comparison, op: str, difference: sympy.Expr) -> bool:
     """Whether one constraint alone says that ``difference op 0``."""
     ways = [(sign, dims.normalise(difference - sign * constraint.difference)) for sign in (1, -1)]
@@ -287,12 +218,11 @@ def _follows(known: str, sign: int, rest: int, op: str) -> bool:
     return (op == ">=" and sign > 0 and rest >= 0) or (op == "!=" and sign * rest > 0)
 
 
-def _connected(names: frozenset[str], constraints: tuple[Comparison, ...]) -> frozenset[str]:
-    """The symbols that constraints tie to those given, and these themselves."""
-    for constraint in constraints:
-        if names & constraint.symbols and not constraint.symbols <= names:
-            return _connected(names | constraint.symbols, constraints)
-    return names
+def bounds(dim: Dim, region: Region) -> Interval:
+    """Smallest and largest value of a dimension over a region; sound, maybe wider."""
+    if isinstance(dim, int):
+        return Interval(dim, dim)
+    return enclosures.enclosure(dim, region.ranges, region.constraints)
 
 
 def upper(dim: Dim, region: Region) -> int:

@@ -23,9 +23,10 @@ from itertools import accumulate
 from typing import Literal
 
 from sod2jax._compat import Jaxpr
+from sod2jax.memory.flatten import flatten
 from sod2jax.memory.fusion import Fusion, fuse, is_broadcast
 from sod2jax.memory.roles import Role
-from sod2jax.memory.steps import FlatProgram, Step, flatten
+from sod2jax.memory.steps import FlatProgram, Step
 
 __all__ = ["Buffer", "live_bytes", "live_ranges"]
 

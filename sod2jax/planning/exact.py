@@ -6,10 +6,14 @@ import dataclasses
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 
-from sod2jax.errors import ExactFallbackWarning, Sod2jaxError
+from sod2jax.errors import ExactFallbackWarning, FunctionError, Sod2jaxError
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Exact:
         """Why, in words."""
         return str(self.error)
 
+    @property
+    def is_likely_to_fail(self) -> bool:
+        """Whether the function itself failed: the run may raise that, and then says all."""
+        return isinstance(self.error, FunctionError)
+
 
 def debugging() -> Exact | None:
     """The reason for exact runs that JAX's own settings give; None if they give none.
@@ -48,10 +57,18 @@ class Fallbacks:
       name: of the function.
       how: what an exact run is, for the warning.
       on_unsupported: "error" to raise.
+      counted: is told the reason of each run that there is.
     """
 
-    def __init__(self, name: str, how: str, on_unsupported: str):
+    def __init__(
+        self,
+        name: str,
+        how: str,
+        on_unsupported: str,
+        counted: Callable[[str], None] = lambda reason: None,
+    ):
         self._name, self._how, self._raises = name, how, on_unsupported == "error"
+        self._counted = counted
         self._reasons: dict[str, None] = {}
         self._lock = threading.Lock()
 
@@ -61,11 +78,32 @@ class Fallbacks:
         return tuple(self._reasons)
 
     def tell(self, exact: Exact) -> None:
-        """Warns of a reason that is new.
+        """Warns of a reason that is new, before there is a run, unless that is likely to fail.
 
         Raises:
           Exception: that of the exact run, if the user wants none.
         """
+        if not exact.is_likely_to_fail:
+            self._tell(exact)
+
+    def run(self, exact: Exact, run: Callable[[], Result]) -> Result:
+        """What an exact run returns, of which it tells; an error of the run comes out as it is.
+
+        Raises:
+          Exception: that of the exact run, if the user wants none.
+        """
+        if not exact.is_likely_to_fail:
+            self._announce(exact)
+        result = run()
+        if exact.is_likely_to_fail:
+            self._announce(exact)
+        return result
+
+    def _announce(self, exact: Exact) -> None:
+        self._tell(exact)
+        self._counted(exact.reason)
+
+    def _tell(self, exact: Exact) -> None:
         if self._raises and not exact.is_harmless:
             raise exact.error
         with self._lock:
@@ -84,7 +122,7 @@ class Silent(Fallbacks):
     def __init__(self) -> None:
         super().__init__("", "", "exact")
 
-    def tell(self, exact: Exact) -> None:
+    def _tell(self, exact: Exact) -> None:
         """Does nothing: the plan itself carries the reason."""
 
 

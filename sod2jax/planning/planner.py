@@ -13,7 +13,6 @@ from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf, leaves_of, spec_of
 from sod2jax.buckets.choose import count_given
 from sod2jax.errors import (
-    FunctionError,
     ManyProgramsWarning,
     ShapeError,
     SpecError,
@@ -25,7 +24,8 @@ from sod2jax.options import Options
 from sod2jax.planning import kinds, out_of_range, placement
 from sod2jax.planning.exact import Exact, Fallbacks, warn
 from sod2jax.planning.kinds import Kinds
-from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Request, Search
+from sod2jax.planning.requests import Request
+from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Search
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.dispatch import plan_whole
 from sod2jax.runtime.parts import plan_parts
@@ -178,8 +178,7 @@ class Planner:
           Exception: this one, if the user wants no such runs.
         """
         exact = Exact(error)
-        if not isinstance(error, FunctionError):  # the exact run will tell, if there is one
-            self._fallbacks.tell(exact)
+        self._fallbacks.tell(exact)
         return exact
 
     @property

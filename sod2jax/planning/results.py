@@ -14,8 +14,8 @@ from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
 from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.runtime.compile import Executable
-from sod2jax.runtime.transfer import pad, trim
 from sod2jax.tracing.concrete import Concrete
+from sod2jax.transfer import pad, trim
 
 _TOLERANCE = 1e-3  # relative to the largest magnitude: another course differs by more
 _INTEGERS = 4  # of integers drawn, the first that is too large

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-
 from sod2jax import _compat, pipeline
-from sod2jax.arguments.signature import solve
 from sod2jax.errors import (
     DataDependentSizeError,
     FunctionError,
     PlacementError,
-    ShapeError,
-    SpecError,
     TraceError,
     UnsupportedPrimitiveError,
 )
-from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison, violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
 from sod2jax.planning import placement
+from sod2jax.planning.requests import ConcreteTraces, Request
 from sod2jax.planning.specialise import Specialisation, specialise
 from sod2jax.planning.trust import AnotherCourse, Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
-from sod2jax.tracing.concrete import Concrete, traced_at
 from sod2jax.tracing.generalise import generalise
 from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime
@@ -39,24 +32,6 @@ from sod2jax.tracing.trace import Undecided, trace
 
 MOST_REGIMES = 8
 """Programs that one tree of arguments may split into."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Request:
-    """A function and arguments to find a program for.
-
-    Attributes:
-      key: the tree and what is static: calls that may share programs have it in common.
-      function: takes the arguments by position.
-      arguments: pytrees of arrays, or of what stands for arrays.
-    """
-
-    key: Any
-    function: Callable[..., Any]
-    arguments: Sequence[Any]
-
-    def __repr__(self) -> str:
-        return f"Request({len(self.arguments)} arguments)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +85,7 @@ class Search:
     def __init__(self, name: str, options: Options, counters: Counters):
         self._name, self._options, self._counters = name, options, counters
         self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
-        self._concrete: dict[Any, Concrete] = {}  # the traces of programs without symbols
+        self._concrete = ConcreteTraces(self._count_checks)
 
     def __repr__(self) -> str:
         return f"Search({self._name}: {self.count} traces)"
@@ -140,7 +115,7 @@ class Search:
         """Forgets what was traced for requests of a key."""
         for each in [each for each in self._traced if each[:2] == key]:
             del self._traced[each]
-        self._concrete = {each: c for each, c in self._concrete.items() if each[0] != key}
+        self._concrete.forget(key)
 
     def symbolic(self, request: Request, regime: Regime) -> Match | Failed:
         """The program for a call, from symbolic traces."""
@@ -225,45 +200,13 @@ class Search:
             return Failed(error)
         finally:
             self._counters.add(traces=1)
-        options = self._options
-        tracer = self._tracer(request, regime)
         if not regime.symbols:
-            self._concrete[request.key, _shapes(regime, {})] = Concrete(
-                program.jaxpr, program.out_tree
-            )
-        first = (regime.sizes, *self._sizes_seen(request, regime))
-        trust = Trust(program, tracer, first, options.audit, self._count_checks)
-        most = options.max_executables
+            self._concrete.add(request, regime, program)
+        tracer = self._concrete.tracer(request, regime)
+        first = (regime.sizes, *self._concrete.sizes(request, regime))
+        trust = Trust(program, tracer, first, self._options.audit, self._count_checks)
+        most = self._options.max_executables
         return specialise(key, regime, analysis, trust, most, self._count_compile)
-
-    def _tracer(self, request: Request, regime: Regime) -> Callable[[Mapping[str, int]], Concrete]:
-        """Traces a function at sizes of a regime, unless a program of those shapes is there."""
-        tree = jax.tree.structure(tuple(request.arguments))
-
-        def tracer(sizes: Mapping[str, int]) -> Concrete:
-            known = self._concrete.get((request.key, _shapes(regime, sizes)))
-            if known is not None:
-                return known
-            self._count_checks(1)
-            return traced_at(request.function, tree, regime.leaves, sizes)
-
-        return tracer
-
-    def _sizes_seen(self, request: Request, regime: Regime) -> list[dict[str, int]]:
-        """The sizes of a regime's symbols at which programs without symbols were traced."""
-        seen = []
-        for key, arrays in self._concrete:
-            shapes = [shape for shape, _, _ in arrays]
-            ranks = [len(leaf.shape) for leaf in regime.leaves]
-            if key != request.key or ranks != list(map(len, shapes)):
-                continue
-            leaves = [
-                dataclasses.replace(leaf, aval=leaf.aval.update(shape=shape))
-                for leaf, shape in zip(regime.leaves, shapes, strict=True)
-            ]
-            with contextlib.suppress(ShapeError, SpecError):
-                seen.append(solve(leaves))
-        return seen
 
     def _next(
         self, regime: Regime, traced: Specialisation | Undecided | Failed
@@ -300,14 +243,6 @@ class Search:
 
     def _count_checks(self, traces: int) -> None:
         self._counters.add(checks=traces)
-
-
-def _shapes(regime: Regime, sizes: Mapping[str, int]) -> tuple[Any, ...]:
-    """The arrays of a regime at sizes of its symbols."""
-    return tuple(
-        (tuple(dims.evaluate(d, sizes) for d in leaf.shape), leaf.aval.dtype, leaf.aval.weak_type)
-        for leaf in regime.leaves
-    )
 
 
 def _beside(regime: Regime, guards: Sequence[Comparison], broken: Comparison) -> Regime:

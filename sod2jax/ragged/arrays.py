@@ -12,6 +12,7 @@ from jax import lax
 from jax.core import Tracer
 
 from sod2jax import _compat
+from sod2jax.transfer import enlarged
 
 Shape = tuple[int, ...]
 
@@ -32,11 +33,7 @@ def fit(array: Any, shape: Shape) -> Any:
         cut = lax.slice(array, (0,) * array.ndim, common)
         widths = [(0, size - kept, 0) for size, kept in zip(shape, common, strict=True)]
         return lax.pad(cut, jnp.zeros((), array.dtype), widths)
-    host = np.asarray(array)
-    out = np.zeros(shape, host.dtype)
-    corner = tuple(map(slice, common))
-    out[corner] = host[corner]
-    return out
+    return enlarged(np.asarray(array)[tuple(map(slice, common))], shape)
 
 
 def stack(arrays: Sequence[Any], dtype: Any, shape: Shape, width: int) -> Any:

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sod2jax import _compat, rewrite
+from sod2jax import _compat, rewrite, transfer
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 from sod2jax.pipeline import Analysis
 from sod2jax.ragged import true_sizes
-from sod2jax.rewrite.poison import poison_value
 
 _MOST = 1 << 26  # bytes that the terms of sums over rows may take at a time
 
@@ -161,5 +160,5 @@ def _filled(like: Any, value: Any) -> Any:
     """An array full of a number, by default one that shows; keys stay as they are."""
     if _compat.is_key_array(like):
         return like
-    number = poison_value(like.dtype) if value is None else value
+    number = transfer.poison_value(like.dtype) if value is None else value
     return jnp.full(like.shape, number, like.dtype)

@@ -143,8 +143,9 @@ class OverRows:
         self, batch: Batch, rows: Sequence[int], exact: Exact
     ) -> dict[int, tuple[Any, list[Any]]]:
         """The only way to an exact run."""
-        self._fallbacks.tell(exact)
-        return {row: _flat(self._exact(*batch.row(row))) for row in rows}
+        return self._fallbacks.run(
+            exact, lambda: {row: _flat(self._exact(*batch.row(row))) for row in rows}
+        )
 
     def _run_group(
         self, batch: Batch, specialisation: Specialisation, members: Sequence[Member]

@@ -17,17 +17,7 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax.rewrite.padded import Padded
 from sod2jax.rewrite.sizes import Sizes
-
-
-def poison_value(dtype: np.dtype) -> Any:
-    """A value that shows if it reaches a result: NaN, or the largest integer."""
-    if dtype == jax.dtypes.float0:
-        return np.zeros((), dtype)
-    if dtype.kind == "b":
-        return np.True_
-    if jnp.issubdtype(dtype, np.inexact):
-        return np.array(np.nan, dtype)
-    return np.array(jnp.iinfo(dtype).max, dtype)
+from sod2jax.transfer import poison_value
 
 
 def poisoned(sizes: Sizes, value: Padded) -> Padded:

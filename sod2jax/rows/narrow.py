@@ -15,16 +15,8 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of, read, variables
 from sod2jax.ir.vocabulary import CALLS
-from sod2jax.rows.needs import (
-    UNUSED,
-    Mixed,
-    Need,
-    Row,
-    jaxpr_needs,
-    operand_needs,
-    scan_needs,
-    while_needs,
-)
+from sod2jax.rows.needs import jaxpr_needs, operand_needs, scan_needs, while_needs
+from sod2jax.rows.reads import UNUSED, Mixed, Need, Row
 
 # Parameters that hold the shape of the result.
 _RESULT_SHAPES = {"broadcast_in_dim": "shape", "iota": "shape", "reshape": "new_sizes"}

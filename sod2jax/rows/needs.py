@@ -10,44 +10,17 @@ and ``KINDS`` which primitives tell no position from another.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sod2jax import _compat, rdp
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
-from sod2jax.ir import dims, vocabulary
+from sod2jax.ir import vocabulary
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of
-
-
-class Mixed(Exception):
-    """A row of a result is not a function of the operands' rows; says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """Where the rows of a value are.
-
-    Attributes:
-      axis: the axis; its size is the number of rows times ``inner``.
-      inner: how many lanes of the axis, one after another, belong to each row.
-    """
-
-    axis: int
-    inner: Dim = 1
-
-
-class _Special(enum.Enum):
-    UNUSED = "unused"
-
-
-UNUSED = _Special.UNUSED
-"""A value that nothing reads."""
-
-Need = Row | None | _Special
-"""What is read of a value: one row at a time, the whole (None), or nothing."""
+from sod2jax.rows.merged import grouped_needs, is_grouped, reshaped_row
+from sod2jax.rows.reads import UNUSED, Mixed, Need, Row, join
 
 
 class Kind(enum.Enum):
@@ -114,8 +87,8 @@ def operand_needs(eqn: JaxprEqn, rows: Dim, outs: Sequence[Need]) -> list[Need]:
     assert isinstance(row, Row)
     if name == "reshape":
         return [reshaped_row(eqn, rows, row)]
-    if name == "conv_general_dilated" and _is_grouped(eqn, row):
-        return _grouped_needs(eqn, rows, row)
+    if name == "conv_general_dilated" and is_grouped(eqn, row):
+        return grouped_needs(eqn, rows, row)
     if name == "transpose":
         return [Row(int(eqn.params["permutation"][row.axis]), row.inner)]
     return _aligned(eqn, row)
@@ -151,19 +124,6 @@ def jaxpr_needs(
     return [needs.get(var, UNUSED) for var in jaxpr.invars], needs
 
 
-def join(a: Need, b: Need) -> Need:
-    """What is read by two readers together.
-
-    Raises:
-      Mixed: they read in different ways.
-    """
-    if a is UNUSED or a == b:
-        return b
-    if b is UNUSED:
-        return a
-    raise Mixed("a value is read by rows and as a whole, or by rows on two axes")
-
-
 def _aligned(eqn: JaxprEqn, row: Row) -> list[Need]:
     """Operands whose axis is aligned with the result's, by their transfer rules."""
     name, kind = eqn.primitive.name, KINDS.get(eqn.primitive.name)
@@ -189,40 +149,6 @@ def _is_read_whole(kind: Kind, shape: tuple[Dim, ...], axis: int) -> bool:
     if kind is Kind.ELEMENTWISE:
         return not shape or shape[axis] == 1
     return not shape or kind is not Kind.ALIKE
-
-
-# Merged axes: JAX batches a convolution of batched filters by merging rows into its channels
-
-
-def reshaped_row(eqn: JaxprEqn, rows: Dim, row: Row) -> Row:
-    """The row of the operand with as many elements before it and as many inside it."""
-    target, source = dims_of(eqn.outvars[0]), dims_of(eqn.invars[0])
-    order = eqn.params.get("dimensions") or range(len(source))
-    before = dims.product(target[: row.axis])
-    passed: Dim = 1
-    for axis in map(int, order):
-        inner = dims.quotient(source[axis], rows)
-        if passed == before and inner is not None and (source[axis] != 1 or rows == 1):
-            return Row(axis, inner)
-        passed = dims.product((passed, source[axis]))
-    raise Mixed("'reshape' splits or mixes rows")
-
-
-def _is_grouped(eqn: JaxprEqn, row: Row) -> bool:
-    out_spec = eqn.params["dimension_numbers"].out_spec
-    if dims.from_jax(eqn.params["batch_group_count"]) != 1:
-        raise Mixed("'conv_general_dilated' with batch groups mixes rows")
-    return row.axis == out_spec[1] and dims.from_jax(eqn.params["feature_group_count"]) != 1
-
-
-def _grouped_needs(eqn: JaxprEqn, rows: Dim, row: Row) -> list[Need]:
-    """Rows that are the outermost part of the groups of channels."""
-    lhs_spec, rhs_spec, _ = eqn.params["dimension_numbers"]
-    groups = dims.quotient(dims.from_jax(eqn.params["feature_group_count"]), rows)
-    channels = dims.quotient(dims_of(eqn.invars[0])[lhs_spec[1]], rows)
-    if groups is None or channels is None:
-        raise Mixed("'conv_general_dilated' has groups that are not by rows")
-    return [Row(lhs_spec[1], channels), Row(rhs_spec[0], row.inner)]
 
 
 # Control flow

@@ -16,7 +16,7 @@ from sod2jax.runtime import plan
 from sod2jax.runtime.compile import Executable
 from sod2jax.runtime.executables import Executables
 from sod2jax.runtime.plan import Outcome
-from sod2jax.runtime.transfer import pad, trim
+from sod2jax.transfer import pad, trim
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

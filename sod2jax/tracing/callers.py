@@ -1,4 +1,4 @@
-"""Whether Python code calls a function that is replaced while tracing, or compiled code does.
+"""What Python code calls: a function that is replaced while tracing, or one that remembers.
 
 Compiled code, as that of NumPy's generators, looks ``np.empty`` up as Python code does, but takes
 what it returns for an array without asking. Calls of compiled code have no frame: at one of them,
@@ -7,41 +7,72 @@ the innermost frame is of Python code that calls something else.
 
 from __future__ import annotations
 
+import builtins
 import dis
 import functools
+import inspect
+from types import CodeType, FrameType
 from typing import Any
+
+from sod2jax.tracing import frames
 
 _VARIABLES = ("LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF")
 _ATTRIBUTES = ("LOAD_METHOD", "LOAD_ATTR")
+_IDLE = ("PUSH_NULL", "EXTENDED_ARG", "KW_NAMES", "PRECALL")
 
 
-def calls(frame: Any, function: Any) -> bool:
+def calls(frame: FrameType, function: Any) -> bool:
     """Whether the call that a frame is at is written as one of what stands in for a function."""
-    kind, name = _callee(frame.f_code, frame.f_lasti)
-    if kind in _ATTRIBUTES:
-        return name == function.__name__
-    if not kind.startswith(_VARIABLES):
-        return False
-    spaces = (frame.f_locals, frame.f_globals)
-    called = next((space[name] for space in spaces if name in space), None)
+    steps = _callee(frame.f_code, frame.f_lasti)
+    if steps and steps[-1][0] in _ATTRIBUTES:
+        return steps[-1][1] == function.__name__
+    called = _value(steps, frame)
     if isinstance(called, functools.partial):
         called = called.func
     return getattr(called, "__wrapped__", None) is function
 
 
+def remembers(frame: FrameType) -> bool:
+    """Whether a frame is calling a function that remembers its results, for which it hashes.
+
+    What such a function does not find it computes. Where JAX calls what a call gives, it is one.
+    """
+    steps = _callee(frame.f_code, frame.f_lasti)
+    if steps and "CALL" in steps[-1][0] and frames.is_jax(frame):
+        return True
+    called = _value(steps, frame)
+    return hasattr(called, "cache_info") or hasattr(called, "trace")
+
+
+def _value(steps: tuple[tuple[str, Any], ...], frame: FrameType) -> Any:
+    """What a dotted name stands for, found without running anything; None for anything else."""
+    if not steps or not steps[0][0].startswith(_VARIABLES):
+        return None
+    if any(kind not in _ATTRIBUTES for kind, _ in steps[1:]):
+        return None
+    spaces, name = (frame.f_locals, frame.f_globals, vars(builtins)), steps[0][1]
+    value = next((space[name] for space in spaces if name in space), None)
+    for _, attribute in steps[1:]:
+        value = inspect.getattr_static(value, attribute, None)
+    return value
+
+
 @functools.lru_cache(maxsize=4096)
-def _callee(code: Any, offset: int) -> tuple[str, Any]:
-    """The instruction that loads what is called, and its name: the call's text begins with it."""
+def _callee(code: CodeType, offset: int) -> tuple[tuple[str, Any], ...]:
+    """The instructions, and their names, that find what is called; none if nothing is.
+
+    The text of a call begins with what is called: they begin where the call does.
+    """
     steps = [(s, s.positions) for s in dis.get_instructions(code) if s.positions is not None]
     step, here = max((s for s in steps if s[0].offset <= offset), key=lambda s: s[0].offset)
     if "CALL" not in step.opname or here.col_offset is None:  # past its inline caches, perhaps
-        return "", None
+        return ()
     start, end = (here.lineno, here.col_offset), (here.end_lineno, here.end_col_offset)
-    loads = [
-        ((p.end_lineno, p.end_col_offset), s.opname, s.argval)
+    found = [
+        ((p.end_lineno, p.end_col_offset), s)
         for s, p in steps
         if (p.lineno, p.col_offset) == start
         and (p.end_lineno, p.end_col_offset) < end
-        and s.opname != "PUSH_NULL"
+        and s.opname not in _IDLE
     ]
-    return max(loads, key=lambda load: load[0])[1:] if loads else ("", None)
+    return tuple((s.opname, s.argval) for _, s in sorted(found, key=lambda pair: pair[0]))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import contextlib
 import dis
 import functools
-import inspect
 import linecache
 import sys
 from collections.abc import Container, Iterator
@@ -130,17 +128,6 @@ def _shows(function: ast.expr) -> bool:
     return isinstance(function, ast.Attribute) and function.attr in _SHOWING
 
 
-def remembers(frame: FrameType) -> bool:
-    """Whether a frame is calling a function that remembers its results, for which it hashes.
-
-    What such a function does not find it computes. Where JAX calls what a call gives, it is one.
-    """
-    call = _call(frame.f_code, frame.f_lasti)
-    function = None if call is None else _value(call.func, frame)
-    made = is_jax(frame) and call is not None and isinstance(call.func, ast.Call)
-    return made or hasattr(function, "cache_info") or hasattr(function, "trace")
-
-
 def _position(frame: FrameType) -> tuple[int, int] | None:
     """Line and column of the instruction that a frame is at."""
     at = _instruction(frame.f_code, frame.f_lasti)
@@ -186,21 +173,3 @@ def _nodes(code: CodeType, offset: int, kind: Any) -> Iterator[Any]:
 def _statement(code: CodeType, offset: int) -> ast.stmt | None:
     """The innermost statement around an instruction."""
     return next(iter(reversed(list(_nodes(code, offset, ast.stmt)))), None)
-
-
-def _call(code: CodeType, offset: int) -> ast.Call | None:
-    """The call that an instruction makes."""
-    at = _instruction(code, offset)
-    if at is None or "CALL" not in at.opname:
-        return None
-    return next(iter(reversed(list(_nodes(code, offset, ast.Call)))), None)
-
-
-def _value(node: ast.expr, frame: FrameType) -> Any:
-    """What a dotted name stands for in a frame, found without running anything."""
-    if isinstance(node, ast.Name):
-        names = (frame.f_locals, frame.f_globals, vars(builtins))
-        return next((known[node.id] for known in names if node.id in known), None)
-    if isinstance(node, ast.Attribute):
-        return inspect.getattr_static(_value(node.value, frame), node.attr, None)
-    return None

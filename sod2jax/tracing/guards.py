@@ -27,7 +27,7 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region, bounds
-from sod2jax.tracing import arithmetic, frames, hooks, observations, polyfill
+from sod2jax.tracing import arithmetic, callers, frames, hooks, observations, polyfill
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import Recorder, attentive, busy
@@ -156,7 +156,7 @@ def _never_differ(recorder: Recorder, a: Any, b: Any) -> bool:
     with_zero = isinstance(b, int) and b == 0
     # What remembers results compares what it was called with: what it does not find it computes.
     harmless = _compat.is_harmless_equality(frame.f_code, with_zero=with_zero)
-    harmless = harmless or frames.remembers(frame)
+    harmless = harmless or callers.remembers(frame)
     if harmless and not recorder.data_dependent:
         return False
     guard = _unequal(a, b)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax.tracing import arithmetic, frames
+from sod2jax.tracing import arithmetic, callers, frames
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import attentive, busy
 
@@ -73,7 +73,7 @@ def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
 def _hashed(dim: Any) -> None:
     frame = frames.asking(_RELAYS)
     file = frame.f_code.co_filename
-    if frames.is_jax(frame) or file.endswith(_OF_ONE_LENGTH) or frames.remembers(frame):
+    if frames.is_jax(frame) or file.endswith(_OF_ONE_LENGTH) or callers.remembers(frame):
         return
     _doubt("the hash", dim, frame)
 

@@ -81,12 +81,8 @@ class Regime:
     @functools.cached_property
     def region(self) -> Region:
         """The sizes that the symbols may take."""
-        given, limited = self._within(self.constraints), self._within(self.limits)
-        region = Region.of(self.symbols, (*given, *limited))
-        before = Region.of(self.symbols, given)
-        ends = zip(before.ranges, region.ranges, strict=True)
-        opened = [name for (name, _, had), (_, _, has) in ends if had is None and has is not None]
-        region = dataclasses.replace(region, open=frozenset(opened))
+        region = Region.of(self.symbols, self._within(self.constraints))
+        region = region.decided(self._within(self.limits))
         known = set(self.symbols)
         for name in self.host_sizes:
             own = [c for c in self.constraints if name in c.symbols and c.symbols <= {*known, name}]

@@ -115,7 +115,7 @@ def trace(
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
             if not recorder.region.names:
-                raise FunctionError(f"{name} raises {type(error).__name__}: {error}") from error
+                raise FunctionError.of(name, error) from error
             failure = TraceError(explain(name, recorder.region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:

@@ -70,6 +70,7 @@ def check_program(steps: Sequence[Step], specs: Sequence[str], gradient: bool) -
     check(Harness(label, fun, args, {"b": 3, "s": 5, "t": 4}, rtol=1e-4, atol=1e-5))
 
 
+@settings(max_examples=settings.default.max_examples // 2)  # each compiles a program
 @given(steps, specs, st.booleans())
 def test_programs_equal_jit(steps, specs, gradient):
     check_program(steps, specs, gradient)

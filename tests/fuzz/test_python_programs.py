@@ -22,8 +22,8 @@ def judged(program: Program, compiled: bool = False) -> str:
 
 
 def test_programs_are_right_or_flagged():
-    kinds = collections.Counter(judged(generate(seed)) for seed in range(40))
-    assert kinds["same"] > 5, kinds
+    kinds = collections.Counter(judged(generate(seed)) for seed in range(16))
+    assert kinds["same"] > 2, kinds
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_a_failure_is_made_small():
 
 
 def test_numpy_runs_programs_as_jax_does():
-    for seed in range(12):
+    for seed in range(6):
         program = generate(seed)
         inputs = arguments(program, program.points[0])
         try:

@@ -7,8 +7,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from sod2jax.memory.flatten import flatten
 from sod2jax.memory.fusion import fuse, is_broadcast
-from sod2jax.memory.steps import FlatProgram, flatten
+from sod2jax.memory.steps import FlatProgram
 
 M = 64
 X = jax.ShapeDtypeStruct((M, M), jnp.float32)

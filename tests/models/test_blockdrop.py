@@ -12,6 +12,7 @@ import pytest
 from models import blockdrop, load, resnet
 from models.resnet import ResNet
 from tests.models import gated
+from tests.quick import last_of
 
 # Of the published networks: 24.77 of 33 blocks, and 16.93 of 54.
 RATES = (24.77 / 33, 16.93 / 54)
@@ -42,7 +43,7 @@ def twin_params(twin: Any, model: Any) -> Any:
 # Against the twin
 
 
-@pytest.mark.parametrize(("b", "h", "w"), [(1, 32, 32), (3, 24, 40), (2, 19, 27)])
+@pytest.mark.parametrize(("b", "h", "w"), last_of((1, 32, 32), (3, 24, 40), (2, 19, 27)))
 def test_equals_the_twin(model, twin, twin_params, b, h, w):
     batch = gated.images(model, b, h, w)
     gated.check_twin(model.fun, twin_params, twin, batch)

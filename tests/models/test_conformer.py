@@ -14,7 +14,7 @@ from models.checkpoint import fit
 from models.conformer import ConformerConfig
 from models.relative_attention import distance_encodings
 from tests.models.dynamic import check_dynamic
-from tests.quick import QUICK
+from tests.quick import QUICK, last_of
 
 TINY = conformer.SIZES["tiny"]
 # Parakeet's form, small.
@@ -90,7 +90,9 @@ def assert_near(seen, wanted):
 # Against transformers
 
 
-@pytest.mark.parametrize(("b", "t", "frames"), [(1, 1, 1), (2, 8, 1), (3, 77, 10), (1, 200, 25)])
+@pytest.mark.parametrize(
+    ("b", "t", "frames"), last_of((1, 1, 1), (2, 8, 1), (1, 200, 25), (3, 77, 10))
+)
 def test_equals_parakeet(parakeet, b, t, frames):
     import torch
 
@@ -136,7 +138,7 @@ def block_variables(state, config):
     return {kind: tree["layers_0"] for kind, tree in fitted.items()}
 
 
-@pytest.mark.parametrize(("b", "t"), [(1, 1), (3, 5), (2, 40)])
+@pytest.mark.parametrize(("b", "t"), last_of((1, 1), (3, 5), (2, 40)))
 def test_blocks_without_biases_equal_wav2vec2_conformer(b, t):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
@@ -172,7 +174,7 @@ def test_blocks_without_biases_equal_wav2vec2_conformer(b, t):
 # Against the twin
 
 
-@pytest.mark.parametrize(("b", "t"), [(1, 7), (3, 30), (2, 103)])
+@pytest.mark.parametrize(("b", "t"), last_of((1, 7), (3, 30), (2, 103)))
 def test_equals_the_twin(b, t):
     torch = pytest.importorskip("torch")
     from tests.models.twins.conformer import Conformer

@@ -14,6 +14,7 @@ from models import convnet_aig, load, resnet
 from models.resnet import ResNet
 from tests.models import gated
 from tests.models.dynamic import check_dynamic
+from tests.quick import last_of
 
 # The target rate of the published ConvNet-AIG for CIFAR-10.
 RATE = 0.6
@@ -45,7 +46,7 @@ def twin_params(twin: Any, model: Any) -> Any:
 # Against the twin
 
 
-@pytest.mark.parametrize(("b", "h", "w"), [(1, 32, 32), (3, 24, 40), (2, 19, 27)])
+@pytest.mark.parametrize(("b", "h", "w"), last_of((1, 32, 32), (3, 24, 40), (2, 19, 27)))
 def test_equals_the_twin(model, twin, twin_params, b, h, w):
     gated.check_twin(model.fun, twin_params, twin, gated.images(model, b, h, w))
 

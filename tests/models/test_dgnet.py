@@ -16,6 +16,7 @@ from models.dgnet import Decisions
 from models.resnet import ResNet, ResNetConfig
 from tests.models import gated
 from tests.models.dynamic import assert_close, check_dynamic
+from tests.quick import last_of
 
 # Below this distance from the threshold a decision may depend on the order of sums.
 MARGIN = 2e-5
@@ -102,12 +103,12 @@ def patterns(rng: np.random.Generator, config: dgnet.DGNetConfig, b: int, h: int
 # Against the twin
 
 
-@pytest.mark.parametrize(("b", "h", "w"), [(1, 2, 2), (3, 1, 2), (2, 3, 1)])
+@pytest.mark.parametrize(("b", "h", "w"), last_of((1, 2, 2), (3, 1, 2), (2, 3, 1)))
 def test_equals_the_twin(model, twin, twin_params, b, h, w):
     check_twin(model.fun, twin_params, twin, gated.images(model, b, h, w))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", last_of(0, 1))
 def test_equals_the_twin_at_random_patterns(model, twin, twin_params, seed):
     import torch
 

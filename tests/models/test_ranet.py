@@ -14,6 +14,7 @@ from models import load, ranet, resnet
 from models.base import Model
 from tests.models import gated
 from tests.models.dynamic import assert_close, check_dynamic
+from tests.quick import last_of
 
 # Between the confidences of random weights: some examples leave at each exit.
 LOW, HIGH = 0.11, 0.2
@@ -69,7 +70,7 @@ def first_sure(confidence: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 # Against the twin
 
 
-@pytest.mark.parametrize(("b", "h", "w"), [(1, 20, 20), (4, 20, 20), (2, 16, 13)])
+@pytest.mark.parametrize(("b", "h", "w"), last_of((1, 20, 20), (4, 20, 20), (2, 16, 13)))
 def test_equals_the_twin(model, twin, b, h, w):
     import torch
 
@@ -251,8 +252,8 @@ def with_thresholds(model: Model) -> Model:
 @pytest.mark.parametrize(
     "sizes",
     [
-        gated.ONE[1:4],
-        gated.SEVERAL[1:4],
+        gated.ONE[1:3],
+        gated.SEVERAL[1:3],
         pytest.param(gated.ONE, marks=pytest.mark.slow),
         pytest.param(gated.SEVERAL, marks=pytest.mark.slow),
     ],

@@ -11,6 +11,7 @@ import pytest
 from models import load, resnet, skipnet
 from models.resnet import ResNet
 from tests.models import gated
+from tests.quick import last_of
 
 # The published SkipNet-101 trained with the hybrid loss executes 70.1 % of the operations.
 RATE = 0.701
@@ -42,7 +43,7 @@ def twin_params(twin: Any, model: Any) -> Any:
 # Against the twin
 
 
-@pytest.mark.parametrize(("b", "h", "w"), [(1, 32, 32), (3, 24, 40), (2, 19, 27)])
+@pytest.mark.parametrize(("b", "h", "w"), last_of((1, 32, 32), (3, 24, 40), (2, 19, 27)))
 def test_equals_the_twin(model, twin, twin_params, b, h, w):
     gated.check_twin(model.fun, twin_params, twin, gated.images(model, b, h, w))
 

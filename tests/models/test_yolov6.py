@@ -15,7 +15,7 @@ from models import load, repvgg, yolov6
 from models.nms import Kept
 from tests.models.dynamic import check_dynamic
 from tests.models.greedy import assert_kept, by_class
-from tests.quick import QUICK
+from tests.quick import QUICK, last_of
 
 TINY = yolov6.SIZES["tiny"]
 # A small network with two blocks where the published ones have several.
@@ -60,7 +60,7 @@ def train_variables(twin) -> Any:
     return to_flax(twin, yolov6.param_shapes(TINY, "train"))
 
 
-@pytest.mark.parametrize(("b", "h", "w"), [(2, 2, 3), (1, 3, 1), (3, 1, 4)])
+@pytest.mark.parametrize(("b", "h", "w"), last_of((2, 2, 3), (1, 3, 1), (3, 1, 4)))
 def test_the_deploy_form_equals_the_twin(twin, train_variables, b, h, w):
     from tests.models.twins.yolov6 import run
 

@@ -13,7 +13,7 @@ import pytest
 
 import sod2jax
 from sod2jax import optimize
-from sod2jax.errors import ExactFallbackWarning, TraceError
+from sod2jax.errors import ExactFallbackWarning, FunctionError, TraceError
 from sod2jax.planning.exact import Exact, Fallbacks, Silent, debugging
 from sod2jax.ragged import over_rows
 
@@ -43,6 +43,34 @@ def test_or_raised_each_time():
             fallbacks.tell(Exact(TraceError("too odd")))
     fallbacks.tell(Exact(TraceError("asked for"), is_harmless=True))
     Silent().tell(Exact(TraceError("too odd")))
+
+
+def test_a_function_that_fails_says_so_itself():
+    exact = Exact(FunctionError.of("f", ValueError("no such size\nat all")))
+    assert exact.reason == "f raises ValueError: no such size"
+    counted = []
+    fallbacks = Fallbacks("f", "runs slowly", "exact", counted.append)
+    with warnings.catch_warnings(action="error"):
+        fallbacks.tell(exact)
+        with pytest.raises(ZeroDivisionError):
+            fallbacks.run(exact, lambda: 1 // 0)
+    assert counted == []
+    with pytest.warns(ExactFallbackWarning, match="f runs slowly: f raises ValueError"):
+        assert fallbacks.run(exact, lambda: 3) == 3
+    assert counted == [exact.reason]
+
+
+def only_seven(x):
+    if x.shape[0] != 7:
+        raise ValueError(f"no size {int(x.shape[0])}")
+    return x * 2
+
+
+def test_nor_is_a_warning_in_its_way():
+    with warnings.catch_warnings(action="error"), pytest.raises(ValueError, match="no size 3"):
+        sod2jax.optimize(only_seven, shapes=("n",))(ones(3))
+    with warnings.catch_warnings(action="error"), pytest.raises(ValueError, match="no size 3"):
+        sod2jax.ragged_vmap(only_seven, shapes=("n",))([ones(3), ones(4)])
 
 
 def test_settings_are_reasons():
@@ -92,7 +120,7 @@ def test_one_function_runs_exactly_and_takes_the_reason(module):
     assert len(callers) == 1
     annotations = [ast.unparse(a.annotation) for a in callers[0].args.args if a.annotation]
     assert "Exact" in annotations
-    assert "tell" in _calls(callers[0])
+    assert "run" in _calls(callers[0])
 
 
 def _calls(function):

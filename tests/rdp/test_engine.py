@@ -12,6 +12,7 @@ from sod2jax.rdp import analyse
 from sod2jax.rdp.engine import propagate
 from sod2jax.rdp.lattice import NAC, DimFact
 from sod2jax.rdp.rule import DEFAULT_RULE, LocalRule, register_transfer, rule_of
+from tests.quick import last_of
 from tests.rdp import concrete, soundness
 
 F32, I32, U32 = np.float32, np.int32, np.uint32
@@ -224,7 +225,7 @@ def facts(request):
     return analyse(jaxpr, concrete.region(jaxpr))
 
 
-@pytest.mark.parametrize("sizes", POINTS, ids=str)
+@pytest.mark.parametrize("sizes", [POINTS[1], *last_of(POINTS[2], POINTS[0])], ids=str)
 def test_facts_hold_in_concrete_runs(facts, sizes):
     soundness.check(facts, sizes)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
@@ -16,6 +16,7 @@ from sod2jax.ir.dims import parse
 from sod2jax.rewrite import fills
 from sod2jax.rewrite.padded import ANYTHING, FINITE, Padded, RowReduction, constant_fill
 
+FEW = settings(max_examples=settings.default.max_examples // 2)  # of each of many cases
 ROWS, TRUE, PADDED = 3, 5, 17
 EXTENTS = ((ROWS,), (parse("s"),))
 
@@ -147,6 +148,7 @@ def check(name, bind, values):
 def test_claims_about_arithmetic_are_true(name, dtype):
     bind = jax.jit(UNARY.get(name) or BINARY[name])
 
+    @FEW
     @given(st.tuples(*[operands(dtype)] * (1 if name in UNARY else 2)))
     def law(values):
         check(name, bind, values)
@@ -179,10 +181,11 @@ def test_claims_about_clamp_are_true(low, value, high):
     ],
 )
 def test_claims_about_conversions_are_true(old, new):
+    convert = jax.jit(lambda x: lax.convert_element_type(x, new))
+
     @given(operands(old))
     def law(value):
         if value.rank:
-            convert = jax.jit(lambda x: lax.convert_element_type(x, new))
             check("convert_element_type", convert, (value,))
 
     law()

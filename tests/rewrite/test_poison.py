@@ -15,8 +15,9 @@ from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
 from sod2jax.rewrite import masks
 from sod2jax.rewrite.padded import FINITE, Fill, Padded, constant_fill
-from sod2jax.rewrite.poison import poison_value, poisoned
+from sod2jax.rewrite.poison import poisoned
 from sod2jax.rewrite.sizes import Sizes
+from sod2jax.transfer import poison_value
 
 N, M = dims.parse("n"), dims.parse("m")
 BOUNDS = map(Comparison.parse, ("n <= 3", "m <= 2"))

@@ -14,7 +14,8 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.rows.narrow import aval_of, equation_of_block, jaxpr_of_block
-from sod2jax.rows.needs import UNUSED, Mixed, Row, jaxpr_needs
+from sod2jax.rows.needs import jaxpr_needs
+from sod2jax.rows.reads import UNUSED, Mixed, Row
 from tests.harnesses import Arg
 from tests.passes.programs import program
 

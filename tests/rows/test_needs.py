@@ -11,7 +11,8 @@ import pytest
 from jax import lax
 
 from sod2jax.ir import dims
-from sod2jax.rows.needs import Mixed, Row, operand_needs
+from sod2jax.rows.needs import operand_needs
+from sod2jax.rows.reads import Mixed, Row
 from tests.harnesses import Arg
 from tests.passes.programs import program
 

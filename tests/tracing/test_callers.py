@@ -1,10 +1,12 @@
-"""Calls that Python code makes are told from those of compiled code."""
+"""Calls of Python code are told from those of compiled code, and so is what remembers."""
 
 from __future__ import annotations
 
 import functools
 import sys
+import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -60,3 +62,48 @@ def test_calls_of_compiled_code(name):
     SEEN.clear()
     BY_OTHERS[name]()
     assert SEEN and not any(SEEN)
+
+
+class Key:
+    """Is hashed by who is called with it."""
+
+    def __hash__(self):
+        SEEN.append(callers.remembers(sys._getframe(1)))
+        return 0
+
+
+@functools.lru_cache
+def table(key):
+    return key
+
+
+tables = types.SimpleNamespace(
+    table=table, of={"table": table}, jitted=jax.jit(lambda key: 0, static_argnums=0)
+)
+
+
+REMEMBERS = {
+    "variable": lambda: table(Key()),
+    "attribute": lambda: tables.table(Key()),
+    "star": lambda: tables.table(*[Key()]),
+    "keyword": lambda: table(key=Key()),
+    "local": lambda: (lambda f: f(Key()))(table),
+    "jit": lambda: tables.jitted(Key()),
+    "several_lines": lambda: table(
+        Key(),
+    ),
+}
+DOES_NOT = {
+    "builtin": lambda: hash(Key()),
+    "dictionary": lambda: {Key(): 1},
+    "method": lambda: tables.of.get(Key()),
+    "found": lambda: tables.of["table"](Key()),
+    "made": lambda: functools.lru_cache(lambda key: key)(Key()),
+}
+
+
+@pytest.mark.parametrize("name", [*REMEMBERS, *DOES_NOT])
+def test_what_remembers(name):
+    SEEN.clear()
+    (REMEMBERS | DOES_NOT)[name]()
+    assert SEEN and set(SEEN) == {name in REMEMBERS}

@@ -18,6 +18,7 @@ from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
 from sod2jax.tracing import guards, hooks, polyfill
 from tests.harnesses import numbers
+from tests.tracing.compare import assert_as_under_jit
 
 X = np.arange(1.0, 6.0, dtype=np.float32)
 
@@ -51,11 +52,7 @@ def test_one_symbolic_trace(harness):
 @pytest.mark.parametrize("name", BRANCHING)
 def test_every_size(name):
     optimized = small(BRANCHING[name])
-    for size in range(1, 8):
-        x = np.random.default_rng(size).normal(size=size).astype(np.float32)
-        got, want = optimized(x), jax.jit(BRANCHING[name])(x)
-        assert (got.shape, got.dtype, got.weak_type) == (want.shape, want.dtype, want.weak_type)
-        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
+    assert_as_under_jit(BRANCHING[name], optimized, range(1, 8), atol=1e-6)
     assert optimized.stats().exact_fallbacks == 0
     assert all(s.analysis.program.varying is None for s in optimized.planner.specialisations)
 

@@ -16,6 +16,7 @@ from sod2jax.arguments.signature import Leaf
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import parse
 from sod2jax.tracing import regimes
+from tests.quick import run_plainly
 
 
 def leaf(spec: str, shape: tuple[int, ...]) -> Leaf:
@@ -141,10 +142,9 @@ def check(fun: Callable, specs: Sequence[str], points: Sequence[tuple[int, ...]]
     optimized = sod2jax.optimize(
         fun, shapes=specs, constraints=constraints, poison=True, on_unsupported="error"
     )
-    plain = jax.jit(fun)
-    for point in points:
-        inputs = [np.arange(1.0, size + 1, dtype=np.float32) for size in point]
-        seen, want = optimized(*inputs), plain(*inputs)
+    calls = [[np.arange(1.0, size + 1, dtype=np.float32) for size in point] for point in points]
+    for point, inputs, (want,) in zip(points, calls, run_plainly(fun, calls), strict=True):
+        seen = optimized(*inputs)
         assert seen.shape == want.shape, point
         np.testing.assert_allclose(seen, want, rtol=1e-5, err_msg=str(point))
     assert optimized.stats().exact_fallbacks == 0

@@ -10,7 +10,7 @@ network early pay for no later stage.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from jax import lax
 
@@ -22,12 +22,14 @@ from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
 from sod2jax.ir.surgery import ordered, pruned, with_bodies
 from sod2jax.passes.gates.flat import flat
-from sod2jax.passes.gates.predicates import Gate, gate_of, rows_of
-from sod2jax.passes.gates.slices import NOT_REACHED, READ_WHOLE, Group, Slice, Uses, slice_of
+from sod2jax.passes.gates.groups import Group, last_group
+from sod2jax.passes.gates.predicates import gate_of
+from sod2jax.passes.gates.slices import NOT_REACHED, READ_WHOLE, Slice, Uses, slice_of
 from sod2jax.passes.gates.work import Work, is_heavy, work_of
 from sod2jax.passes.remark import Remark
 from sod2jax.rows.narrow import aval_of, equation_of_block
-from sod2jax.rows.needs import Mixed, Need, Row, operand_needs
+from sod2jax.rows.needs import operand_needs
+from sod2jax.rows.reads import Mixed, Need, Row
 from sod2jax.target import Target
 
 # A block's work must be worth the loop around it, some microseconds.
@@ -89,7 +91,7 @@ class _Scope:
         selects = [eqn for eqn in eqns if eqn.primitive.name == "select_n"]
         left = [(eqn, gate) for eqn in selects if (gate := gate_of(eqn, makers)) is not None]
         while left:
-            group, left = _last_group(left, makers)
+            group, left = last_group(left, makers)
             replaced = self._replaced(group, eqns, outvars)
             if replaced is None:
                 continue
@@ -262,45 +264,3 @@ def _flattened(vector: Var, axis: int, like: JaxprEqn) -> tuple[Var, JaxprEqn]:
     var = _compat.new_variable(vector.aval.update(shape=sizes))
     params = {"new_sizes": sizes, "dimensions": None, "sharding": None}
     return var, _compat.new_equation(lax.reshape_p, [vector], [var], params, like)
-
-
-def _last_group(
-    gated: Sequence[tuple[JaxprEqn, Gate]], makers: Mapping[Var, JaxprEqn]
-) -> tuple[Group, list[tuple[JaxprEqn, Gate]]]:
-    """The last select and those before it by the same gate, as far as none needs another.
-
-    Returns:
-      The group, and the other selects.
-    """
-    (last, gate), rest, members = gated[-1], [], [gated[-1]]
-    above: set[int] | None = None
-    for eqn, other in reversed(gated[:-1]):
-        if not _same_cases(eqn, other, last, gate):
-            rest.append((eqn, other))
-            continue
-        above = _above(last, makers) if above is None else above
-        if id(eqn) in above:
-            rest.append((eqn, other))
-            continue
-        members.append((eqn, other))
-        above |= _above(eqn, makers)
-    selects, gates = zip(*reversed(members), strict=True)
-    return Group(selects, gates, rows_of(gate)), rest[::-1]
-
-
-def _same_cases(a: JaxprEqn, gate_a: Gate, b: JaxprEqn, gate_b: Gate) -> bool:
-    same = gate_a.vector is gate_b.vector and gate_a.vector_axis == gate_b.vector_axis
-    return same and len(a.invars) == len(b.invars)
-
-
-def _above(start: JaxprEqn, makers: Mapping[Var, JaxprEqn]) -> set[int]:
-    """Ids of the equations that an equation needs, directly or not."""
-    seen: set[int] = set()
-    stack = [start]
-    while stack:
-        for atom in stack.pop().invars:
-            maker = None if _compat.is_literal(atom) else makers.get(atom)
-            if maker is not None and id(maker) not in seen:
-                seen.add(id(maker))
-                stack.append(maker)
-    return seen

@@ -11,7 +11,8 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import dims_of
-from sod2jax.rows.needs import Mixed, Row, reshaped_row
+from sod2jax.rows.merged import reshaped_row
+from sod2jax.rows.reads import Mixed, Row
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,48 +10,15 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.jaxprs import dims_of, variables
-from sod2jax.passes.gates.predicates import Gate
-from sod2jax.rows.needs import UNUSED, Mixed, Need, Row, operand_needs
+from sod2jax.passes.gates.groups import Group
+from sod2jax.rows.needs import operand_needs
+from sod2jax.rows.reads import UNUSED, Mixed, Need, Row
 
 # Costs nothing in a slice, and much memory outside, where it would be read row by row.
 _COPIED = frozenset({"broadcast_in_dim"})
 
 READ_WHOLE = "its result is read for all rows at once"
 NOT_REACHED = "what reads it stays outside"
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Selects by one gate, none of which needs another's result.
-
-    Attributes:
-      selects: their equations.
-      gates: the gate of each; all have one vector.
-      rows: how many rows it decides for.
-    """
-
-    selects: tuple[JaxprEqn, ...]
-    gates: tuple[Gate, ...]
-    rows: Dim
-
-    @property
-    def count(self) -> int:
-        """How many cases there are."""
-        return len(self.selects[0].invars) - 1
-
-    def case(self, number: int) -> list[Atom]:
-        """What the selects choose in a case."""
-        return [select.invars[1 + number] for select in self.selects]
-
-    @property
-    def reads(self) -> list[Row | None]:
-        """What is read of each result: a row, or the whole where there is only one."""
-        return [None if self.rows == 1 else Row(axis) for axis in self.axes]
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        """The axis of rows of each result."""
-        return tuple(gate.axis for gate in self.gates)
 
 
 @dataclasses.dataclass(frozen=True)

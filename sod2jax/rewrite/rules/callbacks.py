@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,6 +20,7 @@ from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.padded import Padded
+from sod2jax.transfer import enlarged, trim
 
 
 @register_pad_rule(*CALLBACKS, always=True)
@@ -42,7 +42,7 @@ def _callback(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
         call,
         names,
         tuple(map(dims_of, eqn.invars)),
-        tuple(zip(results, padded, (var.aval.dtype for var in eqn.outvars), strict=True)),
+        tuple(zip(results, padded, strict=True)),
     )
     true = jnp.array([ctx.true(dims.symbol(name)) for name in names], np.int32)
     arrays = [true, *(ctx.compact(p).array for p in operands)]
@@ -58,28 +58,24 @@ class _Host:
       call: the callback, on flat arrays.
       names: the symbols that it needs, in the order of the vector of true sizes.
       operands: the true shape of each array.
-      results: the true shape, the padded shape and the dtype of each result.
+      results: the true and the padded shape of each result.
     """
 
     call: Callable[..., Any]
     names: tuple[str, ...]
     operands: tuple[tuple[Dim, ...], ...]
-    results: tuple[tuple[tuple[Dim, ...], tuple[int, ...], Any], ...]
+    results: tuple[tuple[tuple[Dim, ...], tuple[int, ...]], ...]
 
     def __call__(self, true: Any, *arrays: Any) -> list[np.ndarray]:
         """Calls with what a program of exact shapes would call with."""
         sizes = tuple(map(int, np.asarray(true)))
         at = dict(zip(self.names, sizes, strict=True))
         pairs = zip(arrays, self.operands, strict=True)
-        results = self._at(sizes)(*(_trimmed(array, _true(shape, at)) for array, shape in pairs))
+        results = self._at(sizes)(*(trim(array, _true(shape, at)) for array, shape in pairs))
         if len(results) != len(self.results):
             return results  # which JAX will say
-        return [
-            _padded(k, result, _true(shape, at), padded, dtype)
-            for k, (result, (shape, padded, dtype)) in enumerate(
-                zip(results, self.results, strict=True)
-            )
-        ]
+        shapes = [(_true(shape, at), padded) for shape, padded in self.results]
+        return [_padded(k, y, *shapes[k]) for k, y in enumerate(results)]
 
     @functools.cached_property
     def _at(self) -> Callable[[tuple[int, ...]], Callable[..., Any]]:
@@ -95,14 +91,8 @@ def _true(shape: Sequence[Dim], sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(int(dims.evaluate(d, sizes)) for d in shape)
 
 
-def _trimmed(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    if array.shape == shape:
-        return array
-    return _compat.host_to_device(np.asarray(array)[tuple(map(slice, shape))], array)
-
-
 def _padded(
-    number: int, result: Any, shape: tuple[int, ...], padded: tuple[int, ...], dtype: Any
+    number: int, result: Any, shape: tuple[int, ...], padded: tuple[int, ...]
 ) -> np.ndarray:
     """A result with zeros in its pad lanes, if its shape is what JAX would ask for."""
     result = np.asarray(result)
@@ -111,8 +101,4 @@ def _padded(
             f"Incorrect output shape for return value #{number}: Expected: {shape}, Actual: "
             f"{result.shape}"
         )
-    if shape == padded:
-        return result
-    out = np.zeros(padded, result.dtype)
-    out[tuple(map(slice, shape))] = result
-    return out
+    return result if shape == padded else enlarged(result, padded)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sod2jax import _compat
-from sod2jax.ir import dims, foreign, trees
+from sod2jax.ir import dims, trees
 from sod2jax.ir.program import Program
 from sod2jax.tracing.audit.canonical import Numbering
 from sod2jax.tracing.concrete import Concrete
@@ -49,7 +49,7 @@ def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
         return Difference(point, what, is_of_results=True)
     numbering = Numbering()
-    ours = numbering.outputs(foreign.opened(program.jaxpr, always=True), sizes)[: len(shapes)]
+    ours = numbering.outputs(program.opened, sizes)[: len(shapes)]
     known = set(numbering.equations)
     theirs = numbering.outputs(concrete.jaxpr, sizes)
     if ours == theirs:

@@ -86,7 +86,9 @@ def generalise(
     for _ in range(_MOST_LIMITS):
         program = trace(rebuilt, (tuple(arguments), [0] * len(extra)), both, name, decides=False)
         if isinstance(program, Program):
-            varying = VaryingConstants(sampler, generalised, program.region, program.guards, cause)
+            varying = VaryingConstants(
+                sampler, samples.known, generalised, program.region, program.guards, cause
+            )
             return dataclasses.replace(program, varying=varying, host_sizes=frozenset(hosts))
         if program.question.symbols.isdisjoint(hosts):
             return program
@@ -115,10 +117,7 @@ def _no_structure(name: str, error: Exception | None) -> TraceError:
         return TraceError(f"{name} takes another course at almost every size")
     if isinstance(error, DataDependentSizeError):
         return TraceError("no trace at concrete sizes knows the sizes that depend on values")
-    text = (str(error).strip() or "no message").splitlines()[0]
-    failure = FunctionError(f"{name} raises {type(error).__name__}: {text}")
-    failure.__cause__ = error
-    return failure
+    return FunctionError.of(name, error)
 
 
 def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Comparison, ...]]:

@@ -56,6 +56,11 @@ class Samples:
         self._tried: set[tuple[tuple[str, int], ...]] = set()
         self.add(points)
 
+    @property
+    def known(self) -> list[tuple[dict[str, int], Form, Any]]:
+        """(sizes, form, tree of the result) of every trace."""
+        return [(point, form, tree) for group in self._groups for point, (_, form, tree) in group]
+
     def _add(self, pair: tuple[dict[str, int], Sample]) -> None:
         same = (group for group in self._groups if _are_alike(group[0][1], pair[1]))
         group = next(same, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,7 @@ class VaryingConstants:
 
     Args:
       sampler: traces the function at concrete sizes.
+      known: (sizes, form, tree of the result) of the traces that it made already.
       generalised: what all traces must have in common.
       region: the sizes that the program is for, host sizes among them.
       guards: what it takes for true.
@@ -84,6 +85,7 @@ class VaryingConstants:
     def __init__(
         self,
         sampler: Sampler,
+        known: Iterable[tuple[Mapping[str, int], Form, Any]],
         generalised: Generalised,
         region: Region,
         guards: tuple[Comparison, ...],
@@ -93,14 +95,15 @@ class VaryingConstants:
         self._sampler, self._generalised = sampler, generalised
         self._region, self._guards = region, guards
         self._lock = threading.Lock()
+        self._sampled = {_key(sizes): (form, tree) for sizes, form, tree in known}
         self._known: dict[tuple[int, ...], Reading | None] = {}
 
     def at(self, sizes: Mapping[str, int]) -> Reading | None:
         """What varies, at true sizes; None where the function takes another course."""
-        key = tuple(sizes[name] for name in sorted(sizes))
+        key = _key(sizes)
         with self._lock:
             if key not in self._known:
-                self._known[key] = self._read(sizes)
+                self._known[key] = self._read(self._sampled.pop(key, None), sizes)
             return self._known[key]
 
     @property
@@ -108,12 +111,13 @@ class VaryingConstants:
         """How many traces at concrete sizes were made."""
         return self._sampler.traces
 
-    def _read(self, sizes: Mapping[str, int]) -> Reading | None:
-        sampled = self._sampler(sizes)
-        if sampled is None:
+    def _read(self, known: tuple[Form, Any] | None, sizes: Mapping[str, int]) -> Reading | None:
+        if known is None:
+            sampled = self._sampler(sizes)
+            known = None if sampled is None else sampled[1:]
+        if known is None:
             return None
-        _, form, out_tree = sampled
-        reading = self._generalised.read(form, out_tree, sizes)
+        reading = self._generalised.read(*known, sizes)
         if reading is None or not self._region.contains(reading.sizes):
             return None
         of_host_sizes = tuple(g for g in self._guards if not g.symbols <= sizes.keys())
@@ -129,3 +133,7 @@ class VaryingConstants:
             f"host sizes vary; {right} sizes checked, {other} run with exact shapes. "
             f"The reason: {self.cause}"
         )
+
+
+def _key(sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(sizes[name] for name in sorted(sizes))

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sod2jax.memory.flatten import flatten
 from sod2jax.memory.roles import Role
-from sod2jax.memory.steps import FlatProgram, flatten
+from sod2jax.memory.steps import FlatProgram
 
 M = 8
 X = jax.ShapeDtypeStruct((M, M), jnp.float32)

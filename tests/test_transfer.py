@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sod2jax.runtime import transfer
+from sod2jax import transfer
 from tests.compile_log import compile_log
 
 DTYPES = ["float32", "float16", "bfloat16", "int32", "int8", "uint8", "uint32", "bool", "complex64"]

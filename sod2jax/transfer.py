@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax.rewrite.poison import poison_value
+
+
+def enlarged(host: np.ndarray, shape: tuple[int, ...], fill: Any = None) -> np.ndarray:
+    """A NumPy array in the corner of a larger one, with a value, or zeros, in its pad lanes."""
+    out = np.zeros(shape, host.dtype) if fill is None else np.full(shape, fill)
+    out[tuple(map(slice, host.shape))] = host
+    return out
 
 
 def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
@@ -20,9 +27,18 @@ def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
         wide = pad(bits, (*shape, *bits.shape[array.ndim :]), poison)
         return _compat.key_array(_compat.host_to_device(np.asarray(wide), bits), array)
     host = np.asarray(array, dtype=jax.typeof(array).dtype)
-    out = np.full(shape, poison_value(host.dtype)) if poison else np.zeros(shape, host.dtype)
-    out[tuple(map(slice, host.shape))] = host
-    return out
+    return enlarged(host, shape, poison_value(host.dtype) if poison else None)
+
+
+def poison_value(dtype: np.dtype) -> Any:
+    """A value that shows if it reaches a result: NaN, or the largest integer."""
+    if dtype == jax.dtypes.float0:
+        return np.zeros((), dtype)
+    if dtype.kind == "b":
+        return np.True_
+    if jnp.issubdtype(dtype, np.inexact):
+        return np.array(np.nan, dtype)
+    return np.array(jnp.iinfo(dtype).max, dtype)
 
 
 def trim(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
