@@ -27,7 +27,7 @@ ORDER = {
     "tracing": """__init__ frames callers hooks decisions recorder host domains numeric arithmetic
         observations polyfill guards data_dependent escaped regimes advice concrete
         trace generalise audit""",
-    "tracing/audit": "moves folding loops canonical __init__",
+    "tracing/audit": "moves folding at_sizes loops canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",

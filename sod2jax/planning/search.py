@@ -32,7 +32,7 @@ from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
 from sod2jax.tracing.concrete import Concrete, traced_at
-from sod2jax.tracing.generalise import generalise
+from sod2jax.tracing.generalise import SPECIAL, generalise
 from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
@@ -287,13 +287,17 @@ class Search:
         # What is decided already did not stop the trace.
         return Failed(traced.error) if narrowed.key == regime.key else narrowed
 
-    def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Failed:
+    def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Regime | Failed:
         """A program for its regime's call, if it is right at the call's sizes."""
         trust = specialisation.trust
         reading = trust.reading(regime.sizes)
-        if reading is None:
-            return Failed(trust.refusal(self._name))
-        return Match(specialisation, regime, reading)
+        if reading is not None:
+            return Match(specialisation, regime, reading)
+        if specialisation.analysis.program.varying is not None:
+            apart = _apart(regime)
+            if apart.key != regime.key:
+                return apart
+        return Failed(trust.refusal(self._name))
 
     def _count_compile(self, executable: Executable) -> None:
         self._counters.add(compiles=1, compile_seconds=executable.seconds)
@@ -318,6 +322,14 @@ def _beside(regime: Regime, guards: Sequence[Comparison], broken: Comparison) ->
     for guard in guards[: guards.index(broken)]:
         regime = regime.decided(guard) if guard.op == ">=" else regime
     return regime.decided(broken.negated)
+
+
+def _apart(regime: Regime) -> Regime:
+    """The regime of the small sizes of a call alone, such as 1, where arrays are broadcast."""
+    for name, size in regime.sizes.items():
+        if size <= SPECIAL:
+            regime = regime.decided(Comparison.of(dims.symbol(name), "==", size))
+    return regime
 
 
 class _TooManyRegimes(TraceError):
