@@ -11,6 +11,7 @@ from sod2jax.buckets.choose import choose
 from sod2jax.buckets.ladders import Ladders
 from sod2jax.classify import Summary
 from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir import silence
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
 from sod2jax.ir.vocabulary import CALLBACKS
@@ -103,3 +104,11 @@ def compile_part(
         program, chosen, facts.value_range, part.program.constants, target, beside
     )
     return dataclasses.replace(built, remarks=remarks)
+
+
+def compile_silent(
+    program: Program, bucket: Bucket, options: Options, target: Target
+) -> Executable:
+    """A bucket of a program without its pure callbacks."""
+    silent = dataclasses.replace(program, jaxpr=silence.silent(program.jaxpr))
+    return compile_part(analyse(silent, options, target).parts[0], bucket, target)

@@ -213,7 +213,8 @@ def _unrounded(difference: Any) -> Any:
     a, quotient = rest.as_coeff_Mul()
     if not (isinstance(quotient, dims.floordiv) and a.is_Integer and quotient.args[1].is_Integer):
         return None
-    x, c = quotient.args
+    x: Any = quotient.args[0]
+    c = int(quotient.args[1])  # type: ignore[call-overload]
     if c < 0:
         return None
     return x + c * (int(b) // int(a)) if a > 0 else c * (-int(b) // int(a) + 1) - 1 - x

@@ -232,7 +232,14 @@ class Search:
                 program.jaxpr, program.out_tree
             )
         first = (regime.sizes, *self._sizes_seen(request, regime))
-        trust = Trust(program, tracer, first, options.audit, self._count_checks)
+        trust = Trust(
+            program,
+            tracer,
+            first,
+            options.audit,
+            self._count_checks,
+            lambda bucket: pipeline.compile_silent(program, bucket, options, analysis.target),
+        )
         most = options.max_executables
         return specialise(key, regime, analysis, trust, most, self._count_compile)
 
