@@ -164,8 +164,9 @@ class _Reader:
     def results(self, eqn: JaxprEqn, token: Any, which: Sequence[int] | None = None) -> list[Value]:
         """The results of an equation, or some of them, by what describes them together."""
         chosen = eqn.outvars if which is None else [eqn.outvars[k] for k in which]
-        tokens = [(token, k, aval) for k, aval in enumerate(map(self._aval, chosen))]
-        return [Value(self._numbering.number(token, eqn)) for token in tokens]
+        together = self._numbering.number(token)  # hashed once, however long it is
+        tokens = [("result", together, k, aval) for k, aval in enumerate(map(self._aval, chosen))]
+        return [Value(self._numbering.number(each, eqn)) for each in tokens]
 
     def _scalars(self, body: Jaxpr) -> Any:
         """What a jaxpr of scalars computes, as that of a reducer."""
