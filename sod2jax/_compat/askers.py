@@ -84,6 +84,7 @@ HARMLESS_ORDERS = {
 _OF_LARGE_NUMBERS = frozenset({("lax/lax.py", "_top_k_abstract_eval")})
 # Who writes the text of sizes, and why that is no error that somebody may catch.
 HARMLESS_TEXTS: dict[tuple[str, str], str] = {
+    ("custom_derivatives.py", "_flatten_fwd"): "words an error before it knows of one",
     ("custom_derivatives.py", "_flatten_jvp"): "words an error before it knows of one",
     ("lax/lax.py", "_try_broadcast_shapes"): "guards tell where the error is to be raised",
     ("lax/lax.py", "_broadcast_shapes_uncached"): "words that error once more",

@@ -300,7 +300,7 @@ class Search:
         reading = trust.reading(regime.sizes)
         if reading is not None:
             return Match(specialisation, regime, reading)
-        if specialisation.analysis.program.varying is not None:
+        if trust.is_mostly_right:
             apart = _apart(regime)
             if apart.key != regime.key:
                 return apart

@@ -83,6 +83,12 @@ class Trust:
         """Whether each new size is traced and compared before it runs."""
         return bool(self.doubts) or self._program.varying is not None
 
+    @property
+    def is_mostly_right(self) -> bool:
+        """Whether the sizes that the program does not serve are exceptions, as far as is known."""
+        right = sum(self._checked.values())
+        return self._program.varying is not None or 2 * right >= len(self._checked)
+
     def reading(self, sizes: Sizes) -> Reading | None:
         """What a call with these sizes passes besides its arrays; None if the program is wrong."""
         if self._program.varying is not None:

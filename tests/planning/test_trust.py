@@ -69,6 +69,16 @@ def test_a_single_size_that_differs_is_none_of_the_others_business():
     assert stats.exact_fallbacks == sum(stats.reasons.values()) <= 2
 
 
+def test_small_sizes_that_differ_have_programs_of_their_own():
+    def fun(x):
+        return x * 7 if f"{x.shape[0]}" in ("1", "2") else x * x.shape[0]
+
+    f = checked(fun, (8, 1, 5, 2, 1))
+    stats = f.stats()
+    assert (stats.exact_fallbacks, stats.compiles) == (0, 3)
+    assert stats.checks <= 8  # not generalised from many traces
+
+
 def test_a_function_that_fails_where_its_program_does_not_fails():
     def fails(x):
         if _peek(x) is not None:
