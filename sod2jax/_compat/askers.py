@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from types import CodeType
 
-from jax._src import core
+from jax._src import api_util, core
 from jax._src.lax import lax as lax_internal
 from jax._src.numpy import einsum
 
@@ -98,6 +98,8 @@ BROADCAST = (lax_internal, "_try_broadcast_shapes")
 RESHAPE = (lax_internal, "reshape")
 # Compares sizes by numbers that stand for them: (module, name).
 CONTRACTION = (einsum, "einsum")
+# Names functions, for people: the text of one that has no code of its own: (module, name).
+SOURCE_OF_FUNCTION = (api_util, "fun_sourceinfo")
 ShapedArray = core.ShapedArray
 # What avals of one shape may differ in.
 AVAL_FIELDS = tuple(k for k in ShapedArray.__slots__ if not k.startswith("_") and k != "shape")

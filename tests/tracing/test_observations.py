@@ -255,3 +255,20 @@ def test_texts_of_errors_that_jax_words_ahead_are_no_doubt():
         x = np.arange(1, size + 1, dtype=np.float32)
         np.testing.assert_array_equal(optimized(x), jax.jit(jax.grad(fun))(x))
     assert "trust: proved" in optimized.explain()
+
+
+def test_the_text_of_a_callable_that_jax_names_is_no_doubt():
+    @dataclasses.dataclass(frozen=True)
+    class Scale:
+        size: Any
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return x * self.size
+
+        __hash__ = object.__hash__
+
+    optimized = sod2jax.optimize(lambda x: jax.jit(Scale(x.shape[0]))(x), shapes=("n",))
+    for size in (5, 1, 8):
+        x = np.ones(size, np.float32)
+        np.testing.assert_array_equal(optimized(x), x * size)
+    assert "trust: proved" in optimized.explain()
