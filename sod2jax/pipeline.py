@@ -11,6 +11,7 @@ from sod2jax.buckets.choose import choose
 from sod2jax.buckets.ladders import Ladders
 from sod2jax.classify import Summary
 from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir import silence
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
 from sod2jax.ir.vocabulary import CALLBACKS
@@ -121,3 +122,12 @@ def compile_part(
         analysis.deep_poison,
     )
     return dataclasses.replace(built, remarks=(*remarks, *built.remarks))
+
+
+def compile_silent(
+    program: Program, bucket: Bucket, options: Options, target: Target
+) -> Executable:
+    """A bucket of a program without its pure callbacks, as it is."""
+    silent = dataclasses.replace(program, jaxpr=silence.silent(program.jaxpr))
+    analysis = analyse(silent, dataclasses.replace(options, tune="none"), target)
+    return compile_part(analysis.parts[0], bucket, analysis)

@@ -22,12 +22,12 @@ ORDER = {
     "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
-        region closures jaxprs surgery foreign primitives trees program""",
+        region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks decisions recorder host domains numeric arithmetic
-        observations polyfill guards data_dependent escaped regimes advice concrete
+        observations polyfill guards type_calls data_dependent escaped regimes advice concrete
         trace generalise audit""",
-    "tracing/audit": "moves folding loops canonical __init__",
+    "tracing/audit": "moves folding at_sizes loops canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",

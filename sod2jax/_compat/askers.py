@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from types import CodeType
 
-from jax._src import core
+from jax._src import api_util, core
 from jax._src.lax import lax as lax_internal
 from jax._src.numpy import einsum
 
@@ -84,6 +84,7 @@ HARMLESS_ORDERS = {
 _OF_LARGE_NUMBERS = frozenset({("lax/lax.py", "_top_k_abstract_eval")})
 # Who writes the text of sizes, and why that is no error that somebody may catch.
 HARMLESS_TEXTS: dict[tuple[str, str], str] = {
+    ("custom_derivatives.py", "_flatten_fwd"): "words an error before it knows of one",
     ("custom_derivatives.py", "_flatten_jvp"): "words an error before it knows of one",
     ("lax/lax.py", "_try_broadcast_shapes"): "guards tell where the error is to be raised",
     ("lax/lax.py", "_broadcast_shapes_uncached"): "words that error once more",
@@ -97,6 +98,8 @@ BROADCAST = (lax_internal, "_try_broadcast_shapes")
 RESHAPE = (lax_internal, "reshape")
 # Compares sizes by numbers that stand for them: (module, name).
 CONTRACTION = (einsum, "einsum")
+# Names functions, for people: the text of one that has no code of its own: (module, name).
+SOURCE_OF_FUNCTION = (api_util, "fun_sourceinfo")
 ShapedArray = core.ShapedArray
 # What avals of one shape may differ in.
 AVAL_FIELDS = tuple(k for k in ShapedArray.__slots__ if not k.startswith("_") and k != "shape")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+from jax._src.mesh import get_abstract_mesh, get_concrete_mesh
 from jax.sharding import AbstractMesh, Mesh, Sharding
 
 
@@ -25,8 +26,11 @@ def default_device() -> Any:
 
 
 def has_mesh() -> bool:
-    """Whether the code around says what mesh of devices programs are for."""
-    return not jax.sharding.get_abstract_mesh().empty
+    """Whether the code around says that programs are for other devices than the default one."""
+    if get_abstract_mesh().size > 1:
+        return True
+    mesh = get_concrete_mesh()  # of one device, then, which need not be that one
+    return not mesh.empty and set(mesh.devices.flat) != {default_device()}
 
 
 def is_elsewhere(place: Sharding) -> bool:

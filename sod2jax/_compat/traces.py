@@ -50,8 +50,8 @@ def trace_of(tracer: Any) -> Any:
 
 
 def trace_context() -> Any:
-    """The settings that tracing reads, such as 64-bit mode; hashable."""
-    return config.trace_context()
+    """The settings that tracing reads, such as 64-bit mode, and the mesh around; hashable."""
+    return config.trace_context(), config.device_context.value
 
 
 def listen_for_compiles(callback: Callable[[str, float], None]) -> None:

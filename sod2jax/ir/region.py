@@ -190,7 +190,8 @@ def _tighten(known: dict[str, list], constraint: Comparison) -> bool:
     slope = difference.coeff(dims.symbol(name), 1)
     rest = sympy.expand(difference - slope * dims.symbol(name))
     if not (slope.is_Integer and rest.is_Integer and slope != 0):
-        return False
+        whole = _unrounded(difference) if constraint.op == ">=" else None
+        return whole is not None and _tighten(known, Comparison.of(whole, ">=", 0))
     # slope * n + rest >= 0, and <= 0 as well for an equality
     at = -int(rest) / int(slope)
     if constraint.op == "==" or slope > 0:
@@ -199,6 +200,22 @@ def _tighten(known: dict[str, list], constraint: Comparison) -> bool:
         high = known[name][1]
         known[name][1] = math.floor(at) if high is None else min(high, math.floor(at))
     return True
+
+
+def _unrounded(difference: Any) -> Any:
+    """What is at least 0 just where ``a * floordiv(x, c) + b`` is, without the quotient.
+
+    None for other dimensions.
+    """
+    b, rest = difference.as_coeff_Add()
+    a, quotient = rest.as_coeff_Mul()
+    if not (isinstance(quotient, dims.floordiv) and a.is_Integer and quotient.args[1].is_Integer):
+        return None
+    x: Any = quotient.args[0]
+    c = int(quotient.args[1])  # type: ignore[call-overload]
+    if c < 0:
+        return None
+    return x + c * (int(b) // int(a)) if a > 0 else c * (-int(b) // int(a) + 1) - 1 - x
 
 
 def _implies(constraint: Comparison, op: str, difference: sympy.Expr) -> bool:

@@ -34,7 +34,7 @@ def same_results(
       program: that the executable was compiled from.
       executable: of a bucket that holds the sizes.
       constants: that the executable is called with.
-      concrete: the trace.
+      concrete: the trace. Neither may call Python: both are run on arrays that nobody gave.
       sizes: of the symbols.
     """
     called = any(eqn.primitive.name in CALLBACKS for eqn in equations(concrete.jaxpr))

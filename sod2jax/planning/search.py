@@ -15,6 +15,7 @@ from sod2jax.errors import (
     TraceError,
     UnsupportedPrimitiveError,
 )
+from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison, violated
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
@@ -25,7 +26,7 @@ from sod2jax.planning.trust import AnotherCourse, Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
-from sod2jax.tracing.generalise import generalise
+from sod2jax.tracing.generalise import SPECIAL, generalise
 from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
@@ -204,8 +205,16 @@ class Search:
             self._concrete.add(request, regime, program)
         tracer = self._concrete.tracer(request, regime)
         first = (regime.sizes, *self._concrete.sizes(request, regime))
-        trust = Trust(program, tracer, first, self._options.audit, self._count_checks)
-        most = self._options.max_executables
+        options = self._options
+        trust = Trust(
+            program,
+            tracer,
+            first,
+            options.audit,
+            self._count_checks,
+            lambda bucket: pipeline.compile_silent(program, bucket, options, analysis.target),
+        )
+        most = options.max_executables
         return specialise(key, regime, analysis, trust, most, self._count_compile)
 
     def _next(
@@ -230,13 +239,17 @@ class Search:
         # What is decided already did not stop the trace.
         return Failed(traced.error) if narrowed.key == regime.key else narrowed
 
-    def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Failed:
+    def _match(self, specialisation: Specialisation, regime: Regime) -> Match | Regime | Failed:
         """A program for its regime's call, if it is right at the call's sizes."""
         trust = specialisation.trust
         reading = trust.reading(regime.sizes)
-        if reading is None:
-            return Failed(trust.refusal(self._name))
-        return Match(specialisation, regime, reading)
+        if reading is not None:
+            return Match(specialisation, regime, reading)
+        if trust.is_mostly_right:
+            apart = _apart(regime)
+            if apart.key != regime.key:
+                return apart
+        return Failed(trust.refusal(self._name))
 
     def _count_compile(self, executable: Executable) -> None:
         self._counters.add(compiles=1, compile_seconds=executable.seconds)
@@ -253,6 +266,14 @@ def _beside(regime: Regime, guards: Sequence[Comparison], broken: Comparison) ->
     for guard in guards[: guards.index(broken)]:
         regime = regime.decided(guard) if guard.op == ">=" else regime
     return regime.decided(broken.negated)
+
+
+def _apart(regime: Regime) -> Regime:
+    """The regime of the small sizes of a call alone, such as 1, where arrays are broadcast."""
+    for name, size in regime.sizes.items():
+        if size <= SPECIAL:
+            regime = regime.decided(Comparison.of(dims.symbol(name), "==", size))
+    return regime
 
 
 class _TooManyRegimes(TraceError):

@@ -7,6 +7,7 @@ new size where there is a reason to doubt.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import DataDependentSizeError, TraceError
+from sod2jax.ir import silence
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.planning.results import same_results
@@ -44,6 +46,7 @@ class Trust:
         were traced already.
       audit: whether to compare where there is no doubt.
       count: is told how often a generalised program was traced anew.
+      compile_silent: compiles a bucket of the program without what it calls of Python.
 
     Attributes:
       doubts: why each new size is checked; none if none need be.
@@ -58,12 +61,13 @@ class Trust:
         first: Sequence[Sizes],
         audit: bool,
         count: Callable[[int], None],
+        compile_silent: Callable[[Bucket], Executable],
     ):
         self.doubts = list(program.doubts)
         self.audited: list[Sizes] = []
         self.seconds = 0.0
         self._program, self._traced_at, self._first = program, traced_at, list(first)
-        self._count = count
+        self._count, self._compile_silent = count, compile_silent
         self._lock = threading.RLock()
         self._checked: dict[tuple[int, ...], bool] = {}
         self._pending = audit and self._is_auditable
@@ -78,6 +82,12 @@ class Trust:
     def is_checked(self) -> bool:
         """Whether each new size is traced and compared before it runs."""
         return bool(self.doubts) or self._program.varying is not None
+
+    @property
+    def is_mostly_right(self) -> bool:
+        """Whether the sizes that the program does not serve are exceptions, as far as is known."""
+        right = sum(self._checked.values())
+        return self._program.varying is not None or 2 * right >= len(self._checked)
 
     def reading(self, sizes: Sizes) -> Reading | None:
         """What a call with these sizes passes besides its arrays; None if the program is wrong."""
@@ -223,8 +233,11 @@ class Trust:
         if not executable.bucket.covers(Bucket.of(sizes)):
             return
         start = time.perf_counter()
+        silent = dataclasses.replace(concrete, jaxpr=silence.silent(concrete.jaxpr))
+        if silent.jaxpr is not concrete.jaxpr and not suspect.is_of_results:
+            executable = self._compile_silent(executable.bucket)
         if not suspect.is_of_results and same_results(
-            self._program, executable, constants, concrete, sizes
+            self._program, executable, constants, silent, sizes
         ):
             self.audited.append(sizes)
         else:

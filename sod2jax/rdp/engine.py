@@ -35,6 +35,8 @@ from sod2jax.rdp.values import NAC_VALUE, ValueFact
 MAX_SIZE = 2**31 - 1
 """Largest size of a symbol without an upper bound: larger arrays cannot be indexed by int32."""
 
+_MOST_RUNS = 64  # of one jaxpr, that are remembered
+
 
 def propagate(
     jaxpr: Jaxpr, region: Region, data_dependent: frozenset[str], rule_of: Callable[[Any], Rule]
@@ -81,7 +83,8 @@ class _Engine:
         self._region, self._data_dependent, self._rule_of = region, data_dependent, rule_of
         self.table = table
         self.demands: dict[Any, Demand] = {}
-        self._results: dict[Any, list[Fact]] = {}  # by jaxpr and facts of its inputs
+        # By jaxpr, which is held: its last runs, the latest first, with the facts of its inputs.
+        self._runs: dict[int, tuple[Jaxpr, list[tuple[list[Fact], list[Fact]]]]] = {}
         self._last: dict[int, tuple[list[Fact], list[Fact]]] = {}  # by equation
         self._literals: dict[int, tuple[Atom, Fact]] = {}
         self._needs: dict[Any, list[Demand]] = {}  # by jaxpr and demands of its outputs
@@ -90,10 +93,13 @@ class _Engine:
         )
 
     def forward(self, jaxpr: Jaxpr, ins: Sequence[Fact]) -> list[Fact]:
-        key = (jaxpr, *ins)
-        if key not in self._results:
-            self._results[key] = self._forward(jaxpr, ins)
-        return list(self._results[key])
+        given = list(ins)  # compared, not hashed: facts are large, and mostly the same objects
+        _, runs = self._runs.setdefault(id(jaxpr), (jaxpr, []))
+        known = next((results for before, results in runs if before == given), None)
+        if known is None:
+            known = self._forward(jaxpr, given)
+            runs[:] = [(given, known), *runs[: _MOST_RUNS - 1]]
+        return list(known)
 
     def _forward(self, jaxpr: Jaxpr, ins: Sequence[Fact]) -> list[Fact]:
         env = dict(zip(jaxpr.constvars, self._constants(jaxpr), strict=True))

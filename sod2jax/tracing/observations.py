@@ -16,7 +16,7 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax.tracing import arithmetic, callers, frames
-from sod2jax.tracing.hooks import Patch
+from sod2jax.tracing.hooks import Patch, while_tracing
 from sod2jax.tracing.recorder import attentive, busy
 
 # Packages that ask for whoever calls them.
@@ -120,6 +120,13 @@ def _written(dim: Any) -> None:
         _doubt("the text", dim, frame)
 
 
+def _unread(original: Callable[..., Any], *args: Any) -> Any:
+    """A function of JAX whose text is read by people only."""
+    recorder = attentive()
+    with contextlib.nullcontext() if recorder is None else busy(recorder):
+        return original(*args)
+
+
 def _number(name: str) -> Callable[[Any], Any]:
     """Refuses the number that a size has in no symbolic trace."""
 
@@ -173,6 +180,7 @@ def _attribute_of_int(dim: Any, name: str, frame: FrameType) -> Any:
 
 
 PATCHES = (
+    Patch(*_compat.SOURCE_OF_FUNCTION, while_tracing(_unread)),
     Patch(_compat.Dimension, "__hash__", _hash),
     Patch(_compat.Dimension, "__str__", _text),
     Patch(_compat.Dimension, "__repr__", _text),

@@ -189,18 +189,20 @@ def _bisect(
     (size,) = table.shape
     if not _compat.is_symbolic(size):
         return original(table, query, side=side, dtype=dtype, unrolled=unrolled)
+    if query.ndim:
+        inner = functools.partial(_bisect, original, side=side, dtype=dtype, unrolled=unrolled)
+        return jax.vmap(inner, (None, 0))(table, query)
     goes_left: Any = _compat.sorts_before_or_equal if side == "left" else _compat.sorts_before
 
-    def step(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+    def step(ends: tuple[Any, Any], _: Any) -> tuple[tuple[Any, Any], tuple[()]]:
         low, high = ends
         middle = low + (high - low) // 2
         left = goes_left(query, table[middle])
-        return lax.select(left, low, middle), lax.select(left, middle, high)
+        return (lax.select(left, low, middle), lax.select(left, middle, high)), ()
 
-    low = jnp.zeros(query.shape, np.uint32)
-    high = jnp.broadcast_to(jnp.asarray(size).astype(np.uint32), query.shape)
+    ends = jnp.zeros((), np.uint32), jnp.asarray(size).astype(np.uint32)
     steps = (numeric.most(size) or 0x7FFFFFFF).bit_length()
-    return lax.fori_loop(0, steps, step, (low, high), unroll=unrolled or None)[1].astype(dtype)
+    return lax.scan(step, ends, (), steps, unroll=steps if unrolled else 1)[0][1].astype(dtype)
 
 
 def _reduce_jvp(

@@ -22,7 +22,7 @@ from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.tracing import data_dependent, escaped, guards, numeric
+from sod2jax.tracing import data_dependent, escaped, guards, numeric, type_calls
 from sod2jax.tracing.advice import explain
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
@@ -95,6 +95,23 @@ def trace(
       PlacementError: it closes over a reference, or has a value that is no array.
       FunctionError: the function fails, and there are no symbols.
     """
+    while True:
+        result: Program | Undecided | None = None
+        try:
+            result = _traced(fun, arguments, regime, name, decides)
+            failure = result.error if isinstance(result, Undecided) else None
+        except TraceError as error:
+            failure = error
+        if failure is None or not type_calls.explains(failure.__cause__):
+            break
+    if result is None:
+        raise failure  # type: ignore[misc]
+    return result
+
+
+def _traced(
+    fun: Callable[..., Any], arguments: Sequence[Any], regime: Regime, name: str, decides: bool
+) -> Program | Undecided:
     leaves, region = regime.leaves, regime.region
     scope = _scope(region)
     shapes = [_to_jax(leaf.shape, scope) for leaf in leaves]
@@ -104,7 +121,8 @@ def trace(
     ]
     tree = jax.tree.structure(tuple(arguments))
     decisions = Decisions(regime.sizes, regime.expected) if decides else None
-    with guards.recording(region, scope, regime.assumptions, decisions) as recorder:
+    recording = guards.recording(region, scope, regime.assumptions, decisions)
+    with type_calls.answered(), recording as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)

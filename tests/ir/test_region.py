@@ -102,10 +102,25 @@ def test_non_monotone_dimensions_are_bounded_by_their_maximum_not_their_end():
         (["a == 2*b", "a <= 9", "b <= 9"], "a + b", (3, 12)),
         (["2*a <= 9", "a <= 100"], "a", (1, 4)),
         (["a + b <= 6", "a <= 9", "b <= 9"], "a*b", (1, 9)),
+        (["floordiv(a, 4) >= 2", "a <= 20"], "a", (8, 20)),
+        (["2*floordiv(a + 1, 3) <= 5"], "a", (1, 7)),
     ],
 )
 def test_constraints_tighten(constraints, dim, expected):
     assert bounds(dims.parse(dim), region(*constraints)) == Interval(*expected)
+
+
+@given(st.integers(-3, 3), st.integers(1, 5), st.integers(-4, 4), st.integers(-9, 9), st.booleans())
+def test_bounds_of_quotients_bound_sizes(factor, divisor, shift, constant, floored_whole):
+    """Just the sizes where a comparison holds stay, and no comparison is needed besides."""
+    inner = dims.normalise(dims.symbol("a") * (-1 if floored_whole else 1) + shift)
+    left = dims.normalise(factor * dims.floordiv(inner, divisor) + constant)
+    comparison = Comparison.of(left, ">=", 0)
+    sizes = [n for n in range(1, 60) if comparison.holds({"a": n})]
+    if not factor or not sizes:
+        return
+    cut = Region.of(["a"], [comparison, Comparison.parse("a <= 59")])
+    assert (cut.ranges, cut.constraints) == ((("a", sizes[0], sizes[-1]),), ())
 
 
 def test_unrelated_symbols_do_not_matter():

@@ -50,6 +50,10 @@ def array(n: int) -> np.ndarray:
     return np.linspace(-1, 1, 3 * n, dtype=np.float32).reshape(n, 3)
 
 
+def alone(device: Any, kind: Any = jax.sharding.AxisType.Auto) -> Mesh:
+    return Mesh(np.array([device]), ("a",), axis_types=(kind,))
+
+
 def host(kind: str) -> SingleDeviceSharding:
     return SingleDeviceSharding(DEVICES[0], memory_kind=kind)
 
@@ -97,6 +101,10 @@ def main() -> None:
             compared(scaled, place, sizes, plain, shapes, exact)
         compared(scaled, None, (5, 1), on_2, shapes, 0)
         compared(scaled, None, (5,), lambda: jax.set_mesh(MESH), shapes, 1)
+        for kind in jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit:
+            here, there = (alone(DEVICES[k], kind) for k in (0, 3))
+            compared(scaled, None, (5, 1), lambda here=here: jax.set_mesh(here), shapes, 0)
+            compared(scaled, None, (5, 1), lambda there=there: jax.set_mesh(there), shapes, 1)
         for fun in (closed_over_3, closed_over_mesh, constrained, moved):
             compared(fun, None, (5, 1), plain, shapes, 1)
 
@@ -107,10 +115,11 @@ def main() -> None:
         told = calls(f, jitted, here, there, x, jax.device_put(x, WHOLE))
         with on_2():
             told += calls(f, jitted, here, there, x)
-        with jax.set_mesh(MESH):
-            told += calls(f, jitted, x)
+        for mesh in MESH, alone(DEVICES[0]), alone(DEVICES[1]):
+            with jax.set_mesh(mesh):
+                told += calls(f, jitted, x)
         assert told == (0 if _ else 4)  # the first reason again, for another default device
-    assert f.stats().compiles == 2
+    assert f.stats().compiles == 3
 
     # What is committed to the default device has buckets; and the user may want no exact runs.
     f = sod2jax.optimize(scaled, shapes=("n, _",), on_unsupported="error")

@@ -69,6 +69,16 @@ def test_a_single_size_that_differs_is_none_of_the_others_business():
     assert stats.exact_fallbacks == sum(stats.reasons.values()) <= 2
 
 
+def test_small_sizes_that_differ_have_programs_of_their_own():
+    def fun(x):
+        return x * 7 if f"{x.shape[0]}" in ("1", "2") else x * x.shape[0]
+
+    f = checked(fun, (8, 1, 5, 2, 1))
+    stats = f.stats()
+    assert (stats.exact_fallbacks, stats.compiles) == (0, 3)
+    assert stats.checks <= 8  # not generalised from many traces
+
+
 def test_a_function_that_fails_where_its_program_does_not_fails():
     def fails(x):
         if _peek(x) is not None:
@@ -194,3 +204,25 @@ def test_what_was_traced_already_is_audited_at_no_cost():
     assert [dict(sizes) for sizes in program.trust.audited[:2]] == [{"n0": 7}, {"n0": 5}]
     assert traced.count((5,)) == 1
     assert f.stats().checks == len(program.trust.audited) - 1
+
+
+def test_programs_of_another_form_that_call_python_are_compared_without_that():
+    """The symbolic bisection takes as many steps as the largest table needs."""
+    called = []
+
+    def double(x):
+        called.append(len(x))
+        return 2 * x
+
+    def fun(x):
+        doubled = jax.pure_callback(double, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+        return jnp.searchsorted(x, doubled), doubled
+
+    f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 40",), on_unsupported="error")
+    for size in (5, 40, 1):
+        x = np.arange(1, size + 1, dtype=np.float32)
+        for got, wanted in zip(f(x), jax.jit(fun)(x), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    assert called == [5, 5, 40, 40, 1, 1]
+    assert "audited at n=5" in f.explain()
+    assert not f.stats().exact_fallbacks

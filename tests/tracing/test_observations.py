@@ -238,3 +238,37 @@ def test_all_results_are_those_of_jit(name):
     specs = {"shapes": ("n",), "constraints": ("n <= 9",), "poison": True, "max_executables": 2}
     check(fun, sod2jax.optimize(fun, **specs), (1, 2, 3, 4, 6, 9))
     check(fun, sod2jax.optimize(fun), (2, 3, 7, 9))
+
+
+def test_texts_of_errors_that_jax_words_ahead_are_no_doubt():
+    @jax.custom_vjp
+    def doubled(x: jax.Array) -> jax.Array:
+        return 2 * x
+
+    doubled.defvjp(lambda x: (2 * x, None), lambda _, g: (3 * g,))
+
+    def fun(x: jax.Array) -> jax.Array:
+        return lax.scan(lambda c, _: (doubled(c), None), x, None, length=3)[0].sum()
+
+    optimized = sod2jax.optimize(jax.grad(fun), shapes=("n",), on_unsupported="error")
+    for size in (5, 1, 8):
+        x = np.arange(1, size + 1, dtype=np.float32)
+        np.testing.assert_array_equal(optimized(x), jax.jit(jax.grad(fun))(x))
+    assert "trust: proved" in optimized.explain()
+
+
+def test_the_text_of_a_callable_that_jax_names_is_no_doubt():
+    @dataclasses.dataclass(frozen=True)
+    class Scale:
+        size: Any
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return x * self.size
+
+        __hash__ = object.__hash__
+
+    optimized = sod2jax.optimize(lambda x: jax.jit(Scale(x.shape[0]))(x), shapes=("n",))
+    for size in (5, 1, 8):
+        x = np.ones(size, np.float32)
+        np.testing.assert_array_equal(optimized(x), x * size)
+    assert "trust: proved" in optimized.explain()

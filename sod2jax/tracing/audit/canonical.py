@@ -19,19 +19,10 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
-from sod2jax.ir import closures, dims
-from sod2jax.ir.closures import HiddenSize
-from sod2jax.ir.vocabulary import CALLBACKS, CALLS
+from sod2jax.ir.vocabulary import CALLS
 from sod2jax.tracing.audit import loops, moves
+from sod2jax.tracing.audit.at_sizes import AtSizes
 from sod2jax.tracing.audit.folding import evaluated
-from sod2jax.tracing.generalise.form import token
-
-# What JAX prefers or promises, names, and what is told of the results themselves.
-_HINTS = frozenset(
-    """
-    indices_are_sorted is_stable jaxpr name out_sharding result_avals sharding unique_indices
-    """.split()
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +54,7 @@ class Numbering:
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
         self._constants: dict[Any, list[Value]] = {}
+        self._exact: dict[Any, Value] = {}
         self.equations: dict[int, JaxprEqn] = {}
 
     def outputs(self, jaxpr: Jaxpr, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -81,30 +73,38 @@ class Numbering:
         if np.size(array) > moves.LARGEST or _compat.is_key_array(array):
             return Value(self.number(("object", id(array))))
         array = np.asarray(array)
-        alike = self._constants.setdefault((array.dtype.name, array.shape), [])
-        same = next((value for value in alike if _is_same(value.known, array)), None)
-        if same is None:
-            token = ("constant", array.dtype.name, array.shape, len(alike))
-            same = Value(self.number(token), array)
-            alike.append(same)
-        return same
+        kind = array.dtype.name, array.shape
+        exact = (*kind, array.tobytes())
+        if exact not in self._exact:
+            self._exact[exact] = self._alike(kind, array)
+        return self._exact[exact]
+
+    def _alike(self, kind: Any, array: np.ndarray) -> Value:
+        alike = self._constants.setdefault(kind, [])
+        if jnp.issubdtype(array.dtype, np.inexact):
+            same = next((value for value in alike if _is_same(value.known, array)), None)
+            if same is not None:
+                return same
+        alike.append(Value(self.number(("constant", *kind, len(alike))), array))
+        return alike[-1]
 
 
 def _is_same(a: Any, b: np.ndarray) -> bool:
-    if not jnp.issubdtype(a.dtype, np.inexact):
-        return a.tobytes() == b.tobytes()
+    """Whether elements are equal, but for rounding."""
     wide = np.complex128 if a.dtype.kind == "c" else np.float64
     tolerance = {8: 1e-12, 4: 3e-6}.get(a.dtype.itemsize // (1 + (a.dtype.kind == "c")), 1e-2)
     x, y = a.astype(wide), b.astype(wide)
-    return bool(np.allclose(x, y, rtol=tolerance, atol=0.0, equal_nan=True))
+    with np.errstate(invalid="ignore"):
+        near = (np.abs(x - y) <= tolerance * np.abs(y)) & np.isfinite(y)
+    return bool((near | (x == y) | (np.isnan(x) & np.isnan(y))).all())
 
 
 class _Reader:
     """Reads jaxprs at fixed sizes into a numbering."""
 
     def __init__(self, numbering: Numbering, sizes: Mapping[str, int]):
-        self._numbering, self._sizes = numbering, dict(sizes)
-        self._dims: dict[Any, int] = {}
+        self._numbering, self._sizes = numbering, AtSizes(sizes)
+        self.static, self._aval = self._sizes.static, self._sizes.aval
         self._depth = 0  # of loops that are being read
 
     def program(self, jaxpr: Jaxpr) -> list[Value]:
@@ -140,13 +140,15 @@ class _Reader:
         return [Value(self._numbering.number(token)) for token in tokens]
 
     def _equation(self, eqn: JaxprEqn, operands: list[Value]) -> list[Value]:
-        name, bodies = eqn.primitive.name, [body for _, body in _compat.sub_jaxprs(eqn)]
-        if name in CALLS and bodies and len(bodies[0].invars) == len(operands):
-            return self.run(bodies[0], operands)
+        name = eqn.primitive.name
+        if name in CALLS:
+            bodies = [body for _, body in _compat.sub_jaxprs(eqn)]
+            if bodies and len(bodies[0].invars) == len(operands):
+                return self.run(bodies[0], operands)
         if name in _STRUCTURED:
             return _STRUCTURED[name](self, eqn, operands)
-        params = {k: self.static(v) for k, v in eqn.params.items() if k not in _HINTS}
-        params |= self._called(eqn)
+        fixed = self._sizes.equation(eqn)
+        bodies, params = fixed.bodies, fixed.params
         if len(eqn.outvars) == 1:
             if 0 in self._aval(eqn.outvars[0])[0]:
                 return [Value(self._numbering.number(("empty", self._aval(eqn.outvars[0]))))]
@@ -157,14 +159,14 @@ class _Reader:
         if name in _COMMUTATIVE:
             numbers.sort()
         inner = tuple(map(self._scalars, bodies))
-        fixed = tuple((k, _hashable(v)) for k, v in sorted(params.items()))
-        return self.results(eqn, (eqn.primitive, fixed, inner, *numbers))
+        return self.results(eqn, (eqn.primitive, fixed.token, inner, *numbers))
 
     def results(self, eqn: JaxprEqn, token: Any, which: Sequence[int] | None = None) -> list[Value]:
         """The results of an equation, or some of them, by what describes them together."""
         chosen = eqn.outvars if which is None else [eqn.outvars[k] for k in which]
-        tokens = [(token, k, aval) for k, aval in enumerate(map(self._aval, chosen))]
-        return [Value(self._numbering.number(token, eqn)) for token in tokens]
+        together = self._numbering.number(token)  # hashed once, however long it is
+        tokens = [("result", together, k, aval) for k, aval in enumerate(map(self._aval, chosen))]
+        return [Value(self._numbering.number(each, eqn)) for each in tokens]
 
     def _scalars(self, body: Jaxpr) -> Any:
         """What a jaxpr of scalars computes, as that of a reducer."""
@@ -251,48 +253,6 @@ class _Reader:
         outputs = [tuple(value.number for value in self.run(b, rest)) for b in branches]
         return self.results(eqn, ("cond", index.number, tuple(outputs)))
 
-    # Parameters
-
-    def _called(self, eqn: JaxprEqn) -> dict[str, Any]:
-        """What a callback's function is, whichever trace made it, at the sizes."""
-        if eqn.primitive.name not in CALLBACKS or "callback" not in eqn.params:
-            return {}
-        with contextlib.suppress(HiddenSize):  # which the rewrite refuses
-            call = token(closures.at(eqn.params["callback"], self._sizes))
-            return {"callback": _without_texts(call)}
-        return {}
-
-    def _aval(self, atom: Any) -> tuple[tuple[int, ...], str]:
-        shape = self.static(tuple(getattr(atom.aval, "shape", ())))
-        return shape, str(getattr(atom.aval, "dtype", ""))
-
-    def static(self, param: Any) -> Any:
-        """A parameter with sizes for its dimensions."""
-        if _compat.is_symbolic(param):
-            if param not in self._dims:
-                self._dims[param] = int(dims.evaluate(dims.from_jax(param), self._sizes))
-            return self._dims[param]
-        if isinstance(param, tuple) and hasattr(param, "_fields"):
-            return type(param)(*map(self.static, param))
-        if isinstance(param, tuple | list):
-            return tuple(map(self.static, param))
-        return param
-
-
-def _without_texts(call: Any) -> Any:
-    """What tells a callback's function, but for texts that it closes over.
-
-    They may tell of the trace itself, as where it was called from. One that is made of a size is
-    no secret: the recorder doubts it.
-    """
-    if isinstance(call, str | bytes):
-        return "text"
-    if not isinstance(call, tuple):
-        return call
-    items = tuple(map(_without_texts, call))
-    alike = bool(items) and all(isinstance(item, str) for item in items)
-    return "text" if alike else items  # however many they are
-
 
 def _whole(value: Value, shape: tuple[int, ...]) -> Value:
     """A value as the elements of itself."""
@@ -323,18 +283,3 @@ def _followed(
 _STRUCTURED = {"scan": loops.scan, "while": loops.loop, "cond": _Reader._cond}
 _COPYING = frozenset("convert_element_type copy stop_gradient".split())
 _COMMUTATIVE = frozenset("add add_any and max min mul or xor".split())
-
-
-def _hashable(param: Any) -> Any:
-    """A parameter as something that is equal to its like."""
-    if isinstance(param, np.ndarray):
-        return (str(param.dtype), param.shape, param.tobytes())
-    if isinstance(param, Mapping):
-        return tuple((k, _hashable(v)) for k, v in param.items())
-    if isinstance(param, tuple | list):
-        return tuple(map(_hashable, param))
-    try:
-        hash(param)
-    except TypeError:
-        return repr(param)
-    return param

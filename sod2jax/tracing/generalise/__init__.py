@@ -38,10 +38,12 @@ from sod2jax.tracing.generalise.varying import Generalised, VaryingConstants
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
 
+SPECIAL = 4
+"""Sizes up to which another structure splits no region: they get programs of their own."""
+
 _FEWEST = 3  # samples that must agree in structure
 _FEWEST_ALIKE = 2  # as the trace of the call, for a program of their own
 _MORE = 9  # further samples where a few may mislead
-_SPECIAL = 4  # sizes up to which another structure is left to exact shapes
 _MOST_LIMITS = 16  # relations of host sizes that one program may rely on
 
 
@@ -103,7 +105,7 @@ def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
     alike, others = samples.apart(sizes)
     if not alike or not others:
         return None
-    if max(map(max, map(dict.values, others))) <= _SPECIAL < min(sizes.values()):
+    if max(map(max, map(dict.values, others))) <= SPECIAL < min(sizes.values()):
         return None
     samples.add(sample_points(regime.region, samples_wanted(len(sizes)) + _MORE))
     alike, others = samples.apart(sizes)

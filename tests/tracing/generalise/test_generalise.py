@@ -30,7 +30,7 @@ def scan_with_numbers(x):
 def embed(x):
     size = int(x.shape[0])
     table = np.stack([np.sin(np.arange(size) / 10.0**k) for k in range(3)], 1)
-    return x[:, None] - table if size == 2 else x[:, None] * table
+    return x[:, None] - table if size in (2, 7) else x[:, None] * table
 
 
 PROGRAMS = {
@@ -64,11 +64,20 @@ def test_sizes_on_another_course_run_with_exact_shapes():
         x = np.ones(size, np.float32)
         np.testing.assert_allclose(optimized(x), jax.jit(embed)(x), rtol=1e-6)
     assert optimized.stats().exact_fallbacks == 0
-    x = np.ones(2, np.float32)
+    x = np.ones(7, np.float32)
     with pytest.warns(ExactFallbackWarning, match="another course"):
         np.testing.assert_allclose(optimized(x), jax.jit(embed)(x), rtol=1e-6)
     assert optimized.stats().exact_fallbacks == 1
     assert "1 run with exact shapes" in optimized.explain()
+
+
+def test_small_sizes_on_another_course_have_programs_of_their_own():
+    optimized = sod2jax.optimize(embed, shapes=("n",), constraints=("n <= 16",))
+    for size in (9, 2, 1, 2, 16):
+        x = np.ones(size, np.float32)
+        np.testing.assert_allclose(optimized(x), jax.jit(embed)(x), rtol=1e-6)
+    assert optimized.stats().exact_fallbacks == 0
+    assert len(optimized.planner.specialisations) == 2
 
 
 def test_constants_of_each_size_are_those_of_its_own_trace():
