@@ -30,7 +30,7 @@ from sod2jax.ir.region import Region, bounds
 from sod2jax.tracing import arithmetic, frames, hooks, observations, polyfill
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
-from sod2jax.tracing.recorder import Recorder, attentive, busy
+from sod2jax.tracing.recorder import Recorder, attentive, busy, stale
 from sod2jax.tracing.recorder import active as active
 
 _DIVIDING = ("truediv__", "floordiv__", "mod__")
@@ -249,6 +249,9 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
     if recorder is None:
         return original(a, b, described)
     with busy(recorder):
+        for dim in (a, b):
+            if _is_of_another_trace(recorder, dim):
+                raise stale(f"the size '{dim}'", frames.users_line())
         question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), frames.users_line())
         if recorder.region.proves(question):
             return True

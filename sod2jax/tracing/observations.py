@@ -16,16 +16,10 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax.tracing import arithmetic, frames
+from sod2jax.tracing.bound import Bound
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import attentive, busy
 
-# Packages that ask for whoever calls them.
-_RELAYS = frozenset(
-    "abc collections dataclasses enum functools json numbers numpy pprint reprlib string textwrap "
-    "types typing".split()
-)
-# Packages that want the true class: they copy, or look for methods.
-_OTHERS = frozenset("copy copyreg jax jaxlib pickle sod2jax weakref".split())
 # Compares the sizes in sets among themselves: unequal ones are an error.
 _OF_ONE_LENGTH = ("flax/core/lift.py",)
 # Try whether something is a number, and know what else it may be.
@@ -56,7 +50,8 @@ def _doubt(what: str, dim: Any, frame: FrameType) -> None:
         return
     with busy(recorder):
         where = frames.users_line() if frames.is_jax(frame) else frames.line(frame)
-        recorder.doubt(f"{what} of the size '{dim}' at {where}")
+        number = f"the size '{dim}'" if _compat.is_symbolic(dim) else str(dim)
+        recorder.doubt(f"{what} of {number} at {where}")
 
 
 def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
@@ -71,7 +66,7 @@ def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
 
 
 def _hashed(dim: Any) -> None:
-    frame = frames.asking(_RELAYS)
+    frame = frames.asking(frames.RELAYS)
     file = frame.f_code.co_filename
     if frames.is_jax(frame) or file.endswith(_OF_ONE_LENGTH) or frames.remembers(frame):
         return
@@ -110,7 +105,7 @@ def _formatted(_: Any) -> Callable[[Any, str], str]:
 
 
 def _written(dim: Any) -> None:
-    frame = frames.writing(_RELAYS)
+    frame = frames.writing(frames.RELAYS)
     if frames.package(frame) in _SHOWING:
         return
     if frames.is_jax(frame):
@@ -152,20 +147,19 @@ def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any
         if attentive() is None:
             return original(dim, name)
         if name == "__class__":
-            frame = frames.looking(sys._getframe(1), _RELAYS)
-            return original(dim, name) if frames.package(frame) in _OTHERS else int
+            return original(dim, name) if frames.wants_true_class(sys._getframe(1)) else int
         if name in arithmetic.METHODS:
             return functools.partial(arithmetic.METHODS[name], dim)
         try:
             return original(dim, name)
         except AttributeError:
-            return _attribute_of_int(dim, name, frames.looking(sys._getframe(1), _RELAYS))
+            return _attribute_of_int(dim, name, frames.looking(sys._getframe(1), frames.RELAYS))
 
     return read
 
 
 def _attribute_of_int(dim: Any, name: str, frame: FrameType) -> Any:
-    if hasattr(int, name) and frames.package(frame) not in _OTHERS:
+    if hasattr(int, name) and frames.package(frame) not in frames.WANT_TRUE_CLASS:
         if name in _INTEGERS:
             return _INTEGERS[name](dim)
         _doubt(f"the attribute {name}", dim, frame)
@@ -178,6 +172,8 @@ PATCHES = (
     Patch(_compat.Dimension, "__repr__", _text),
     Patch(_compat.Dimension, "__format__", _formatted),
     Patch(_compat.Dimension, "__getattribute__", _attributes),
+    Patch(Bound, "__repr__", _text),
+    Patch(Bound, "__format__", _formatted),
     Patch(_compat.ShapedArray, "__hash__", lambda _: _hash_of_aval),
     *(Patch(_compat.Dimension, f"__{k}__", _number(k)) for k in ("int", "index", "float")),
 )

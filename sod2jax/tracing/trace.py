@@ -106,6 +106,8 @@ def trace(
         except (StateError, DataDependentSizeError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
+            if recorder.stale is not None:
+                raise recorder.stale from error
             if not recorder.region.names:
                 raise FunctionError(f"{name} raises {type(error).__name__}: {error}") from error
             failure = TraceError(explain(name, recorder.region, leaves, error))
@@ -113,6 +115,8 @@ def trace(
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
             raise failure from error
+    if recorder.stale is not None:
+        raise recorder.stale
     if recorder.undecided is not None:  # somebody caught the error
         error = TraceError(f"{name} goes on where '{recorder.undecided}' is not known")
         return Undecided(recorder.undecided, error, tuple(recorder.data_dependent))
