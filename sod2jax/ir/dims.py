@@ -205,6 +205,11 @@ def is_symbolic(dim: Dim) -> bool:
     return not isinstance(dim, int)
 
 
+def is_polynomial(dim: Dim) -> bool:
+    """Whether a dimension is symbolic, and a polynomial, so that it varies with its symbols."""
+    return is_symbolic(dim) and not sympy.sympify(dim).atoms(sympy.Function)
+
+
 def symbols_of(dim: Dim) -> frozenset[str]:
     """Names of the symbols in a dimension."""
     return frozenset() if isinstance(dim, int) else _symbols(dim)

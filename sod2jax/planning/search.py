@@ -23,6 +23,7 @@ from sod2jax.errors import (
 )
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison, violated
+from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
 from sod2jax.planning import placement
@@ -31,6 +32,8 @@ from sod2jax.planning.trust import AnotherCourse, Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
+from sod2jax.tracing.advice import wants_constant
+from sod2jax.tracing.bound import NumberWanted
 from sod2jax.tracing.concrete import Concrete, traced_at
 from sod2jax.tracing.generalise import generalise
 from sod2jax.tracing.generalise.varying import Reading
@@ -91,11 +94,21 @@ class Failed:
         """Whether why there was no symbolic trace is of interest: not if no trace can be made."""
         return isinstance(self.error, TraceError) and not isinstance(self.error, FunctionError)
 
+    def wants_number(self, relations: Mapping[str, Dim]) -> bool:
+        """Whether Python code asked for a number that surely is none where relations hold."""
+        cause = self.error.__cause__
+        if not isinstance(cause, NumberWanted):
+            return wants_constant(cause)
+        pairs = {dims.symbol(name): dim for name, dim in relations.items()}
+        known = [dims.normalise(d.subs(pairs, simultaneous=True)) for d in cause.dims or ()]
+        return not known or any(map(dims.is_polynomial, known))
+
     @property
     def is_undecided(self) -> bool:
         """Whether it failed for comparisons of sizes, which bounds may settle."""
-        undecided = isinstance(self.error.__cause__, _compat.InconclusiveDimensionOperation)
-        return undecided or isinstance(self.error, _TooManyRegimes)
+        cause = self.error.__cause__
+        undecided = isinstance(cause, _compat.InconclusiveDimensionOperation)
+        return (undecided and not wants_constant(cause)) or isinstance(self.error, _TooManyRegimes)
 
 
 class Search:

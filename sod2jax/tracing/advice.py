@@ -10,6 +10,7 @@ import jax
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
 from sod2jax.ir.region import Region
+from sod2jax.tracing.bound import NumberWanted
 
 # Errors of Python code that no other shape helps: they are the function's own.
 _OWN = (AttributeError, NameError, ImportError, SyntaxError, AssertionError)
@@ -46,9 +47,19 @@ def explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception)
     advice = "; or ".join(_remedies(region, error, text))
     return (
         f"{name} cannot be traced with the symbolic shapes {shown} ({region}). "
-        f"{type(error).__name__} at {_source(error)}: {text}."
+        f"{_kind(error)} at {_source(error)}: {text}."
         + (f" What can help: {advice}." if advice else "")
     )
+
+
+def _kind(error: Exception) -> str:
+    return TypeError.__name__ if isinstance(error, NumberWanted) else type(error).__name__
+
+
+def wants_constant(error: BaseException | None) -> bool:
+    """Whether JAX asked for the number of a size."""
+    inconclusive = isinstance(error, _compat.InconclusiveDimensionOperation)
+    return inconclusive and "constant" in str(error)
 
 
 def _remedies(region: Region, error: Exception, text: str) -> tuple[str, ...]:
@@ -58,7 +69,7 @@ def _remedies(region: Region, error: Exception, text: str) -> tuple[str, ...]:
         return _BY_VALUE
     if isinstance(error, _OWN):
         return ()
-    if isinstance(error, _compat.InconclusiveDimensionOperation) and "constant" not in text:
+    if isinstance(error, _compat.InconclusiveDimensionOperation) and not wants_constant(error):
         return (*_bounding(region), *_FITTING)
     if "incompatible" in text or "shape" in text:
         return (*_FITTING, *_bounding(region))

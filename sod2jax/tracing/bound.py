@@ -1,4 +1,4 @@
-"""What means something in one trace only, though the user's code may store it."""
+"""What Python code is given in one trace, and may store, or take for a number."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from typing import Any, Self
 
 from sod2jax.tracing import frames, hooks
 from sod2jax.tracing.recorder import stale
+
+
+class NumberWanted(TypeError):
+    """Python code asks for the number of something made of sizes.
+
+    Attributes:
+      dims: the sizes that it is made of; None if these are not known.
+    """
+
+    def __init__(self, message: str, dims: frozenset[Any] | None):
+        super().__init__(message)
+        self.dims = dims
 
 
 class Bound:

@@ -60,6 +60,7 @@ def _patches() -> tuple[Patch, ...]:
         "__rdivmod__": hooks.while_tracing(_with_reflected_remainder),
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
+        "__neg__": hooks.while_tracing(_negative),
         "__bool__": lambda _: _truth,
     }
     return (
@@ -86,9 +87,19 @@ def _arithmetic(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def call(dim: Any, other: Any, *modulo: Any) -> Any:
         if modulo or attentive() is None:
             return original(dim, other, *modulo)
-        return method(original, dim, other)
+        return _as_numpy_does(method(original, dim, other), dim, other)
 
     return call
+
+
+def _negative(original: Callable[..., Any], dim: Any) -> Any:
+    return _as_numpy_does(original(dim), dim)
+
+
+def _as_numpy_does(result: Any, *operands: Any) -> Any:
+    """What an operator gives, as one of NumPy's integers if an operand is one."""
+    ours = (_compat.NumPyDimension, np.integer)
+    return _compat.as_numpy(result) if any(issubclass(type(x), ours) for x in operands) else result
 
 
 def _dividing(

@@ -21,7 +21,7 @@ import numpy as np
 from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.tracing import domains, frames, hooks, host
-from sod2jax.tracing.bound import Bound, doubt, scope
+from sod2jax.tracing.bound import Bound, NumberWanted, doubt, scope
 from sod2jax.tracing.host import HostNumber
 from sod2jax.tracing.recorder import busy, stale
 
@@ -155,7 +155,7 @@ class Numeric(Bound):
         number = self.current().host
         known = None if number is None else host.constant(number, hooks.active().region)
         if known is None:
-            raise _unknown()
+            raise _unknown(number)
         return known
 
     def __complex__(self) -> complex:
@@ -168,10 +168,11 @@ class Numeric(Bound):
 _compat.register_host_array(Numeric)
 
 
-def _unknown() -> TypeError:
+def _unknown(number: HostNumber | None = None) -> TypeError:
     """The error of a number that has no value; somebody may catch it."""
     doubt("the value of a number")
-    return TypeError("a number that depends on symbolic sizes is not known while tracing")
+    message = "a number that depends on symbolic sizes is not known while tracing"
+    return NumberWanted(message, None if number is None else number.dims)
 
 
 @contextlib.contextmanager
@@ -272,7 +273,7 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
     with busy(recorder):
         dim = None if number is None else host.dimension(number, recorder.region)
         if dim is None:
-            raise _unknown()
+            raise _unknown(number)
         if isinstance(dim, int):
             return dim
         return _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
@@ -291,8 +292,8 @@ def _value(operand: Any) -> Any:
     if _compat.is_symbolic(operand):
         if operand.scope is not scope():
             raise stale(f"the size '{operand}'", frames.users_line())
-        value = jnp.asarray(operand)
-        return _compat.converted(value, np.dtype(np.int64), True)
+        weak = type(operand) is not _compat.NumPyDimension
+        return _compat.converted(jnp.asarray(operand), np.dtype(np.int64), weak)
     return jnp.asarray(operand)
 
 
@@ -314,8 +315,9 @@ def _wrapped(value: Any) -> Any:
 
 
 def delivered(tree: Any) -> Any:
-    """A tree with JAX arrays for the ``Numeric`` leaves."""
-    return jax.tree.map(lambda x: x.__jax_array__() if isinstance(x, Numeric) else x, tree)
+    """A tree with JAX arrays for the leaves that NumPy would have computed."""
+    ours = (Numeric, _compat.NumPyDimension)
+    return jax.tree.map(lambda x: x.__jax_array__() if isinstance(x, ours) else x, tree)
 
 
 def number(

@@ -15,8 +15,9 @@ from types import FrameType
 from typing import Any
 
 from sod2jax import _compat
+from sod2jax.ir import dims
 from sod2jax.tracing import arithmetic, frames
-from sod2jax.tracing.bound import Bound
+from sod2jax.tracing.bound import Bound, NumberWanted
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import attentive, busy
 
@@ -126,7 +127,8 @@ def _number(name: str) -> Callable[[Any], Any]:
             if original is not None:
                 with contextlib.nullcontext() if recorder is None else busy(recorder):
                     return original(dim)
-            raise TypeError(_AS_PYTHON_SAYS[name].format(type(dim).__name__))
+            message = _AS_PYTHON_SAYS[name].format(type(dim).__name__)
+            raise NumberWanted(message, frozenset([dims.from_jax(dim)]))
 
         return call
 
