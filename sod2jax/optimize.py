@@ -56,6 +56,7 @@ class OptimizedFunction:
         self._fallbacks = Fallbacks(self._name, how, options.on_unsupported)
         self.planner = Planner(traced, self._name, options, self._counters, self._fallbacks)
         self._computes_sizes = False
+        self._told: set[str] = set()  # causes that the audit found
         self._exact = jax.jit(
             traced,
             static_argnums=options.static_argnums or None,
@@ -128,12 +129,17 @@ class OptimizedFunction:
 
     def _reconsider(self, choice: Choice) -> None:
         """Has calls planned anew, now that a program has turned out wrong somewhere."""
-        doubts = "; ".join(choice.specialisation.trust.doubts)
-        warn(
-            f"{self._name} does not do at all sizes what its symbolic trace says: {doubts}. From "
-            "now on each new size is traced and compared before it runs",
-            AuditWarning,
-        )
+        causes = choice.specialisation.trust.causes
+        new = [what for cause, (what, _) in causes.items() if cause not in self._told]
+        self._told.update(causes)
+        if new:
+            warn(
+                f"{self._name} does not do at all sizes what its symbolic trace says: "
+                f"{'; '.join(new)}. Each new size is now traced and compared before it runs; "
+                "explain() counts the others. No trace sees code that asks for the type of a size "
+                "('type(n) is int'): isinstance(n, int) is seen",
+                AuditWarning,
+            )
         self.planner.forget_choices()
 
     def _again(

@@ -280,7 +280,7 @@ class Planner:
             regime = dataclasses.replace(regime, expected=expected)
             result: Match | Failed | None = None
             for relations in self._learner.guesses(request.key, regime.leaves):
-                if isinstance(result, Failed) and result.wants_number(relations):
+                if isinstance(result, Failed) and result.remains_where(relations):
                     continue
                 before = self._search.count
                 result = self._search.symbolic(request, regime.substitute(relations))

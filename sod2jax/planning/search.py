@@ -28,7 +28,7 @@ from sod2jax.ir.program import Program
 from sod2jax.options import Options
 from sod2jax.planning import placement
 from sod2jax.planning.specialise import Specialisation, specialise
-from sod2jax.planning.trust import AnotherCourse, Trust
+from sod2jax.planning.trust import AnotherCourse, Doubtful, Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
@@ -94,8 +94,13 @@ class Failed:
         """Whether why there was no symbolic trace is of interest: not if no trace can be made."""
         return isinstance(self.error, TraceError) and not isinstance(self.error, FunctionError)
 
-    def wants_number(self, relations: Mapping[str, Dim]) -> bool:
-        """Whether Python code asked for a number that surely is none where relations hold."""
+    def remains_where(self, relations: Mapping[str, Dim]) -> bool:
+        """Whether it surely fails where relations of sizes hold, too.
+
+        Python code asked for a number that is none there, or for what no comparison shows.
+        """
+        if isinstance(self.error, Doubtful):
+            return True
         cause = self.error.__cause__
         if not isinstance(cause, NumberWanted):
             return wants_constant(cause)
