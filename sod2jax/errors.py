@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def counted(count: int, what: str) -> str:
+    """How many of something there are, such as "1 call" and "2 calls"."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
 class Sod2jaxError(Exception):
     """Base class of every error that sod2jax raises on purpose."""
 

@@ -15,7 +15,7 @@ import tqdm
 
 from sod2jax import memory, report
 from sod2jax.arguments import nnx
-from sod2jax.arguments.calls import Call
+from sod2jax.arguments.calls import Call, shortened
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     AuditWarning,
@@ -106,7 +106,7 @@ class OptimizedFunction:
                 self._reconsider(served)
                 served = self.planner.choose(call)
             elif outcome.holds:
-                self._counters.hit(outcome.bucket, outcome.waste)
+                self._counters.hit(outcome.bucket, *outcome.elements)
                 return outcome.result
             else:
                 tried.append(served.specialisation)
@@ -119,7 +119,7 @@ class OptimizedFunction:
             if choice.specialisation.trust.is_pending:
                 choice.specialisation.executables.get(choice.plan.bucket)
             if choice.is_doubtful:  # a run would be made again, and its effects with it
-                return Outcome(choice.plan.bucket, 0.0, holds=False)
+                return Outcome(choice.plan.bucket, (0, 0), holds=False)
             return choice.plan.run(call.leaves, poison)
         except UnsupportedPrimitiveError as error:
             return self.planner.give_up(choice.specialisation, error)
@@ -129,17 +129,9 @@ class OptimizedFunction:
 
     def _reconsider(self, choice: Choice) -> None:
         """Has calls planned anew, now that a program has turned out wrong somewhere."""
-        causes = choice.specialisation.trust.causes
-        new = [what for cause, (what, _) in causes.items() if cause not in self._told]
-        self._told.update(causes)
-        if new:
-            warn(
-                f"{self._name} does not do at all sizes what its symbolic trace says: "
-                f"{'; '.join(new)}. Each new size is now traced and compared before it runs; "
-                "explain() counts the others. No trace sees code that asks for the type of a size "
-                "('type(n) is int'): isinstance(n, int) is seen",
-                AuditWarning,
-            )
+        news = choice.specialisation.trust.news(self._name, self._told)
+        if news is not None:
+            warn(news, AuditWarning)
         self.planner.forget_choices()
 
     def _again(
@@ -191,7 +183,9 @@ class OptimizedFunction:
         """Compiles every bucket for arguments like these, several at a time; returns the function.
 
         Where a symbol has no upper bound there is no end of buckets: then only the one that holds
-        the arguments is compiled.
+        the arguments is compiled. So it is without ``shapes``, and before calls have shown which
+        dimensions vary, that is the very shape of the arguments: to be ready for other sizes, give
+        ``shapes`` and an upper bound for each size.
 
         Raises:
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
@@ -350,5 +344,7 @@ def optimize(
     if fun is None:
         return lambda f: OptimizedFunction(f, options)
     if not callable(fun):
-        raise TypeError(f"optimize takes a function; specs go into shapes=(...), as {fun!r} may be")
+        raise TypeError(
+            f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
+        )
     return OptimizedFunction(fun, options)

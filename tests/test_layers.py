@@ -24,8 +24,8 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons region
         closures jaxprs surgery foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames callers hooks decisions recorder bound host domains numeric arithmetic
-        observations polyfill guards data_dependent escaped regimes advice concrete
+    "tracing": """__init__ frames callers hooks decisions recorder bound host domains numeric
+        arithmetic observations polyfill guards data_dependent escaped regimes advice concrete
         trace generalise audit""",
     "tracing/audit": "moves folding loops canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",

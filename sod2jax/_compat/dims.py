@@ -21,7 +21,7 @@ BOUNDS = (shape_poly, "_bounds_decision")
 
 
 class NumPyDimension(Dimension):
-    """A symbolic dimension that stands for a NumPy integer, of no weak type, where it is a value."""
+    """A symbolic dimension that is a NumPy integer as a value, and so of no weak type."""
 
     __slots__ = ()
 

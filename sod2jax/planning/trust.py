@@ -90,12 +90,30 @@ class Trust:
         ]
         return [*self._program.doubts, *found]
 
+    def news(self, name: str, told: set[str]) -> str | None:
+        """What to warn of: causes that the audit found and that are not told yet.
+
+        Args:
+          name: the function's.
+          told: the causes that were told; they become more.
+        """
+        new = [what for cause, (what, _) in self.causes.items() if cause not in told]
+        told.update(self.causes)
+        if not new:
+            return None
+        return (
+            f"{name} does not do at all sizes what its symbolic trace says: {'; '.join(new)}. Each "
+            "new size is now traced and compared before it runs; explain() counts the others. No "
+            "trace sees code that asks for the type of a size ('type(n) is int'): isinstance(n, "
+            "int) is seen"
+        )
+
     def _doubt(self, sizes: Sizes, cause: str, what: str) -> None:
         first, count = self.causes.get(cause, (f"with {self._shapes(sizes)}, {what}", 0))
         self.causes[cause] = first, count + 1
 
     def _shapes(self, sizes: Sizes) -> str:
-        """The arrays that vary, at some sizes: a reader knows them, and not what symbols are for."""
+        """The arrays that vary, at some sizes: a reader knows them, but no learned symbols."""
         named = zip(self._program.in_names, self._program.in_shapes, strict=True)
         varying = [(name, shape) for name, shape in named if any(map(dims.is_symbolic, shape))]
         shown = [
@@ -264,6 +282,8 @@ class Trust:
                 f"checked: each new size is traced and compared before it runs; {right} are right, "
                 f"{len(self._checked) - right} are not. The reason: {'; '.join(self.doubts)}"
             )
+        if not self._program.symbols and not self._program.data_dependent:
+            return "traced at these very shapes"
         shown = "; ".join(str(Bucket.of(sizes)) for sizes in self.audited)
         audited = f"audited at {shown}" if shown else "not audited"
         return f"proved, as far as the trace was asked; {audited}"

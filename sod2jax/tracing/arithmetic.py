@@ -138,7 +138,7 @@ def _creation_function(name: str) -> Callable[..., Any]:
         # An array of sizes, as a shape is, stays one of Python objects.
         ours = is_numeric if name not in ("array", "asarray") else lambda x: type(x) is Numeric
         if not any(map(ours, leaves)):
-            return (_array_of_sizes(original, *args, **kwargs) if any(map(_compat.is_symbolic, leaves)) else original(*args, **kwargs))
+            return _array_of_sizes(original, *args, **kwargs)
         caller = sys._getframe(2)
         package = caller.f_globals.get("__name__", "").partition(".")[0]
         if package in ("jax", "numpy") or not callers.calls(caller, original):

@@ -63,6 +63,7 @@ class Numeric(Bound):
 
     @property
     def value(self) -> Any:
+        """The traced array, in its own trace."""
         return self.current()._value
 
     @value.setter

@@ -22,7 +22,7 @@ from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.tracing import data_dependent, escaped, guards, numeric
-from sod2jax.tracing.advice import explain
+from sod2jax.tracing.advice import explain, worded
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
 
@@ -109,7 +109,8 @@ def trace(
             if recorder.stale is not None:
                 raise recorder.stale from error
             if not recorder.region.names:
-                raise FunctionError(f"{name} raises {type(error).__name__}: {error}") from error
+                text = f"{name} raises {type(error).__name__}: {worded(name, error)}"
+                raise FunctionError(text) from error
             failure = TraceError(explain(name, recorder.region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:

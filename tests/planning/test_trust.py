@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import warnings
 
@@ -49,7 +50,9 @@ def at_three(x):
 
 
 def test_what_no_hook_sees_is_found_and_warned_of_once():
-    with pytest.warns(AuditWarning, match=r"by_kind does not .*x of shape \(5,\), it has 'mul' at .*test_trust"):
+    with pytest.warns(
+        AuditWarning, match=r"by_kind does not .*x of shape \(5,\), it has 'mul' at .*test_trust"
+    ):
         f = checked(by_kind, (5,))
     with warnings.catch_warnings(action="error"):
         for size in SIZES:
@@ -177,7 +180,7 @@ def test_one_cause_is_told_once_and_takes_no_more_traces():
     assert "n0" not in text
     assert "'type(n) is int'" in text
     assert f.stats().traces <= 4  # by relations of sizes it would be no other
-    assert "so at 2 of the sizes tried" in f.explain()
+    assert re.search(r"\(so at \d+ of the sizes tried\)", f.explain())
 
 
 def test_causes_that_differ_are_told_each():

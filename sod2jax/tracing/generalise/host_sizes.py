@@ -34,16 +34,21 @@ class HostSize:
       name: of its symbol.
       place: an integer of the form that is its value.
       offset: what the symbol has over that, so that it is 1 at least.
+      source: the line that uses it.
     """
 
     name: str
     place: int
     offset: int
+    source: str
 
     @property
     def dim(self) -> Dim:
         """The dimension that the integer is."""
         return dims.normalise(dims.symbol(self.name) - self.offset)
+
+    def __str__(self) -> str:
+        return f"{self.dim} is a size that Python computes, used at {self.source}"
 
     def read(self, ints: Sequence[int]) -> int:
         """The size of the symbol in a trace."""
