@@ -115,7 +115,9 @@ def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
 
 def _no_structure(name: str, error: Exception | None) -> TraceError:
     if error is None:
-        return TraceError(f"{name} takes another course at almost every size")
+        return TraceError(
+            f"{name} has another program at almost every size, as a Python loop over a size makes it"
+        )
     if isinstance(error, DataDependentSizeError):
         return TraceError("no trace at concrete sizes knows the sizes that depend on values")
     text = (worded(name, error) or "no message").splitlines()[0]
@@ -138,8 +140,7 @@ def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Compar
     while None in ints:
         place = ints.index(None)
         column = samples.columns[place]
-        owner = samples.forms[0].owners[place]
-        source = "its inputs" if owner is None else _compat.source_line(owner)
+        source = _compat.source_line(*samples.forms[0].owners[place])
         host = HostSize(_new_name(region, hosts, source), place, max(0, 1 - min(column)), source)
         values = [value + host.offset for value in column]
         hosts.append(host)

@@ -34,14 +34,14 @@ class Form:
       ints: every integer of a shape or a parameter.
       values: every constant, literal or lifted.
       shapes: for each constant, the part of ``ints`` that is its shape.
-      owners: for each of ``ints``, the equation that it stands in; None for inputs.
+      owners: for each of ``ints``, the equation that it stands in and those around it.
     """
 
     skeleton: tuple[Any, ...]
     ints: tuple[int, ...]
     values: tuple[Any, ...]
     shapes: tuple[slice, ...]
-    owners: tuple[JaxprEqn | None, ...]
+    owners: tuple[tuple[JaxprEqn, ...], ...]
 
 
 def form_of(closed: Jaxpr) -> Form:
@@ -102,8 +102,8 @@ class _Reader:
         self.ints: list[int] = []
         self.values: list[Any] = []
         self.shapes: list[slice] = []
-        self.owners: list[JaxprEqn | None] = []
-        self._owner: JaxprEqn | None = None
+        self.owners: list[tuple[JaxprEqn, ...]] = []
+        self._around: tuple[JaxprEqn, ...] = ()
 
     def jaxpr(self, jaxpr: Jaxpr) -> None:
         names: dict[Any, int] = {}
@@ -114,11 +114,11 @@ class _Reader:
             if len(names) <= len(consts):
                 self.shapes.append(shape)
         self.values += consts
-        outer = self._owner
+        around = self._around
         for eqn in jaxpr.eqns:
-            self._owner = eqn
+            self._around = (eqn, *around)
             self._equation(eqn, names)
-        self._owner = outer
+        self._around = around
         for atom in jaxpr.outvars:
             self.skeleton.append(getattr(atom.aval, "weak_type", False))
             self._operand(atom, names)
@@ -138,14 +138,14 @@ class _Reader:
 
     def _integer(self, value: int) -> int:
         self.ints.append(value)
-        self.owners.append(self._owner)
+        self.owners.append(self._around)
         return 0
 
     def _aval(self, aval: Any) -> slice:
         self.skeleton.append((str(aval.dtype), aval.ndim))
         start = len(self.ints)
         self.ints += map(int, aval.shape)
-        self.owners += [self._owner] * (len(self.ints) - start)
+        self.owners += [self._around] * (len(self.ints) - start)
         return slice(start, len(self.ints))
 
     def _bind(self, var: Any, names: dict[Any, int]) -> slice:

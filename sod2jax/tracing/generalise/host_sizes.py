@@ -107,6 +107,7 @@ def _tangents(scale: Any, x: np.ndarray, y: np.ndarray, power: float) -> Iterato
 
 def _bound(scale: Any, slope: float, start: float) -> Dim:
     """``slope * scale + start`` with integers, rounded up."""
-    steps = math.ceil(Fraction(slope) * _GRID)
-    line: Any = dims.floordiv(sympy.expand(steps * scale) + math.ceil(start * _GRID), _GRID)
-    return dims.normalise(line)
+    steps, start = math.ceil(Fraction(slope) * _GRID), math.ceil(start * _GRID)
+    shared = math.gcd(steps, start, _GRID)
+    line: Any = sympy.expand(steps // shared * scale) + start // shared
+    return dims.normalise(dims.floordiv(line, _GRID // shared))
