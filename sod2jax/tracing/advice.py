@@ -97,8 +97,8 @@ def _kind(error: Exception) -> str:
 
 def wants_constant(error: BaseException | None) -> bool:
     """Whether JAX asked for the number of a size."""
-    inconclusive = isinstance(error, _compat.InconclusiveDimensionOperation)
-    return inconclusive and "constant" in str(error)
+    kinds = (_compat.InconclusiveDimensionOperation, ValueError)
+    return isinstance(error, kinds) and "constant" in str(error)
 
 
 def _remedies(region: Region, error: Exception, text: str) -> tuple[str, ...]:
@@ -121,7 +121,8 @@ def _remedies(region: Region, error: Exception, text: str) -> tuple[str, ...]:
     fitting = [remedy for pattern, remedy in _AT_LINE if re.search(pattern, line)]
     if fitting:
         return fitting[0], _FIXED
-    return (*_ROWS, _FIXED) if wants_constant(error) else _NUMBERS
+    inconclusive = isinstance(error, _compat.InconclusiveDimensionOperation)
+    return (*_ROWS, _FIXED) if inconclusive else _NUMBERS
 
 
 def _bounding(region: Region) -> tuple[str, ...]:

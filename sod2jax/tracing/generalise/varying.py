@@ -131,6 +131,6 @@ class VaryingConstants:
             "shapes",
             *found,
             *map(str, self._generalised.host_sizes),
-            f"the reason: {self.cause}",
+            f"The reason: {self.cause}",
         ]
         return "\n  ".join(lines)

@@ -116,7 +116,7 @@ def test_structure_that_depends_on_size_is_refused_with_the_first_reason():
 
     optimized = sod2jax.optimize(unrolled, shapes=("n",), buckets={"n": (16,)})
     x = np.ones(5, np.float32)
-    with pytest.warns(ExactFallbackWarning, match=r"(?s)as an integer.*another course") as caught:
+    with pytest.warns(ExactFallbackWarning, match=r"(?s)as an integer.*another program") as caught:
         np.testing.assert_allclose(optimized(x), jax.jit(unrolled)(x), rtol=1e-6)
     assert len(caught) == 1
     strict = sod2jax.optimize(unrolled, shapes=("n",), buckets={"n": (16,)}, on_unsupported="error")
