@@ -135,9 +135,7 @@ def test_errors_have_one_base():
 
 
 def test_a_spec_in_the_place_of_the_function():
-    with pytest.raises(
-        TypeError, match=r"function, and got 'b, 16'; specs go into shapes="
-    ):
+    with pytest.raises(TypeError, match=r"function, and got 'b, 16'; specs go into shapes="):
         sod2jax.optimize("b, 16")
 
 

@@ -226,6 +226,8 @@ class Search:
             if isinstance(traced, Failed) and traced.needs_its_cause:
                 why = str(traced.error.__cause__ or traced.error).splitlines()[0]
                 traced = Failed(TraceError(f"{cause} Generalising concrete traces failed: {why}"))
+            if isinstance(traced, Failed) and isinstance(traced.error, FunctionError):
+                return traced  # of this call; the function may not fail at other sizes
             self._traced[key] = traced
         return self._traced[key]
 

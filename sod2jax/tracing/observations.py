@@ -128,7 +128,10 @@ def _number(name: str) -> Callable[[Any], Any]:
                 with contextlib.nullcontext() if recorder is None else busy(recorder):
                     return original(dim)
             message = _AS_PYTHON_SAYS[name].format(type(dim).__name__)
-            raise NumberWanted(message, frozenset([dims.from_jax(dim)]))
+            if recorder is None:
+                raise TypeError(message)
+            with busy(recorder):
+                raise NumberWanted(message, frozenset([dims.from_jax(dim)]))
 
         return call
 

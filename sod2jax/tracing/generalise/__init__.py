@@ -62,10 +62,12 @@ def generalise(
 
     Raises:
       TraceError: the traces differ in structure.
-      FunctionError: the function fails at all sizes.
+      FunctionError: the function fails at the sizes of the call.
     """
     region = regime.region
     sampler = Sampler(fun, jax.tree.structure(tuple(arguments)), regime.leaves)
+    if sampler(regime.sizes) is None:
+        raise _no_structure(name, sampler.error)
     points = sample_points(region, samples_wanted(len(region.names)))
     samples = Samples(sampler, [regime.sizes, *points])
     question = _splitting(samples, regime)
@@ -116,7 +118,7 @@ def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
 def _no_structure(name: str, error: Exception | None) -> TraceError:
     if error is None:
         return TraceError(
-            f"{name} has another program at almost every size, as a Python loop over a size makes it"
+            f"{name} has another program at almost every size, as a Python loop over it makes"
         )
     if isinstance(error, DataDependentSizeError):
         return TraceError("no trace at concrete sizes knows the sizes that depend on values")

@@ -109,5 +109,6 @@ def _bound(scale: Any, slope: float, start: float) -> Dim:
     """``slope * scale + start`` with integers, rounded up."""
     steps, start = math.ceil(Fraction(slope) * _GRID), math.ceil(start * _GRID)
     shared = math.gcd(steps, start, _GRID)
-    line: Any = sympy.expand(steps // shared * scale) + start // shared
-    return dims.normalise(dims.floordiv(line, _GRID // shared))
+    whole: Any = sympy.expand(steps // shared * scale) + start // shared
+    line: Any = dims.floordiv(whole, _GRID // shared)
+    return dims.normalise(line)
