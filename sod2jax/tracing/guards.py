@@ -61,6 +61,7 @@ def _patches() -> tuple[Patch, ...]:
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
         "__neg__": hooks.while_tracing(_negative),
+        "__abs__": lambda _: _absolute,
         "__bool__": lambda _: _truth,
     }
     return (
@@ -94,6 +95,13 @@ def _arithmetic(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _negative(original: Callable[..., Any], dim: Any) -> Any:
     return _as_numpy_does(original(dim), dim)
+
+
+def _absolute(dim: Any) -> Any:
+    """That of a difference of sizes; a dimension of JAX has none."""
+    if attentive() is None:
+        raise TypeError(f"bad operand type for abs(): {type(dim).__name__!r}")
+    return _as_numpy_does(jax.core.max_dim(dim, -dim), dim)
 
 
 def _as_numpy_does(result: Any, *operands: Any) -> Any:

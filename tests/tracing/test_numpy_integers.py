@@ -37,6 +37,7 @@ PROVED: dict[str, Fun] = {
     "slice": lambda x: x[: np.prod(x.shape) // 6],
     "range": lambda x: (jnp.arange(np.prod(x.shape)), np.arange(np.prod(x.shape))),
     "decision": lambda x: x * 2 if np.prod(x.shape) > 12 else x * 3,
+    "absolute": lambda x: jnp.zeros(abs(x.shape[0] - 5) + 1) * abs(-x.shape[0]),
     "larger": lambda x: max(np.prod(x.shape), 7),
 }
 
