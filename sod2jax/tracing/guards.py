@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import max_dim
 
 from sod2jax import _compat
 from sod2jax.ir import dims
@@ -101,7 +102,7 @@ def _absolute(dim: Any) -> Any:
     """That of a difference of sizes; a dimension of JAX has none."""
     if attentive() is None:
         raise TypeError(f"bad operand type for abs(): {type(dim).__name__!r}")
-    return _as_numpy_does(jax.core.max_dim(dim, -dim), dim)
+    return _as_numpy_does(max_dim(dim, -dim), dim)
 
 
 def _as_numpy_does(result: Any, *operands: Any) -> Any:
