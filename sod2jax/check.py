@@ -15,7 +15,7 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
-from sod2jax.errors import SpecError
+from sod2jax.errors import SpecError, counted
 from sod2jax.ir import dims
 from sod2jax.ir.region import Region
 from sod2jax.optimize import OptimizedFunction, optimize
@@ -53,12 +53,14 @@ class CheckReport:
       leaves: one entry per leaf of the result.
       recompiles: traces and compiles after every bucket was warm.
       exact_fallbacks: calls that ran through an exact-shape executable.
+      symbols: for each size that was varied, where it stands, and from what to what.
     """
 
     sizes: tuple[str, ...]
     leaves: tuple[LeafReport, ...]
     recompiles: int
     exact_fallbacks: int
+    symbols: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -92,7 +94,8 @@ class CheckReport:
         return "\n".join(
             [
                 f"{self.verdict}; {self.recompiles} traces and compiles after warm-up, "
-                f"{self.exact_fallbacks} exact fallbacks",
+                f"{counted(self.exact_fallbacks, 'exact fallback')}",
+                *(f"varied: {symbol}" for symbol in self.symbols),
                 *(line.rstrip() for line in lines),
             ]
         )
@@ -112,10 +115,13 @@ def check(
     """Runs a function at many shapes, with poison in the padding, against plain ``jax.jit``.
 
     Sizes: the smallest, the largest, every bucket and the size after it, and ``samples`` random
-    ones. Inputs are drawn from the elements of the arguments given, so that indices stay valid.
+    ones, of the symbols in ``shapes``; what has no symbol keeps its size. A size without an upper
+    bound is tried up to 64 more than its smallest. Inputs are drawn from the elements of the
+    arguments given, so that indices stay valid. The report says which sizes were varied.
 
     Args:
-      fun: a plain function, or one made by ``sod2jax.optimize`` (then leave out what it has).
+      fun: a plain function, or one made by ``sod2jax.optimize`` (then leave out what it has). One
+        without specs is checked in the sizes that its calls so far have shown to vary.
       *args: example arguments, at any size in range.
       shapes: as for ``sod2jax.optimize``.
       constraints: as for ``sod2jax.optimize``.
@@ -136,14 +142,30 @@ def check(
         optimized = optimize(fun, shapes=shapes, constraints=constraints, buckets=buckets)
     call = optimized.planner.read(args, kwargs)
     choice, (regime, order) = optimized.planner.choose(call), optimized.planner.base(call)
-    if isinstance(choice, Exact) or not regime.symbols:
-        raise SpecError("there is nothing to check: the call runs with its exact shape")
+    if isinstance(choice, Exact):
+        raise SpecError(f"there is nothing to check: it runs with exact shapes: {choice.reason}")
+    if not regime.symbols:
+        raise SpecError(
+            "there is nothing to check: no size varies. Name those that do, as in "
+            "shapes=('n, 16',), or give a function made by sod2jax.optimize that was called at "
+            "several sizes"
+        )
     rng = np.random.default_rng(seed)
     ladders = dict(choice.specialisation.analysis.ladders.sizes)
     points = list(_points(regime.region, ladders, samples, rng))
     dynamic = dict(zip(order, regime.leaves, strict=True))
     inputs = [_inputs(args, kwargs, dynamic, point, rng) for point in points]
-    return _compare(optimized, points, inputs, rtol)
+    report = _compare(optimized, points, inputs, rtol)
+    return dataclasses.replace(report, symbols=tuple(_varied(regime.leaves, points)))
+
+
+def _varied(leaves: Sequence[Leaf], points: Sequence[Mapping[str, int]]) -> Iterator[str]:
+    """For each symbol, the first axis that has it, and the sizes between which it was tried."""
+    for symbol in sorted(points[0]):
+        axes = ((leaf.name, k, d) for leaf in leaves for k, d in enumerate(leaf.shape))
+        name, axis, _ = next(each for each in axes if symbol in dims.symbols_of(each[2]))
+        sizes = [point[symbol] for point in points]
+        yield f"{symbol}, axis {axis} of '{name}', from {min(sizes)} to {max(sizes)}"
 
 
 def _points(

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def counted(count: int, what: str) -> str:
+    """How many of something there are, such as "1 call" and "2 calls"."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
 class Sod2jaxError(Exception):
     """Base class of every error that sod2jax raises on purpose."""
 
@@ -23,10 +28,10 @@ class FunctionError(TraceError):
     """The function fails at sizes that are numbers, too; its own error is the cause."""
 
     @classmethod
-    def of(cls, name: str, error: Exception) -> FunctionError:
-        """What to raise where the function called ``name`` raised an error."""
-        text = (str(error).strip() or "no message").splitlines()[0]
-        made = cls(f"{name} raises {type(error).__name__}: {text}")
+    def of(cls, name: str, error: Exception, text: str) -> FunctionError:
+        """What to raise where the function called ``name`` raised an error that says ``text``."""
+        first = (text.strip() or "no message").splitlines()[0]
+        made = cls(f"{name} raises {type(error).__name__}: {first}")
         made.__cause__ = error
         return made
 

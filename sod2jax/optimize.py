@@ -15,7 +15,7 @@ import tqdm
 
 from sod2jax import memory, report
 from sod2jax.arguments import nnx
-from sod2jax.arguments.calls import Call
+from sod2jax.arguments.calls import Call, shortened
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     AuditWarning,
@@ -55,6 +55,7 @@ class OptimizedFunction:
         self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
         self.planner = Planner(traced, self._name, options, self._counters, self._fallbacks)
         self._computes_sizes = False
+        self._told: set[str] = set()  # causes that the audit found
         self._exact = jax.jit(
             traced,
             static_argnums=options.static_argnums or None,
@@ -104,7 +105,7 @@ class OptimizedFunction:
                 self._reconsider(served)
                 served = self.planner.choose(call)
             elif outcome.holds:
-                self._counters.hit(outcome.bucket, outcome.waste)
+                self._counters.hit(outcome.bucket, *outcome.elements)
                 return outcome.result
             else:
                 tried.append(served.specialisation)
@@ -117,7 +118,7 @@ class OptimizedFunction:
             if choice.specialisation.trust.is_pending:
                 choice.specialisation.executables.get(choice.plan.bucket)
             if choice.is_doubtful:  # a run would be made again, and its effects with it
-                return Outcome(choice.plan.bucket, 0.0, holds=False)
+                return Outcome(choice.plan.bucket, (0, 0), holds=False)
             return choice.plan.run(call.leaves, poison)
         except UnsupportedPrimitiveError as error:
             return self.planner.give_up(choice.specialisation, error)
@@ -127,12 +128,9 @@ class OptimizedFunction:
 
     def _reconsider(self, choice: Choice) -> None:
         """Has calls planned anew, now that a program has turned out wrong somewhere."""
-        doubts = "; ".join(choice.specialisation.trust.doubts)
-        warn(
-            f"{self._name} does not do at all sizes what its symbolic trace says: {doubts}. From "
-            "now on each new size is traced and compared before it runs",
-            AuditWarning,
-        )
+        news = choice.specialisation.trust.news(self._name, self._told)
+        if news is not None:
+            warn(news, AuditWarning)
         self.planner.forget_choices()
 
     def _again(
@@ -177,7 +175,9 @@ class OptimizedFunction:
         """Compiles every bucket for arguments like these, several at a time; returns the function.
 
         Where a symbol has no upper bound there is no end of buckets: then only the one that holds
-        the arguments is compiled.
+        the arguments is compiled. So it is without ``shapes``, and before calls have shown which
+        dimensions vary, that is the very shape of the arguments: to be ready for other sizes, give
+        ``shapes`` and an upper bound for each size.
 
         Raises:
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
@@ -341,5 +341,7 @@ def optimize(
     if fun is None:
         return lambda f: OptimizedFunction(f, options)
     if not callable(fun):
-        raise TypeError(f"optimize takes a function; specs go into shapes=(...), as {fun!r} may be")
+        raise TypeError(
+            f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
+        )
     return OptimizedFunction(fun, options)

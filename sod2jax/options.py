@@ -55,6 +55,12 @@ class Options:
         Raises:
           SpecError: an argument is malformed; the message names it.
         """
+        if shapes is None and (constraints or buckets):
+            given = "constraints" if constraints else "buckets"
+            raise SpecError(
+                f"{given} without shapes: the sizes that are learned from calls have no names to "
+                "speak of. Name them, as in shapes=('n, 16',), with one spec per argument"
+            )
         return cls(
             shapes=_specs(shapes),
             constraints=_constraints(constraints),

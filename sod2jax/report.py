@@ -22,7 +22,7 @@ def describe(
     lines += ["buckets:"]
     lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
     lines += [line for e in executables for line in _compiled(e)] or ["  none compiled yet"]
-    if executables:
+    if executables and analysis.program.region.names:
         lines += _masks(executables[0])
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import counted
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -21,7 +22,8 @@ class Stats:
       compile_seconds: seconds spent on building them, added over threads.
       exact_fallbacks: calls that ran through an exact-shape executable.
       reasons: how many of them for each reason.
-      padding_waste: mean of padded over true elements of the symbolic inputs, minus 1.
+      padding_waste: padded over true elements of the symbolic inputs, minus 1; of all calls
+        together.
       hits: calls per bucket.
     """
 
@@ -38,16 +40,20 @@ class Stats:
     def __str__(self) -> str:
         hits = ", ".join(f"[{bucket}]: {count}" for bucket, count in self.hits.items()) or "none"
         return (
-            f"{self.calls} calls, {self.traces} traces, {self.compiles} compiles "
-            f"({self.compile_seconds:.2f} s), {self.exact_fallbacks} exact fallbacks, "
+            f"{self._done}, {counted(self.compiles, 'compile')} "
+            f"({self.compile_seconds:.2f} s), {counted(self.exact_fallbacks, 'exact fallback')}, "
             f"padding waste {self.padding_waste:.1%}; calls per bucket: {hits}"
         )
 
     def __repr__(self) -> str:
         return (
-            f"Stats({self.calls} calls, {self.traces} traces, {self.compiles} compiles, "
-            f"{self.exact_fallbacks} exact fallbacks)"
+            f"Stats({self._done}, {counted(self.compiles, 'compile')}, "
+            f"{counted(self.exact_fallbacks, 'exact fallback')})"
         )
+
+    @property
+    def _done(self) -> str:
+        return f"{counted(self.calls, 'call')}, {counted(self.traces, 'trace')}"
 
 
 class Counters:
@@ -56,7 +62,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stats = Stats()
-        self._waste = 0.0
+        self._true = self._padded = 0
         self._hits: dict[Bucket, int] = {}
         self._reasons: dict[str, int] = {}
 
@@ -69,11 +75,11 @@ class Counters:
             changed = {name: getattr(self._stats, name) + value for name, value in more.items()}
             self._stats = dataclasses.replace(self._stats, **changed)
 
-    def hit(self, bucket: Bucket, waste: float) -> None:
-        """Counts a call of a bucket."""
+    def hit(self, bucket: Bucket, true: int, padded: int) -> None:
+        """Counts a call of a bucket, with the true and padded elements of its symbolic inputs."""
         with self._lock:
             self._hits[bucket] = self._hits.get(bucket, 0) + 1
-            self._waste += waste
+            self._true, self._padded = self._true + true, self._padded + padded
 
     def exact(self, reason: str) -> None:
         """Counts a call with exact shapes."""
@@ -88,7 +94,7 @@ class Counters:
                 self._stats,
                 calls=calls + exact,
                 exact_fallbacks=exact,
-                padding_waste=self._waste / calls if calls else 0.0,
+                padding_waste=self._padded / self._true - 1 if self._true else 0.0,
                 hits=dict(self._hits),
                 reasons=dict(self._reasons),
             )

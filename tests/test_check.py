@@ -51,6 +51,24 @@ def test_a_difference_makes_it_false(monkeypatch):
     assert repr(report) == f"CheckReport(NOT equal to jax.jit at {len(report.sizes)} sizes)"
 
 
+def test_the_report_says_what_was_varied():
+    report = sod2jax.check(lambda x: x * 2, np.ones((2, 3), np.float32), shapes=("n, 3",))
+    assert report.symbols == ("n, axis 0 of 'x', from 1 to 65",)
+    assert "varied: n, axis 0 of 'x', from 1 to 65\n" in str(report)
+
+
+def test_a_bare_function_is_checked_in_what_its_calls_have_shown():
+    f = sod2jax.optimize(lambda x, y: x * 2 + y.sum())
+    x, y = np.ones((2, 3), np.float32), np.ones(3, np.float32)
+    with pytest.raises(sod2jax.errors.SpecError, match=r"no size varies\. Name those that do"):
+        sod2jax.check(f, x, y)
+    f(x, y)
+    f(np.ones((5, 3), np.float32), y)
+    report = sod2jax.check(f, x, y)
+    assert report
+    assert report.symbols == ("n0, axis 0 of 'x', from 1 to 65",)
+
+
 def test_nothing_to_check_is_an_error():
     with pytest.raises(sod2jax.errors.SpecError, match="nothing to check"):
         sod2jax.check(attend, X, IDS, shapes=(None, None))

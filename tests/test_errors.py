@@ -28,7 +28,7 @@ def test_wrong_number_of_specs():
         normal(1, 2, 4),
         W,
         shapes=("b, s, 4",),
-        match=r"shapes has 1 specs, but the function was called with 2 arguments \['x', 'w'\]: "
+        match=r"shapes has 1 spec, but the function was called with 2 arguments \['x', 'w'\]: "
         "write one spec per argument, None where the shape is fixed",
     )
 
@@ -96,7 +96,20 @@ def test_buckets_outside_the_range():
 )
 def test_malformed_options(options, match):
     with pytest.raises(SpecError, match=match):
-        sod2jax.optimize(lambda x: x, **options)
+        sod2jax.optimize(lambda x: x, **{"shapes": ("s",), **options})
+
+
+def test_what_a_function_returns_is_told_of_by_its_name():
+    def fun(x):
+        return {"sum": x.sum(), "name": "a text"}
+
+    for options in ({}, {"shapes": ("s",)}, {"shapes": ("s",), "on_unsupported": "error"}):
+        f = sod2jax.optimize(fun, **options)
+        for call in (f, f.trace):
+            with pytest.raises(TypeError, match="fun") as caught:
+                call(normal(3))
+            assert "_apply" not in str(caught.value)
+            assert "'name'" in str(caught.value)
 
 
 def test_calls_that_do_not_fit_are_refused_as_python_and_jax_do():
@@ -122,7 +135,7 @@ def test_errors_have_one_base():
 
 
 def test_a_spec_in_the_place_of_the_function():
-    with pytest.raises(TypeError, match=r"takes a function; specs go into shapes=\(\.\.\.\)"):
+    with pytest.raises(TypeError, match=r"function, and got 'b, 16'; specs go into shapes="):
         sod2jax.optimize("b, 16")
 
 

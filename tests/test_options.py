@@ -31,9 +31,13 @@ def test_nothing_given() -> None:
 @pytest.mark.parametrize(
     ("given", "name", "value"),
     [
-        ({"constraints": ["s <= 8"]}, "constraints", (Comparison.parse("s <= 8"),)),
-        ({"buckets": {"s": 8}}, "buckets", {"s": (8,)}),
-        ({"buckets": {"s": [16, np.int64(8), 16]}}, "buckets", {"s": (8, 16)}),
+        (
+            {"shapes": ("s",), "constraints": ["s <= 8"]},
+            "constraints",
+            (Comparison.parse("s <= 8"),),
+        ),
+        ({"shapes": ("s",), "buckets": {"s": 8}}, "buckets", {"s": (8,)}),
+        ({"shapes": ("s",), "buckets": {"s": [16, np.int64(8), 16]}}, "buckets", {"s": (8, 16)}),
         ({"static_argnums": 1}, "static_argnums", (1,)),
         ({"static_argnums": [2, 1]}, "static_argnums", (2, 1)),
         ({"static_argnames": "mode"}, "static_argnames", ("mode",)),
@@ -49,7 +53,9 @@ def test_arguments_are_brought_to_one_form(given: dict, name: str, value: Any) -
     ("given", "message"),
     [
         ({"shapes": "b, s"}, "shapes must be a sequence"),
-        ({"buckets": {"s": (8.0,)}}, r"buckets\['s'\] must be positive integers"),
+        ({"constraints": ("s <= 8",)}, r"constraints without shapes: .* shapes=\('n, 16',\)"),
+        ({"buckets": {"s": (8,)}}, r"buckets without shapes"),
+        ({"shapes": ("s",), "buckets": {"s": (8.0,)}}, r"buckets\['s'\] must be positive integers"),
         ({"cut": "sometimes"}, "cut must be one of .*; got 'sometimes'"),
         ({"on_unsupported": "ignore"}, "on_unsupported must be one of .*; got 'ignore'"),
         ({"max_executables": 0}, "max_executables must be an integer of at least 1; got 0"),

@@ -81,4 +81,4 @@ def test_what_runs_with_exact_shapes_is_told_with_its_reason():
     with pytest.warns(ExactFallbackWarning):
         f(normal(3))
     assert "runs with exact shapes: primitive 'approx_top_k'" in f.explain()
-    assert "1 exact fallbacks" in f.explain()
+    assert "1 exact fallback," in f.explain()

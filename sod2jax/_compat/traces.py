@@ -34,9 +34,14 @@ def source_line(*eqns: JaxprEqn) -> str:
 
 @contextlib.contextmanager
 def equation_scope(eqn: JaxprEqn) -> Iterator[None]:
-    """Re-enters the configuration and the source line that an equation was traced under."""
+    """Re-enters the configuration and the source line that an equation was traced under.
+
+    One that knows no line of the user's has that of the equation around it.
+    """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(source_info_util.user_context(eqn.source_info.traceback))
+        traceback = eqn.source_info.traceback
+        if source_info_util.user_frame(traceback) is not None:
+            stack.enter_context(source_info_util.user_context(traceback))
         stack.enter_context(eqn.ctx.manager)
         used = [atom.aval.dtype for atom in (*eqn.invars, *eqn.outvars)]
         if not config.enable_x64.value and any(map(is_wide_dtype, used)):

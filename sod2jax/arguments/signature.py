@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +13,12 @@ import jax
 import sympy
 
 from sod2jax.arguments.calls import abstract_argument, shortened
-from sod2jax.errors import ShapeError, SpecError
+from sod2jax.errors import ShapeError, SpecError, counted
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 
 _ELLIPSIS = "..."
+_BESIDES = "'_' takes the size of the call, and '...' any fixed axes, as in 'n, _' or 'n, ...'"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -75,8 +77,9 @@ def spec_of(arguments: Mapping[str, Any], fun: Callable[..., Any], specs: Any) -
     required = [name for name in parameters if name in arguments]
     if len(specs) != len(required) and len(specs) != len(parameters):
         raise SpecError(
-            f"shapes has {len(specs)} specs, but the function was called with {len(required)} "
-            f"arguments {required}: write one spec per argument, None where the shape is fixed"
+            f"shapes has {counted(len(specs), 'spec')}, but the function was called with "
+            f"{counted(len(required), 'argument')} {required}: write one spec per argument, "
+            "None where the shape is fixed"
         )
     named = parameters if len(specs) == len(parameters) else required
     return dict(zip(named, specs, strict=True))
@@ -118,20 +121,50 @@ def _check_for_arrays(arguments: Mapping[str, Any], specs: Mapping[str, Any]) ->
 
 def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
     """One spec per leaf from a pytree prefix of specs."""
+    if isinstance(spec, str) and spec.strip(" ()") and _is_list_of_numbers(value):
+        raise SpecError(
+            f"the spec of '{name}' is '{spec}', but '{name}' is a {type(value).__name__} of "
+            "numbers, which JAX takes for a tree of scalars: pass np.asarray(...) of it"
+        )
     if spec is None or isinstance(spec, str):
         return [spec] * len(jax.tree.leaves(value))
     if jax.tree_util.all_leaves([spec]):
         raise SpecError(f"a spec is a string or None, but that of '{name}' has {spec!r}")
+    if jax.tree_util.all_leaves([value]):
+        raise SpecError(
+            f"the spec of '{name}' is {shortened(spec)}, but '{name}' is an array: write "
+            f"{_one_string(spec)}"
+        )
     children, parts = _children(value), _children(spec)
     if type(value) is not type(spec) or [key for key, _ in children] != [key for key, _ in parts]:
         raise SpecError(
             f"the spec of '{name}' is {shortened(spec)}, which is no prefix of the argument's tree "
-            f"{shortened(jax.tree.structure(value))}"
+            f"{shortened(jax.tree.map(lambda _: '*', value))}, where '*' is an array"
         )
     out: list[str | None] = []
     for (_, child), (_, part) in zip(children, parts, strict=True):
         out += _broadcast_spec(part, child, name)
     return out
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    is_list = isinstance(value, list | tuple) and bool(value)
+    return is_list and all(isinstance(item, bool | int | float | complex) for item in value)
+
+
+def _one_string(spec: Any) -> str:
+    """What was meant by dimensions that are not in one string."""
+    if isinstance(spec, list | tuple) and all(isinstance(d, str | int | None) for d in spec):
+        dims_ = ", ".join("_" if d is None else str(d) for d in spec)
+        return f"its dimensions as one string, '{dims_}'"
+    return "its dimensions as one string, such as 'n, 16'"
+
+
+def _with_commas(spec: str, count: int) -> str:
+    """A hint for a spec whose dimensions seem to be separated by something else than commas."""
+    parts = [part for part in re.split(r"\s+x\s+|[\s;:|,]+", spec.strip(" ()[]")) if part]
+    meant = ", ".join(parts)
+    return f": separate them by commas, '{meant}'" if len(parts) == count > 1 else ""
 
 
 def _children(node: Any) -> list[tuple[Any, Any]]:
@@ -160,11 +193,12 @@ def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, 
         parts = [*parts[:at], *["_"] * missing, *parts[at + 1 :]]
     if len(parts) != len(shape):
         raise SpecError(
-            f"the spec '{spec}' of '{name}' has {len(parts)} dimensions, but its shape "
-            f"{tuple(shape)} has {len(shape)}"
+            f"the spec '{spec}' of '{name}' has {counted(len(parts), 'dimension')}, but its shape "
+            f"{tuple(shape)} has {len(shape)}{_with_commas(spec, len(shape))}"
         )
     read = [
-        size if part == "_" else dims.parse(part) for part, size in zip(parts, shape, strict=True)
+        size if part == "_" else _parsed(part, spec, name)
+        for part, size in zip(parts, shape, strict=True)
     ]
     for axis, (dim, size) in enumerate(zip(read, shape, strict=True)):
         if isinstance(dim, int) and dim != size:
@@ -172,6 +206,17 @@ def _read_spec(spec: str | None, shape: Sequence[int], name: str) -> tuple[Dim, 
                 f"axis {axis} of '{name}' has size {size}, but its spec '{spec}' fixes it at {dim}"
             )
     return tuple(read)
+
+
+def _parsed(part: str, spec: str, name: str) -> Dim:
+    """A dimension of a spec; the error names the argument and what a spec may hold besides."""
+    try:
+        dim = dims.parse(part)
+    except SpecError as error:
+        raise SpecError(f"in the spec '{spec}' of '{name}', {error}; {_BESIDES}") from error
+    if isinstance(dim, int) and dim < 0:
+        raise SpecError(f"in the spec '{spec}' of '{name}', {dim} is no size; {_BESIDES}")
+    return dim
 
 
 def _bare(spec: str) -> str:

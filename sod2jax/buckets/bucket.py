@@ -50,7 +50,7 @@ class Bucket(Mapping[str, int]):
         return region.below(self, dict(self.lowest))
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={size}" for name, size in self.sizes) or "exact"
+        return ", ".join(f"{name}={size}" for name, size in self.sizes) or "fixed shapes"
 
     def __repr__(self) -> str:
         return f"Bucket({', '.join(f'{name}={size}' for name, size in self.sizes)})"

@@ -66,7 +66,7 @@ class Comparison:
         """What it says, in the form that is read most easily: "b >= 3" for "2 - b <= -1"."""
         constant, rest = sympy.sympify(self.difference).as_coeff_Add()
         if not rest.is_Symbol and not (-rest).is_Symbol:
-            return f"{dims.jax_text(self.left)} {self.op} {dims.jax_text(self.right)}"
+            return f"{self.left} {self.op} {self.right}"
         if rest.is_Symbol:
             return f"{rest} {self.op} {-constant}"
         return f"{-rest} {'<=' if self.op == '>=' else self.op} {constant}"
@@ -94,7 +94,7 @@ class Comparison:
         return left == right if self.op == "==" else left != right
 
     def __str__(self) -> str:
-        text = self.text or f"{dims.jax_text(self.left)} {self.op} {dims.jax_text(self.right)}"
+        text = self.text or f"{self.left} {self.op} {self.right}"
         return f"{text} at {self.source}" if self.source else text
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
+from sympy.printing.precedence import PRECEDENCE
 
 from sod2jax import _compat
 from sod2jax.errors import SpecError
@@ -28,10 +29,22 @@ _known: dict[int, tuple[Any, Dim]] = {}
 _MOST_KNOWN = 8192
 
 
-class floordiv(sympy.Function):
-    """Quotient rounded towards minus infinity; kept as written, as ``jax.export`` does."""
+class _Quotient(sympy.Function):
+    """Printed as Python writes it, in parentheses wherever ``*`` would have none."""
 
     nargs = 2
+    precedence = PRECEDENCE["Mul"] - 1
+    operator: str
+
+    def _sympystr(self, printer: Any) -> str:
+        left, right = (printer.parenthesize(arg, PRECEDENCE["Mul"]) for arg in self.args)
+        return f"{left}{self.operator}{right}"
+
+
+class floordiv(_Quotient):
+    """Quotient rounded towards minus infinity; kept as written, as ``jax.export`` does."""
+
+    operator = "//"
 
     @classmethod
     def eval(cls, *args: Any) -> Any:
@@ -46,10 +59,10 @@ class floordiv(sympy.Function):
         return None
 
 
-class mod(sympy.Function):
+class mod(_Quotient):
     """Remainder with the sign of the divisor."""
 
-    nargs = 2
+    operator = " % "
 
     @classmethod
     def eval(cls, *args: Any) -> Any:
@@ -67,6 +80,10 @@ class mod(sympy.Function):
 class _Extremum(sympy.Function):
     nargs = 2
     choose: Callable[[int, int], int]
+    name_in_python: str
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"{self.name_in_python}({', '.join(map(printer.doprint, self.args))})"
 
     @classmethod
     def eval(cls, *args: Any) -> Any:
@@ -83,12 +100,14 @@ class maximum(_Extremum):
     """The larger of two dimensions."""
 
     choose = staticmethod(lambda a, b: max(a, b))
+    name_in_python = "max"
 
 
 class minimum(_Extremum):
     """The smaller of two dimensions."""
 
     choose = staticmethod(lambda a, b: min(a, b))
+    name_in_python = "min"
 
 
 _CALLS = {"floordiv": floordiv, "mod": mod, "max": maximum, "min": minimum}
@@ -124,8 +143,8 @@ def parse(text: str) -> Dim:
         return dim
     except (SyntaxError, ValueError, TypeError, ZeroDivisionError) as error:
         raise SpecError(
-            f"'{text.strip()}' is not a dimension expression: use integers, names, + - *, "
-            "floordiv(a, b), mod(a, b), max(a, b) and min(a, b)"
+            f"'{text.strip()}' is not a dimension expression: use integers, names, "
+            "+ - * // %, max(a, b) and min(a, b)"
         ) from error
 
 
@@ -205,6 +224,11 @@ def is_symbolic(dim: Dim) -> bool:
     return not isinstance(dim, int)
 
 
+def is_polynomial(dim: Dim) -> bool:
+    """Whether a dimension is symbolic, and a polynomial, so that it varies with its symbols."""
+    return is_symbolic(dim) and not sympy.sympify(dim).atoms(sympy.Function)
+
+
 def symbols_of(dim: Dim) -> frozenset[str]:
     """Names of the symbols in a dimension."""
     return frozenset() if isinstance(dim, int) else _symbols(dim)
@@ -282,7 +306,7 @@ def jax_text(dim: Dim) -> str:
     """A dimension in the grammar that ``jax.export.symbolic_shape`` reads."""
     if isinstance(dim, int):
         return str(dim)
-    names = {maximum: "max", minimum: "min"}
+    names = {function: name for name, function in _CALLS.items()}
     renamed = dim.replace(
         lambda e: e.func in names, lambda e: sympy.Function(names[e.func])(*e.args)
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr
+from sod2jax.errors import counted
 from sod2jax.ir import dims, foreign, trees
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
@@ -105,7 +106,7 @@ class Program:
 
     @property
     def _head(self) -> str:
-        return f"{self.name}: {len(self.jaxpr.eqns)} equations, for {self.region}"
+        return f"{self.name}: {counted(len(self.jaxpr.eqns), 'equation')}, for {self.region}"
 
     def with_jaxpr(self, jaxpr: Jaxpr, **changed: Any) -> Program:
         """The program with another jaxpr, whose constants are some of its own."""

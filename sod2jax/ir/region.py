@@ -165,7 +165,7 @@ class Region:
 
     def __str__(self) -> str:
         shown = [f"{lo} <= {n}" + ("" if hi is None else f" <= {hi}") for n, lo, hi in self.ranges]
-        return ", ".join([*shown, *map(str, self.constraints)]) or "no symbols"
+        return ", ".join([*shown, *map(str, self.constraints)]) or "fixed shapes"
 
 
 def _least(a: int | None, b: int | None) -> int | None:

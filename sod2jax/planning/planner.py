@@ -277,7 +277,10 @@ class Planner:
         if self._options.shapes is None:
             expected = self._learner.bounds(request.key, regime.leaves)
             regime = dataclasses.replace(regime, expected=expected)
+            result: Match | Failed | None = None
             for relations in self._learner.guesses(request.key, regime.leaves):
+                if isinstance(result, Failed) and result.remains_where(relations):
+                    continue
                 before = self._search.count
                 result = self._search.symbolic(request, regime.substitute(relations))
                 if not isinstance(result, Failed) or not isinstance(result.error, TraceError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sod2jax import _compat, pipeline
@@ -17,15 +17,18 @@ from sod2jax.errors import (
 )
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison, violated
+from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
 from sod2jax.planning import placement
 from sod2jax.planning.requests import ConcreteTraces, Request
 from sod2jax.planning.specialise import Specialisation, specialise
-from sod2jax.planning.trust import AnotherCourse, Trust
+from sod2jax.planning.trust import AnotherCourse, Doubtful, Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
+from sod2jax.tracing.advice import wants_constant
+from sod2jax.tracing.bound import NumberWanted
 from sod2jax.tracing.generalise import SPECIAL, generalise
 from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime
@@ -67,11 +70,26 @@ class Failed:
         """Whether why there was no symbolic trace is of interest: not if no trace can be made."""
         return isinstance(self.error, TraceError) and not isinstance(self.error, FunctionError)
 
+    def remains_where(self, relations: Mapping[str, Dim]) -> bool:
+        """Whether it surely fails where relations of sizes hold, too.
+
+        Python code asked for a number that is none there, or for what no comparison shows.
+        """
+        if isinstance(self.error, Doubtful):
+            return True
+        cause = self.error.__cause__
+        if not isinstance(cause, NumberWanted):
+            return wants_constant(cause)
+        pairs = {dims.symbol(name): dim for name, dim in relations.items()}
+        known = [dims.normalise(d.subs(pairs, simultaneous=True)) for d in cause.dims or ()]
+        return not known or any(map(dims.is_polynomial, known))
+
     @property
     def is_undecided(self) -> bool:
         """Whether it failed for comparisons of sizes, which bounds may settle."""
-        undecided = isinstance(self.error.__cause__, _compat.InconclusiveDimensionOperation)
-        return undecided or isinstance(self.error, _TooManyRegimes)
+        cause = self.error.__cause__
+        undecided = isinstance(cause, _compat.InconclusiveDimensionOperation)
+        return (undecided and not wants_constant(cause)) or isinstance(self.error, _TooManyRegimes)
 
 
 class Search:
@@ -184,6 +202,8 @@ class Search:
             if isinstance(traced, Failed) and traced.needs_its_cause:
                 why = str(traced.error.__cause__ or traced.error).splitlines()[0]
                 traced = Failed(TraceError(f"{cause} Generalising concrete traces failed: {why}"))
+            if isinstance(traced, Failed) and isinstance(traced.error, FunctionError):
+                return traced  # of this call; the function may not fail at other sizes
             self._traced[key] = traced
         return self._traced[key]
 

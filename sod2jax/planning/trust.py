@@ -17,7 +17,7 @@ import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import DataDependentSizeError, TraceError
-from sod2jax.ir import silence
+from sod2jax.ir import dims, silence
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
 from sod2jax.planning.results import same_results
@@ -27,9 +27,14 @@ from sod2jax.tracing.concrete import Concrete
 from sod2jax.tracing.generalise.varying import Reading
 
 _SHARE = 0.1  # of the seconds that the first compile takes, which the audit may take
+_SHOWN = 3  # arrays that a text names
 _DRAWN = 3  # sizes of the audit that are drawn at random
 
 Sizes = Mapping[str, int]
+
+
+class Doubtful(TraceError):
+    """A symbolic program is not what its function does at some sizes."""
 
 
 class AnotherCourse(TraceError):
@@ -49,7 +54,8 @@ class Trust:
       compile_silent: compiles a bucket of the program without what it calls of Python.
 
     Attributes:
-      doubts: why each new size is checked; none if none need be.
+      causes: of doubts that the audit found, each with what was first seen of it, and how often
+        it was seen.
       audited: the sizes at which the audit found the program right.
       seconds: how long the audit took.
     """
@@ -63,7 +69,7 @@ class Trust:
         count: Callable[[int], None],
         compile_silent: Callable[[Bucket], Executable],
     ):
-        self.doubts = list(program.doubts)
+        self.causes: dict[str, tuple[str, int]] = {}
         self.audited: list[Sizes] = []
         self.seconds = 0.0
         self._program, self._traced_at, self._first = program, traced_at, list(first)
@@ -77,6 +83,47 @@ class Trust:
     def _is_auditable(self) -> bool:
         program = self._program
         return bool(program.symbols) and not (self.is_checked or program.computed_dims)
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why each new size is checked; none if none need be."""
+        found = [
+            f"{what} (so at {count} of the sizes tried)" if count > 1 else what
+            for what, count in self.causes.values()
+        ]
+        return [*self._program.doubts, *found]
+
+    def news(self, name: str, told: set[str]) -> str | None:
+        """What to warn of: causes that the audit found and that are not told yet.
+
+        Args:
+          name: the function's.
+          told: the causes that were told; they become more.
+        """
+        new = [what for cause, (what, _) in self.causes.items() if cause not in told]
+        told.update(self.causes)
+        if not new:
+            return None
+        return (
+            f"{name} does not do at all sizes what its symbolic trace says: {'; '.join(new)}. Each "
+            "new size is now traced and compared before it runs; explain() counts the others. No "
+            "trace sees code that asks for the type of a size ('type(n) is int'): isinstance(n, "
+            "int) is seen"
+        )
+
+    def _doubt(self, sizes: Sizes, cause: str, what: str) -> None:
+        first, count = self.causes.get(cause, (f"with {self._shapes(sizes)}, {what}", 0))
+        self.causes[cause] = first, count + 1
+
+    def _shapes(self, sizes: Sizes) -> str:
+        """The arrays that vary, at some sizes: a reader knows them, but no learned symbols."""
+        named = zip(self._program.in_names, self._program.in_shapes, strict=True)
+        varying = [(name, shape) for name, shape in named if any(map(dims.is_symbolic, shape))]
+        shown = [
+            f"{name} of shape {tuple(int(dims.evaluate(d, sizes)) for d in shape)}"
+            for name, shape in varying[:_SHOWN]
+        ]
+        return ", ".join(shown) + (", ..." if len(varying) > _SHOWN else "")
 
     @property
     def is_checked(self) -> bool:
@@ -101,7 +148,7 @@ class Trust:
     def refusal(self, name: str) -> TraceError:
         """Why the program does not serve some sizes; ``name`` is the function's."""
         if self._program.varying is None:
-            return TraceError(f"{name} may depend on sizes unseen: {'; '.join(self.doubts)}")
+            return Doubtful(f"{name} may depend on sizes unseen: {'; '.join(self.doubts)}")
         return AnotherCourse(
             f"{self._program.varying.cause} It was traced at concrete sizes instead, and some "
             "sizes make it take another course than others; those run with exact shapes"
@@ -116,24 +163,16 @@ class Trust:
 
     def _agrees(self, sizes: Sizes) -> bool:
         """Whether a trace at concrete sizes gives the program."""
-        try:
-            concrete = self._concrete(sizes)
-        except DataDependentSizeError:
-            return False
-        return concrete is not None and difference(self._program, concrete, sizes) is None
+        concrete = self._concrete(sizes)
+        is_trace = isinstance(concrete, Concrete)
+        return is_trace and difference(self._program, concrete, sizes) is None
 
-    def _concrete(self, sizes: Sizes) -> Concrete | None:
-        """The trace at concrete sizes; None if the function fails there.
-
-        Raises:
-          DataDependentSizeError: sizes depend on values.
-        """
+    def _concrete(self, sizes: Sizes) -> Concrete | Exception:
+        """The trace at concrete sizes; the error if the function fails there."""
         try:
             return self._traced_at(sizes)
-        except DataDependentSizeError:
-            raise
-        except Exception:  # the exact run of that size raises it again
-            return None
+        except Exception as error:  # the exact run of that size raises it again
+            return error
 
     # The audit
 
@@ -190,15 +229,16 @@ class Trust:
 
     def _audit(self, sizes: Sizes) -> None:
         start = time.perf_counter()
-        try:
-            concrete = self._concrete(sizes)
-        except DataDependentSizeError:
+        concrete = self._concrete(sizes)
+        if isinstance(concrete, DataDependentSizeError):
             return  # no trace at concrete sizes is of use
-        if concrete is None and sizes in self._first:
-            self.doubts.append(f"at {Bucket.of(sizes)}: the function fails")
-        elif concrete is not None and (suspect := difference(self._program, concrete, sizes)):
+        if isinstance(concrete, Exception):
+            if sizes in self._first:
+                what = f"the function fails ({type(concrete).__name__}: {concrete})"
+                self._doubt(sizes, "it fails", what)
+        elif suspect := difference(self._program, concrete, sizes):
             self._suspects.append((suspect, concrete))
-        elif concrete is not None:
+        else:
             self.audited.append(sizes)
         self.seconds += time.perf_counter() - start
 
@@ -241,7 +281,8 @@ class Trust:
         ):
             self.audited.append(sizes)
         else:
-            self.doubts.append(str(suspect))
+            what = suspect.what if suspect.is_of_results else f"it has {suspect.what}"
+            self._doubt(sizes, suspect.cause, what)
         self.seconds += time.perf_counter() - start
 
     def __str__(self) -> str:
@@ -253,6 +294,8 @@ class Trust:
                 f"checked: each new size is traced and compared before it runs; {right} are right, "
                 f"{len(self._checked) - right} are not. The reason: {'; '.join(self.doubts)}"
             )
+        if not self._program.symbols and not self._program.data_dependent:
+            return "traced at these very shapes"
         shown = "; ".join(str(Bucket.of(sizes)) for sizes in self.audited)
         audited = f"audited at {shown}" if shown else "not audited"
         return f"proved, as far as the trace was asked; {audited}"

@@ -33,7 +33,7 @@ class WholePlan:
       constants: the inputs beyond the call's own, which depend on its sizes only.
       out_shapes: true shape of each output.
       out_tree: structure of the result.
-      waste: in the planned bucket.
+      elements: (true, padded) ones of the symbolic inputs, in the planned bucket.
     """
 
     program: Program
@@ -45,7 +45,7 @@ class WholePlan:
     constants: tuple[Any, ...]
     out_shapes: tuple[tuple[int, ...], ...]
     out_tree: Any
-    waste: float
+    elements: tuple[int, int]
 
     def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
         """Runs a call whose leaves have the plan's shapes."""
@@ -56,13 +56,13 @@ class WholePlan:
         outputs = executable.call(self.sizes, list(self.program.constants), inputs)
         trimmed = [trim(y, shape) for y, shape in zip(outputs, self.out_shapes, strict=True)]
         result = jax.tree.unflatten(self.out_tree, trimmed)
-        return Outcome(executable.bucket, self._waste_in(executable), result)
+        return Outcome(executable.bucket, self._elements_in(executable), result)
 
-    def _waste_in(self, executable: Executable) -> float:
-        """The waste where the call runs, which may be a larger bucket than the planned one."""
+    def _elements_in(self, executable: Executable) -> tuple[int, int]:
+        """The elements where the call runs, which may be a larger bucket than the planned one."""
         if executable.bucket == self.bucket:
-            return self.waste
-        return plan.waste(self.program, self._named_sizes, executable.in_shapes)
+            return self.elements
+        return plan.elements(self.program, self._named_sizes, executable.in_shapes)
 
     @property
     def _named_sizes(self) -> dict[str, int]:
@@ -94,5 +94,5 @@ def plan_whole(
             tuple(int(dims.evaluate(d, sizes)) for d in shape) for shape in program.out_shapes
         ),
         out_tree=program.tree(sizes),
-        waste=plan.waste(program, sizes, shapes),
+        elements=plan.elements(program, sizes, shapes),
     )

@@ -33,7 +33,7 @@ class PartedPlan:
       bucket: where the first part runs.
       sizes: the true sizes that are known before.
       order: for each input of the program, the position of its array among the call's leaves.
-      waste: of the first part.
+      elements: (true, padded) ones of the symbolic inputs of the first part.
     """
 
     program: Program
@@ -41,7 +41,7 @@ class PartedPlan:
     bucket: Bucket
     sizes: Mapping[str, int]
     order: tuple[int, ...]
-    waste: float
+    elements: tuple[int, int]
 
     def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
         """Runs the parts one after another, until one computes a size that the trace excluded."""
@@ -54,13 +54,13 @@ class PartedPlan:
             counts = _run_part(executables, values, sizes, poison)
             is_wrong = _learn(piece, counts, sizes, computed)
             if is_wrong or not program.region.restricted(sizes).contains(sizes):
-                return Outcome(self.bucket, self.waste, sizes=computed, holds=False)
+                return Outcome(self.bucket, self.elements, sizes=computed, holds=False)
             guards = violated(program.guards, sizes)
             if guards:
-                return Outcome(self.bucket, self.waste, None, computed, guards, holds=False)
+                return Outcome(self.bucket, self.elements, None, computed, guards, holds=False)
         results = [_result(atom, values, sizes) for atom in program.results]
         result = jax.tree.unflatten(program.tree(sizes), results)
-        return Outcome(self.bucket, self.waste, result, computed)
+        return Outcome(self.bucket, self.elements, result, computed)
 
     def __repr__(self) -> str:
         return plan.described("PartedPlan", self.program, self.sizes, self.bucket)
@@ -127,5 +127,5 @@ def plan_parts(
     shapes: Sequence[tuple[int, ...]],
 ) -> PartedPlan:
     """As ``dispatch.plan_whole``, for a program that computes sizes."""
-    waste = plan.waste(program, sizes, shapes)
-    return PartedPlan(program, parts, bucket, dict(sizes), order, waste)
+    elements = plan.elements(program, sizes, shapes)
+    return PartedPlan(program, parts, bucket, dict(sizes), order, elements)

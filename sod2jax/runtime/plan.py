@@ -19,7 +19,7 @@ class Outcome:
 
     Attributes:
       bucket: where it ran, or its first part did.
-      waste: padded over true elements of the symbolic inputs, minus 1.
+      elements: (true, padded) elements of the symbolic inputs.
       result: the function's result, if the run holds.
       sizes: the data-dependent sizes that it computed, in order.
       violated: the guards that they violate.
@@ -27,7 +27,7 @@ class Outcome:
     """
 
     bucket: Bucket
-    waste: float
+    elements: tuple[int, int]
     result: Any = None
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     violated: tuple[Comparison, ...] = ()
@@ -61,11 +61,13 @@ def symbolic_inputs(program: Program) -> tuple[int, ...]:
     return tuple(k for k, s in enumerate(program.in_shapes) if any(map(dims.is_symbolic, s)))
 
 
-def waste(program: Program, sizes: Mapping[str, int], padded: Sequence[tuple[int, ...]]) -> float:
-    """Padded over true elements of the symbolic inputs, minus 1; ``padded`` are their shapes."""
+def elements(
+    program: Program, sizes: Mapping[str, int], padded: Sequence[tuple[int, ...]]
+) -> tuple[int, int]:
+    """(true, padded) elements of the symbolic inputs; ``padded`` are their padded shapes."""
     symbolic = symbolic_inputs(program)
     true = sum(math.prod(dims.evaluate(d, sizes) for d in program.in_shapes[k]) for k in symbolic)
-    return sum(math.prod(padded[k]) for k in symbolic) / true - 1 if true else 0.0
+    return true, sum(math.prod(padded[k]) for k in symbolic)
 
 
 def described(kind: str, program: Program, sizes: Mapping[str, int], bucket: Bucket) -> str:

@@ -37,6 +37,8 @@ _CREATION = (
     "arange array asarray broadcast_to empty eye full identity indices linspace ones repeat tile "
     "tri zeros"
 )
+# NumPy's functions that make an array of their first argument, but those above.
+_OF_ARRAYS = "cumprod cumsum diff max mean min prod sort sum"
 
 
 def _ufunc_method(name: str) -> Callable[[Any], Numeric]:
@@ -136,7 +138,7 @@ def _creation_function(name: str) -> Callable[..., Any]:
         # An array of sizes, as a shape is, stays one of Python objects.
         ours = is_numeric if name not in ("array", "asarray") else lambda x: type(x) is Numeric
         if not any(map(ours, leaves)):
-            return original(*args, **kwargs)
+            return _array_of_sizes(original, *args, **kwargs)
         caller = sys._getframe(2)
         package = caller.f_globals.get("__name__", "").partition(".")[0]
         if package in ("jax", "numpy") or not callers.calls(caller, original):
@@ -144,6 +146,16 @@ def _creation_function(name: str) -> Callable[..., Any]:
         return called(getattr(jnp, name), args, kwargs)
 
     return call
+
+
+def _array_of_sizes(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Sizes become NumPy's integers where they become elements of one of its arrays."""
+    first = args[0] if args else None
+    if not isinstance(first, list | tuple) or not any(map(_compat.is_symbolic, first)):
+        return original(*args, **kwargs)
+    array = np.empty(len(first), object)
+    array[:] = list(map(_compat.as_numpy, first))
+    return original(array, *args[1:], **kwargs)
 
 
 def _in_dtype(place: int) -> Callable[..., Any]:
@@ -167,6 +179,7 @@ PATCHES = (
     *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
     *(Patch(math, name, while_tracing(_integer_function(name))) for name in _INTEGERS.split()),
     *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
+    *(Patch(np, name, while_tracing(_array_of_sizes)) for name in _OF_ARRAYS.split()),
     *(Patch(jnp, name, while_tracing(_in_dtype(1))) for name in ("array", "asarray")),
     *(Patch(module, "full", while_tracing(_in_dtype(2))) for module in (jnp, lax)),
     *(Patch(module, "full_like", while_tracing(_in_dtype(2))) for module in (jnp, lax)),

@@ -7,8 +7,8 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn
-from sod2jax.errors import StateError
 from sod2jax.ir.jaxprs import equations
+from sod2jax.tracing.recorder import stale
 
 
 def refuse(jaxpr: Jaxpr, scope: Any, name: str) -> None:
@@ -25,12 +25,7 @@ def refuse(jaxpr: Jaxpr, scope: Any, name: str) -> None:
     for eqn in equations(jaxpr):
         for dim in _sizes(eqn):
             if dim.scope is not scope:
-                raise StateError(
-                    f"{name} uses the size '{dim}' of an earlier trace at "
-                    f"{_compat.source_line(eqn)}: it was stored outside of the function, where no "
-                    "later call gives it its number. Read sizes from the arrays of each call, or "
-                    "return them"
-                )
+                raise stale(f"the size '{dim}' in {name}", _compat.source_line(eqn))
 
 
 def _sizes(eqn: JaxprEqn) -> Iterator[Any]:

@@ -14,6 +14,13 @@ from typing import Any
 
 from sod2jax import _compat
 
+# Packages that ask for whoever calls them.
+RELAYS = frozenset(
+    "abc collections dataclasses enum functools json numbers numpy pprint reprlib string textwrap "
+    "types typing".split()
+)
+# Packages that want the true class: they copy, or look for methods.
+WANT_TRUE_CLASS = frozenset("copy copyreg jax jaxlib pickle sod2jax weakref".split())
 _GENERATED = "<string>"  # the file of what dataclasses write
 _MOST_KNOWN = 1 << 16
 _known: dict[int, tuple[CodeType, bool]] = {}
@@ -43,6 +50,11 @@ def looking(frame: FrameType, packages: Container[str]) -> FrameType:
     while frame.f_back is not None and package(frame) in packages:
         frame = frame.f_back
     return frame
+
+
+def wants_true_class(frame: FrameType) -> bool:
+    """Whether a frame asks for a class to copy an object, or to look for methods."""
+    return package(looking(frame, RELAYS)) in WANT_TRUE_CLASS
 
 
 def writing(packages: Container[str]) -> FrameType:

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import max_dim
 
 from sod2jax import _compat
 from sod2jax.ir import dims
@@ -30,7 +31,7 @@ from sod2jax.ir.region import Region, bounds
 from sod2jax.tracing import arithmetic, callers, frames, hooks, observations, polyfill
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
-from sod2jax.tracing.recorder import Recorder, attentive, busy
+from sod2jax.tracing.recorder import Recorder, attentive, busy, stale
 from sod2jax.tracing.recorder import active as active
 
 _DIVIDING = ("truediv__", "floordiv__", "mod__")
@@ -60,6 +61,8 @@ def _patches() -> tuple[Patch, ...]:
         "__rdivmod__": hooks.while_tracing(_with_reflected_remainder),
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
+        "__neg__": hooks.while_tracing(_negative),
+        "__abs__": lambda _: _absolute,
         "__bool__": lambda _: _truth,
     }
     return (
@@ -86,9 +89,26 @@ def _arithmetic(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def call(dim: Any, other: Any, *modulo: Any) -> Any:
         if modulo or attentive() is None:
             return original(dim, other, *modulo)
-        return method(original, dim, other)
+        return _as_numpy_does(method(original, dim, other), dim, other)
 
     return call
+
+
+def _negative(original: Callable[..., Any], dim: Any) -> Any:
+    return _as_numpy_does(original(dim), dim)
+
+
+def _absolute(dim: Any) -> Any:
+    """That of a difference of sizes; a dimension of JAX has none."""
+    if attentive() is None:
+        raise TypeError(f"bad operand type for abs(): {type(dim).__name__!r}")
+    return _as_numpy_does(max_dim(dim, -dim), dim)
+
+
+def _as_numpy_does(result: Any, *operands: Any) -> Any:
+    """What an operator gives, as one of NumPy's integers if an operand is one."""
+    ours = (_compat.NumPyDimension, np.integer)
+    return _compat.as_numpy(result) if any(issubclass(type(x), ours) for x in operands) else result
 
 
 def _dividing(
@@ -249,6 +269,9 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
     if recorder is None:
         return original(a, b, described)
     with busy(recorder):
+        for dim in (a, b):
+            if _is_of_another_trace(recorder, dim):
+                raise stale(f"the size '{dim}'", frames.users_line())
         question = Comparison(dims.from_jax(a), ">=", dims.from_jax(b), frames.users_line())
         if recorder.region.proves(question):
             return True

@@ -22,8 +22,9 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.region import bounds
 from sod2jax.tracing import domains, frames, hooks, host
+from sod2jax.tracing.bound import Bound, NumberWanted, doubt, scope
 from sod2jax.tracing.host import HostNumber
-from sod2jax.tracing.recorder import busy
+from sod2jax.tracing.recorder import busy, stale
 
 _OPERATORS = {
     "add": np.add,
@@ -49,7 +50,7 @@ _COMPARISONS = {
 _UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
 
 
-class Numeric:
+class Numeric(Bound):
     """A Python number or a NumPy array that depends on symbolic sizes.
 
     Attributes:
@@ -58,7 +59,24 @@ class Numeric:
     """
 
     def __init__(self, value: Any, host: HostNumber | None = None):
+        super().__init__()
         self.value, self.host = value, host
+
+    @property
+    def value(self) -> Any:
+        """The traced array, in its own trace."""
+        return self.current()._value
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        self._value = new
+
+    def stands_for(self) -> type:
+        """As NumPy has it: an array, a NumPy scalar, or a Python number."""
+        if self._value.ndim:
+            return np.ndarray
+        weak = self._value.weak_type or self._value.dtype == bool
+        return type(np.zeros((), self._value.dtype).item()) if weak else self._value.dtype.type
 
     def __jax_array__(self) -> Any:
         """The value as JAX takes a NumPy array or a Python number: 64 bits only if enabled."""
@@ -69,7 +87,8 @@ class Numeric:
     dimension_as_value = __jax_array__  # what a trace takes in its place
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        _doubt("the values of an array")
+        self.current()
+        doubt("the values of an array")
         raise TypeError("an array that depends on symbolic sizes has no values while tracing")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -90,6 +109,8 @@ class Numeric:
         return called(getattr(module, func.__name__), args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         attribute = getattr(self.value, name)
         if callable(attribute):
             return lambda *args, **kwargs: called(attribute, args, kwargs)
@@ -133,9 +154,10 @@ class Numeric:
 
     def _known(self) -> Any:
         """The number, where all sizes of the trace's region make the same."""
-        known = None if self.host is None else host.constant(self.host, hooks.active().region)
+        number = self.current().host
+        known = None if number is None else host.constant(number, hooks.active().region)
         if known is None:
-            raise _unknown()
+            raise _unknown(number)
         return known
 
     def __complex__(self) -> complex:
@@ -144,23 +166,15 @@ class Numeric:
     def __len__(self) -> int:
         raise _unknown()
 
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _doubt(what: str) -> None:
-    """Somebody may catch the error that follows; JAX itself does where it only tries."""
-    recorder = hooks.active()
-    if recorder is not None and not frames.is_jax(frames.asking()):
-        recorder.doubt(f"{what} made of sizes, at {frames.users_line()}")
-
 
 _compat.register_host_array(Numeric)
 
 
-def _unknown() -> TypeError:
+def _unknown(number: HostNumber | None = None) -> TypeError:
     """The error of a number that has no value; somebody may catch it."""
-    _doubt("the value of a number")
-    return TypeError("a number that depends on symbolic sizes is not known while tracing")
+    doubt("the value of a number")
+    message = "a number that depends on symbolic sizes is not known while tracing"
+    return NumberWanted(message, None if number is None else number.dims)
 
 
 @contextlib.contextmanager
@@ -247,7 +261,7 @@ def _doubt_domain(number: HostNumber | None) -> None:
 
 def _hosted(function: Callable[..., Any], operands: Sequence[Any]) -> HostNumber | None:
     """What the host computes, if its operands are sizes and numbers."""
-    read = [x.host if isinstance(x, Numeric) else x for x in operands]
+    read = [x.current().host if isinstance(x, Numeric) else x for x in operands]
     return None if any(x is None for x in read) else HostNumber.of(function, read)
 
 
@@ -262,7 +276,7 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
     if dim is None and number is not None and all(map(capped, map(_symbolic, number.dims))):
         dim = _dimension(number)  # Python's own arithmetic says so, where sizes are bounded
     if dim is None:
-        raise _unknown()
+        raise _unknown(number)
     return dim if isinstance(dim, int) else _symbolic(dim)
 
 
@@ -309,8 +323,10 @@ def _value(operand: Any) -> Any:
     if isinstance(operand, Numeric):
         return operand.value
     if _compat.is_symbolic(operand):
-        value = jnp.asarray(operand)
-        return _compat.converted(value, np.dtype(np.int64), True)
+        if operand.scope is not scope():
+            raise stale(f"the size '{operand}'", frames.users_line())
+        weak = type(operand) is not _compat.NumPyDimension
+        return _compat.converted(jnp.asarray(operand), np.dtype(np.int64), weak)
     return jnp.asarray(operand)
 
 
@@ -332,8 +348,9 @@ def _wrapped(value: Any) -> Any:
 
 
 def delivered(tree: Any) -> Any:
-    """A tree with JAX arrays for the ``Numeric`` leaves."""
-    return jax.tree.map(lambda x: x.__jax_array__() if isinstance(x, Numeric) else x, tree)
+    """A tree with JAX arrays for the leaves that NumPy would have computed."""
+    ours = (Numeric, _compat.NumPyDimension)
+    return jax.tree.map(lambda x: x.__jax_array__() if isinstance(x, ours) else x, tree)
 
 
 def number(

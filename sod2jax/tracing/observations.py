@@ -15,17 +15,12 @@ from types import FrameType
 from typing import Any
 
 from sod2jax import _compat
+from sod2jax.ir import dims
 from sod2jax.tracing import arithmetic, callers, frames
+from sod2jax.tracing.bound import Bound, NumberWanted
 from sod2jax.tracing.hooks import Patch, while_tracing
 from sod2jax.tracing.recorder import attentive, busy
 
-# Packages that ask for whoever calls them.
-_RELAYS = frozenset(
-    "abc collections dataclasses enum functools json numbers numpy pprint reprlib string textwrap "
-    "types typing".split()
-)
-# Packages that want the true class: they copy, or look for methods.
-_OTHERS = frozenset("copy copyreg jax jaxlib pickle sod2jax weakref".split())
 # Compares the sizes in sets among themselves: unequal ones are an error.
 _OF_ONE_LENGTH = ("flax/core/lift.py",)
 # Try whether something is a number, and know what else it may be.
@@ -56,7 +51,8 @@ def _doubt(what: str, dim: Any, frame: FrameType) -> None:
         return
     with busy(recorder):
         where = frames.users_line() if frames.is_jax(frame) else frames.line(frame)
-        recorder.doubt(f"{what} of the size '{dim}' at {where}")
+        number = f"the size '{dim}'" if _compat.is_symbolic(dim) else str(dim)
+        recorder.doubt(f"{what} of {number} at {where}")
 
 
 def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
@@ -71,7 +67,7 @@ def _hash(original: Callable[[Any], int]) -> Callable[[Any], int]:
 
 
 def _hashed(dim: Any) -> None:
-    frame = frames.asking(_RELAYS)
+    frame = frames.asking(frames.RELAYS)
     file = frame.f_code.co_filename
     if frames.is_jax(frame) or file.endswith(_OF_ONE_LENGTH) or callers.remembers(frame):
         return
@@ -110,7 +106,7 @@ def _formatted(_: Any) -> Callable[[Any, str], str]:
 
 
 def _written(dim: Any) -> None:
-    frame = frames.writing(_RELAYS)
+    frame = frames.writing(frames.RELAYS)
     if frames.package(frame) in _SHOWING:
         return
     if frames.is_jax(frame):
@@ -138,7 +134,11 @@ def _number(name: str) -> Callable[[Any], Any]:
             if original is not None:
                 with contextlib.nullcontext() if recorder is None else busy(recorder):
                     return original(dim)
-            raise TypeError(_AS_PYTHON_SAYS[name].format(type(dim).__name__))
+            message = _AS_PYTHON_SAYS[name].format(type(dim).__name__)
+            if recorder is None:
+                raise TypeError(message)
+            with busy(recorder):
+                raise NumberWanted(message, frozenset([dims.from_jax(dim)]))
 
         return call
 
@@ -159,20 +159,19 @@ def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any
         if attentive() is None:
             return original(dim, name)
         if name == "__class__":
-            frame = frames.looking(sys._getframe(1), _RELAYS)
-            return original(dim, name) if frames.package(frame) in _OTHERS else int
+            return original(dim, name) if frames.wants_true_class(sys._getframe(1)) else int
         if name in arithmetic.METHODS:
             return functools.partial(arithmetic.METHODS[name], dim)
         try:
             return original(dim, name)
         except AttributeError:
-            return _attribute_of_int(dim, name, frames.looking(sys._getframe(1), _RELAYS))
+            return _attribute_of_int(dim, name, frames.looking(sys._getframe(1), frames.RELAYS))
 
     return read
 
 
 def _attribute_of_int(dim: Any, name: str, frame: FrameType) -> Any:
-    if hasattr(int, name) and frames.package(frame) not in _OTHERS:
+    if hasattr(int, name) and frames.package(frame) not in frames.WANT_TRUE_CLASS:
         if name in _INTEGERS:
             return _INTEGERS[name](dim)
         _doubt(f"the attribute {name}", dim, frame)
@@ -186,6 +185,8 @@ PATCHES = (
     Patch(_compat.Dimension, "__repr__", _text),
     Patch(_compat.Dimension, "__format__", _formatted),
     Patch(_compat.Dimension, "__getattribute__", _attributes),
+    Patch(Bound, "__repr__", _text),
+    Patch(Bound, "__format__", _formatted),
     Patch(_compat.ShapedArray, "__hash__", lambda _: _hash_of_aval),
     *(Patch(_compat.Dimension, f"__{k}__", _number(k)) for k in ("int", "index", "float")),
 )

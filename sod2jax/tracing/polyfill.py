@@ -40,6 +40,11 @@ def _integer(original: Original, value: Any) -> Any:
         raise
 
 
+def _of_a_shape(original: Original, dim: Any) -> Any:
+    """What NumPy computed is a plain size where it is part of a shape."""
+    return _compat.as_python(original(dim))
+
+
 def _concrete_or_error(original: Original, force: Any, value: Any, context: str = "") -> Any:
     if _compat.is_symbolic(value) and force in (int, operator.index):
         return value
@@ -310,5 +315,6 @@ _OURS = {
 PATCHES = (
     Patch(builtins, "len", while_tracing(_length)),
     Patch(operator, "index", while_tracing(_integer)),
+    Patch(*_compat.OF_A_SHAPE, while_tracing(_of_a_shape)),
     *(Patch(*_compat.WANT_NUMBERS[key], while_tracing(call)) for key, call in _OURS.items()),
 )

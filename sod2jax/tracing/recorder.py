@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from sod2jax.errors import StateError
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region
 from sod2jax.tracing import hooks
@@ -34,6 +35,7 @@ class Recorder:
       unequal: the last two sizes that were taken for different, one of which is data-dependent.
       refused: the comparison that the last error rested on.
       doubts: what the trace may have taken for granted without asking; the values mean nothing.
+      stale: the error of a size that an earlier trace left behind, which somebody may catch.
       computed: results that stand for the same argument whenever it comes, by its id.
     """
 
@@ -49,6 +51,7 @@ class Recorder:
     unequal: Comparison | None = None
     refused: Comparison | None = None
     doubts: dict[str, None] = dataclasses.field(default_factory=dict)
+    stale: StateError | None = None
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     busy: bool = False
 
@@ -109,6 +112,24 @@ def attentive() -> Recorder | None:
     """That recorder, unless it is itself asking."""
     recorder = active()
     return None if recorder is None or recorder.busy else recorder
+
+
+def stale(what: str, where: str) -> StateError:
+    """The error of what an earlier trace left behind, for the trace that is asked for it.
+
+    Args:
+      what: was left.
+      where: it is used.
+    """
+    error = StateError(
+        f"{what} is used outside of its trace, at {where}: it was stored outside of the function, "
+        "where no later call gives it its number. Compute it from the arrays of each call, or "
+        "return it"
+    )
+    recorder = active()
+    if recorder is not None:
+        recorder.stale = error
+    return error
 
 
 @contextlib.contextmanager

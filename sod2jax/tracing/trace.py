@@ -23,7 +23,7 @@ from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
 from sod2jax.tracing import data_dependent, escaped, guards, numeric, type_calls
-from sod2jax.tracing.advice import explain
+from sod2jax.tracing.advice import explain, worded
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
 
@@ -132,13 +132,17 @@ def _traced(
         except (StateError, DataDependentSizeError, PlacementError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
+            if recorder.stale is not None:
+                raise recorder.stale from error
             if not recorder.region.names:
-                raise FunctionError.of(name, error) from error
+                raise FunctionError.of(name, error, worded(name, error)) from error
             failure = TraceError(explain(name, recorder.region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
                 return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
             raise failure from error
+    if recorder.stale is not None:
+        raise recorder.stale
     if recorder.undecided is not None:  # somebody caught the error
         error = TraceError(f"{name} goes on where '{recorder.undecided}' is not known")
         return Undecided(recorder.undecided, error, tuple(recorder.data_dependent))

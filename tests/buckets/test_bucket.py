@@ -19,7 +19,7 @@ def test_a_bucket_is_printed_as_its_sizes():
     chosen = Bucket.of({"s": 8, "b": 2})
     assert str(chosen) == "b=2, s=8"
     assert repr(chosen) == "Bucket(b=2, s=8)"
-    assert str(Bucket.of({})) == "exact"
+    assert str(Bucket.of({})) == "fixed shapes"
 
 
 def test_a_bucket_covers_what_begins_and_ends_inside():

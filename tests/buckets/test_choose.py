@@ -97,7 +97,7 @@ def test_no_symbols_make_one_bucket():
     ladders = choose(region_of(names=[]), {}, 8)
     assert ladders.buckets == (Bucket.of({}),)
     assert ladders.bucket({}) == Bucket.of({})
-    assert str(Bucket.of({})) == "exact"
+    assert str(Bucket.of({})) == "fixed shapes"
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ NUMPY = [
     *rows("jnp", X, {  # a float counts to its size: generalised, and each new size checked
         "average, plain": lambda x: jnp.average(x),
         "average": lambda x: jnp.average(x, weights=jnp.arange(1.0, x.size + 1)),
-    }, traces=10),
+    }),
     *rows("slice", X, {
         "first": lambda x: x[0],
         "last": lambda x: x[-1],

@@ -158,3 +158,25 @@ def test_symbols_in_nested_values():
     assert dims.symbols_in((3, [B, (jax_size, "x", None)], S)) == {"b", "s", "t"}
     assert dims.symbols_in(jax_size) == {"t"}
     assert dims.symbols_in((4, "s", np.ones(2), ())) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("floordiv(n + 1, 2)*2 - 3", "2*((n + 1)//2) - 3"),
+        ("mod(floordiv(n, 2), 3)", "(n//2) % 3"),
+        ("-floordiv(-n, 2)", "-((-n)//2)"),
+        ("floordiv(n, 2*m)", "n//(2*m)"),
+        ("n - floordiv(n, 2)", "n - (n//2)"),
+        ("mod(n, 4)**2", "(n % 4)**2"),
+        ("max(n, floordiv(m, 2)) + 1", "max(n, m//2) + 1"),
+        ("min(m, 3)", "min(m, 3)"),
+    ],
+)
+def test_prints_as_python_writes_it(text, shown):
+    dim = dims.parse(text)
+    assert str(dim) == shown
+    assert dims.parse(shown) == dim == dims.parse(dims.jax_text(dim))
+    for n, m in ((7, 2), (4, 9), (1, 1)):
+        sizes = {"n": n, "m": m}
+        assert eval(shown, {}, sizes) == dims.evaluate(dim, sizes)

@@ -157,4 +157,4 @@ def test_an_empty_region_is_refused():
 
 def test_printed_form_shows_ranges_and_constraints():
     assert str(region("a <= 8", "a >= b")) == "1 <= a <= 8, 1 <= b, 1 <= c, a >= b"
-    assert str(Region(())) == "no symbols"
+    assert str(Region(())) == "fixed shapes"

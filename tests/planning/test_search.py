@@ -53,7 +53,7 @@ def test_one_program_serves_all_sizes_and_is_traced_once():
     assert case.traces == 1 and case.search.count == 1
     assert case.search.specialisations == [first.specialisation]
     assert repr(first.specialisation) == (
-        "Specialisation(Program(f: 1 equations, for 1 <= n <= 64), 0 executables)"
+        "Specialisation(Program(f: 1 equation, for 1 <= n <= 64), 0 executables)"
     )
 
 

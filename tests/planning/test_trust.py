@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import warnings
 
@@ -49,7 +50,9 @@ def at_three(x):
 
 
 def test_what_no_hook_sees_is_found_and_warned_of_once():
-    with pytest.warns(AuditWarning, match=r"by_kind does not .*at n = 5: 'mul' at .*test_trust.py"):
+    with pytest.warns(
+        AuditWarning, match=r"by_kind does not .*x of shape \(5,\), it has 'mul' at .*test_trust"
+    ):
         f = checked(by_kind, (5,))
     with warnings.catch_warnings(action="error"):
         for size in SIZES:
@@ -89,7 +92,9 @@ def test_a_function_that_fails_where_its_program_does_not_fails():
     with pytest.warns(Warning) as caught, pytest.raises(KeyError):
         f(ones(5))
     assert [w.category for w in caught] == [AuditWarning]
-    assert "at n=5: the function fails" in str(caught[0].message)
+    assert "with x of shape (5,), the function fails (KeyError: 'a number')" in str(
+        caught[0].message
+    )
 
 
 @pytest.mark.filterwarnings("ignore::sod2jax.errors.AuditWarning")
@@ -172,6 +177,34 @@ def test_the_first_call_of_a_bare_function_is_concrete():
     with pytest.warns(AuditWarning):
         for size in SIZES:
             np.testing.assert_array_equal(f(ones(size)), size * ones(size))
+
+
+def test_one_cause_is_told_once_and_takes_no_more_traces():
+    f = sod2jax.optimize(by_kind)
+    with pytest.warns(AuditWarning) as caught:
+        for size in (5, 8, 13, 16, 1, 30, 7, 100):
+            np.testing.assert_array_equal(f(ones(size)), size * ones(size))
+    assert len(caught) == 1
+    text = str(caught[0].message)
+    assert "with x of shape (8,)" in text
+    assert "n0" not in text
+    assert "'type(n) is int'" in text
+    assert f.stats().traces <= 4  # by relations of sizes it would be no other
+    assert re.search(r"\(so at \d+ of the sizes tried\)", f.explain())
+
+
+def test_causes_that_differ_are_told_each():
+    def fun(x, y):
+        if _peek(x) is None:
+            x = x * 7
+        return x + 1 if _peek(y) is None or y.shape[0] < 4 else x + 2
+
+    f = sod2jax.optimize(fun, shapes=("n", "m"), buckets={"n": (8,), "m": (8,)})
+    with pytest.warns(AuditWarning) as caught:
+        for sizes in ((5, 3), (5, 6), (7, 2), (1, 1)):
+            x, y = map(ones, sizes)
+            np.testing.assert_array_equal(f(x, y), jax.jit(fun)(x, y))
+    assert len({str(w.message) for w in caught}) == len(caught) <= 2
 
 
 def test_other_threads_never_see_the_wrong_result():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_a_size_of_an_earlier_trace_is_refused(name):
     want = USES[name](Remembering(), jnp.asarray(x))
     for got, right in zip(jax.tree.leaves(function(x)), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(got, right, rtol=1e-6)
-    with pytest.raises(StateError, match=r"uses the size '.*n.*test_escaped\.py"):
+    with pytest.raises(StateError, match=r"the size '.*n.*' in fun is used .*test_escaped"):
         function(np.ones(3, np.float32))
 
 
@@ -66,3 +67,97 @@ def test_sizes_stored_anew_by_each_call_are_used():
     for size in (4, 3, 9, 1):
         x = np.arange(1.0, size + 1, dtype=np.float32)
         np.testing.assert_allclose(function(x), Model()(jnp.asarray(x)), rtol=1e-6)
+
+
+def _stored(fun: Callable[[jax.Array], Any]) -> Any:
+    """What one trace leaves of ``fun(x)``."""
+    kept = []
+
+    def storing(x: jax.Array) -> jax.Array:
+        kept.append(fun(x))
+        return x * 2
+
+    options: dict[str, Any] = {"shapes": ("n",), "constraints": ("n <= 9",), "audit": False}
+    assert sod2jax.optimize(storing, **options)(np.ones(4, np.float32)).shape == (4,)
+    return kept[0]
+
+
+NUMBERS: dict[str, Callable[[jax.Array], Any]] = {
+    "half": lambda x: x.shape[0] * 0.5,
+    "root": lambda x: math.sqrt(x.shape[0]),
+    "numpy": lambda x: np.log(x.shape[0]),
+    "array": lambda x: np.arange(x.shape[0]),
+}
+READERS: dict[str, Callable[[Any], Any]] = {
+    "float": float,
+    "bool": bool,
+    "round": round,
+    "product": lambda v: v * 2,
+    "numpy": lambda v: np.ones(4) * v,
+    "jax": lambda v: jnp.ones(4) * v,
+    "jitted": lambda v: jax.jit(lambda x: x * v)(np.ones(4)),
+    "array": np.asarray,
+    "equal": lambda v: v == 2,
+    "hash": hash,
+    "shape": lambda v: v.shape,
+    "format": lambda v: f"{v:.2f}",
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_of_a_trace_that_is_over_is_refused(name):
+    left = _stored(NUMBERS[name])
+    assert "test_escaped.py" in f"{left}"
+    for read in READERS.values():
+        with pytest.raises(StateError, match=r"test_escaped.* is used outside of its trace"):
+            read(left)
+
+
+NUMBER_USES: dict[str, Callable[[Any, jax.Array], Any]] = {
+    "product": lambda kept, x: x * kept,
+    "float": lambda kept, x: x * float(kept),
+    "decision": lambda kept, x: x if kept > 1 else -x,
+    "inner": lambda kept, x: lax.scan(lambda c, v: (c, v * kept), 0, x)[1],
+}
+
+
+@pytest.mark.parametrize("audit", [False, True])
+@pytest.mark.parametrize("name", NUMBER_USES)
+@pytest.mark.filterwarnings("ignore::sod2jax.errors.AuditWarning")
+def test_a_number_of_an_earlier_trace_is_refused(name, audit):
+    left = _stored(lambda x: x.shape[0] ** -0.5)
+    fun = lambda x: NUMBER_USES[name](left, x)  # noqa: E731
+    f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 9",), audit=audit)
+    with pytest.raises(StateError, match="is used outside of its trace"):
+        f(np.ones(3, np.float32))
+
+
+SIZE_USES: dict[str, Callable[[Any, jax.Array], Any]] = {
+    "order": lambda size, x: x if size > 6 else -x,
+    "float": lambda size, x: x * (size * 0.5),
+    "integer": lambda size, x: x[: math.ceil(size * 1.5)],
+    "root": lambda size, x: x / math.sqrt(size),
+}
+
+
+@pytest.mark.parametrize("name", SIZE_USES)
+def test_what_is_made_of_a_size_of_an_earlier_trace_is_refused(name):
+    left = _stored(lambda x: x.shape[0])
+    options: dict[str, Any] = {"shapes": ("n",), "constraints": ("n <= 9",)}
+    f = sod2jax.optimize(lambda x: SIZE_USES[name](left, x), **options)
+    with pytest.raises(StateError, match="the size 'n' is used outside of its trace"):
+        f(np.ones(3, np.float32))
+
+
+def test_who_catches_the_error_does_not_go_on():
+    left = _stored(lambda x: x.shape[0] * 0.5)
+
+    def fun(x: jax.Array) -> Any:
+        try:
+            return x * left
+        except Exception:
+            return x * 7
+
+    f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 9",))
+    with pytest.raises(StateError):
+        f(np.ones(3, np.float32))

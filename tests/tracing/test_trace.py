@@ -169,4 +169,4 @@ def test_a_value_that_an_outer_transformation_traces_cannot_be_closed_over():
 
 def test_printed_form():
     traced = program(lambda x: x * 2, zeros(3), specs=("s",), constraints=("s <= 8",))
-    assert str(traced) == "program f: 1 equations, for 1 <= s <= 8\n  x0: float32[s]"
+    assert str(traced) == "program f: 1 equation, for 1 <= s <= 8\n  x0: float32[s]"

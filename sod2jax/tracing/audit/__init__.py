@@ -27,11 +27,13 @@ class Difference:
     Attributes:
       sizes: of its symbols.
       what: the equation of the trace that the program lacks, with its line; or the results.
+      cause: equal where other sizes show the same difference.
       is_of_results: whether the results differ in number, shape or dtype.
     """
 
     sizes: tuple[tuple[str, int], ...]
     what: str
+    cause: str
     is_of_results: bool = False
 
     def __str__(self) -> str:
@@ -44,10 +46,11 @@ def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -
     shapes = [_signature(atom, sizes) for atom in program.results]
     wanted = [_signature(atom, sizes) for atom in concrete.jaxpr.outvars]
     if shapes == wanted and not _alike(program.tree(sizes), concrete.out_tree):
-        return Difference(point, "the structure of the results", is_of_results=True)
+        what = "the structure of the results"
+        return Difference(point, what, what, is_of_results=True)
     if shapes != wanted:
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
-        return Difference(point, what, is_of_results=True)
+        return Difference(point, what, "the results", is_of_results=True)
     numbering = Numbering()
     ours = numbering.outputs(program.opened, sizes)[: len(shapes)]
     known = set(numbering.equations)
@@ -57,8 +60,10 @@ def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -
     lacking = (eqn for number, eqn in numbering.equations.items() if number not in known)
     eqn = next(lacking, None)
     if eqn is None:
-        return Difference(point, "the results are computed from others of the same values")
-    return Difference(point, f"'{eqn.primitive.name}' at {_compat.source_line(eqn)}")
+        what = "the results are computed from others of the same values"
+    else:
+        what = f"'{eqn.primitive.name}' at {_compat.source_line(eqn)}"
+    return Difference(point, what, what)
 
 
 def _alike(ours: Any, theirs: Any) -> bool:

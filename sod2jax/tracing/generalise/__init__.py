@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
+from sod2jax.tracing.advice import worded
 from sod2jax.tracing.generalise.fit import Fitter, corners, sample_points, samples_wanted
 from sod2jax.tracing.generalise.form import same_value
 from sod2jax.tracing.generalise.host_sizes import HostSize, upper_bounds
@@ -44,6 +46,7 @@ SPECIAL = 4
 _FEWEST = 3  # samples that must agree in structure
 _FEWEST_ALIKE = 2  # as the trace of the call, for a program of their own
 _MORE = 9  # further samples where a few may mislead
+_LINE = re.compile(r":(\d+) \(")  # of "file:line (function)"
 _MOST_LIMITS = 16  # relations of host sizes that one program may rely on
 
 
@@ -61,10 +64,12 @@ def generalise(
 
     Raises:
       TraceError: the traces differ in structure.
-      FunctionError: the function fails at all sizes.
+      FunctionError: the function fails at the sizes of the call.
     """
     region = regime.region
     sampler = Sampler(fun, jax.tree.structure(tuple(arguments)), regime.leaves)
+    if sampler(regime.sizes) is None:
+        raise _no_structure(name, sampler.error)
     points = sample_points(region, samples_wanted(len(region.names)))
     samples = Samples(sampler, [regime.sizes, *points])
     question = _splitting(samples, regime)
@@ -116,10 +121,12 @@ def _splitting(samples: Samples, regime: Regime) -> Comparison | None:
 
 def _no_structure(name: str, error: Exception | None) -> TraceError:
     if error is None:
-        return TraceError(f"{name} takes another course at almost every size")
+        return TraceError(
+            f"{name} has another program at almost every size, as a Python loop over it makes"
+        )
     if isinstance(error, DataDependentSizeError):
         return TraceError("no trace at concrete sizes knows the sizes that depend on values")
-    return FunctionError.of(name, error)
+    return FunctionError.of(name, error, worded(name, error))
 
 
 def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Comparison, ...]]:
@@ -136,7 +143,8 @@ def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Compar
     while None in ints:
         place = ints.index(None)
         column = samples.columns[place]
-        host = HostSize(_new_name(region, hosts), place, max(0, 1 - min(column)))
+        source = _compat.source_line(*samples.forms[0].owners[place])
+        host = HostSize(_new_name(region, hosts, source), place, max(0, 1 - min(column)), source)
         values = [value + host.offset for value in column]
         hosts.append(host)
         limits += upper_bounds(host.name, values, samples.points)
@@ -154,9 +162,13 @@ def _fitted(samples: Samples, region: Region) -> tuple[Generalised, tuple[Compar
     return found, tuple(limits)
 
 
-def _new_name(region: Region, hosts: Sequence[HostSize]) -> str:
+def _new_name(region: Region, hosts: Sequence[HostSize], source: str) -> str:
+    """A name that tells a reader where the size is used."""
     taken = {*region.names, *(host.name for host in hosts)}
-    return next(n for k in itertools.count() if (n := f"host_{k}") not in taken)
+    line = _LINE.search(source)
+    name = f"size_at_line_{line[1]}" if line else "size_of_python"
+    others = (f"{name}_{k}" for k in itertools.count(2))
+    return next(n for n in (name, *itertools.islice(others, len(taken) + 1)) if n not in taken)
 
 
 def _known(generalised: Generalised, samples: Samples, k: int) -> dict[str, int]:
@@ -207,4 +219,4 @@ def _leaf(generalised: Generalised, k: int) -> Leaf:
     value = np.asarray(generalised.form.values[k])
     aval = ShapedArray(value.shape, value.dtype)
     shape = generalised.ints[generalised.form.shapes[k]]
-    return Leaf(f"constant {k} of the trace", aval, shape)
+    return Leaf(f"number {k} that Python computes", aval, shape)

@@ -34,21 +34,23 @@ class Form:
       ints: every integer of a shape or a parameter.
       values: every constant, literal or lifted.
       shapes: for each constant, the part of ``ints`` that is its shape.
+      owners: for each of ``ints``, the equation that it stands in and those around it.
     """
 
     skeleton: tuple[Any, ...]
     ints: tuple[int, ...]
     values: tuple[Any, ...]
     shapes: tuple[slice, ...]
+    owners: tuple[tuple[JaxprEqn, ...], ...]
 
 
 def form_of(closed: Jaxpr) -> Form:
     """The form of a closed jaxpr that was traced at concrete sizes."""
     reader = _Reader()
     reader.jaxpr(closed)
-    parts = (reader.skeleton, reader.ints, reader.values, reader.shapes)
-    skeleton, ints, values, shapes = map(tuple, parts)
-    return Form(skeleton, ints, values, shapes)  # type: ignore[arg-type]
+    parts = (reader.skeleton, reader.ints, reader.values, reader.shapes, reader.owners)
+    skeleton, ints, values, shapes, owners = map(tuple, parts)
+    return Form(skeleton, ints, values, shapes, owners)  # type: ignore[arg-type]
 
 
 def map_ints(param: Any, visit: Callable[[int], Any]) -> Any:
@@ -100,6 +102,8 @@ class _Reader:
         self.ints: list[int] = []
         self.values: list[Any] = []
         self.shapes: list[slice] = []
+        self.owners: list[tuple[JaxprEqn, ...]] = []
+        self._around: tuple[JaxprEqn, ...] = ()
 
     def jaxpr(self, jaxpr: Jaxpr) -> None:
         names: dict[Any, int] = {}
@@ -110,8 +114,11 @@ class _Reader:
             if len(names) <= len(consts):
                 self.shapes.append(shape)
         self.values += consts
+        around = self._around
         for eqn in jaxpr.eqns:
+            self._around = (eqn, *around)
             self._equation(eqn, names)
+        self._around = around
         for atom in jaxpr.outvars:
             self.skeleton.append(getattr(atom.aval, "weak_type", False))
             self._operand(atom, names)
@@ -131,12 +138,14 @@ class _Reader:
 
     def _integer(self, value: int) -> int:
         self.ints.append(value)
+        self.owners.append(self._around)
         return 0
 
     def _aval(self, aval: Any) -> slice:
         self.skeleton.append((str(aval.dtype), aval.ndim))
         start = len(self.ints)
         self.ints += map(int, aval.shape)
+        self.owners += [self._around] * (len(self.ints) - start)
         return slice(start, len(self.ints))
 
     def _bind(self, var: Any, names: dict[Any, int]) -> slice:

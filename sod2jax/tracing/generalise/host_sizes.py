@@ -34,16 +34,21 @@ class HostSize:
       name: of its symbol.
       place: an integer of the form that is its value.
       offset: what the symbol has over that, so that it is 1 at least.
+      source: the line that uses it.
     """
 
     name: str
     place: int
     offset: int
+    source: str
 
     @property
     def dim(self) -> Dim:
         """The dimension that the integer is."""
         return dims.normalise(dims.symbol(self.name) - self.offset)
+
+    def __str__(self) -> str:
+        return f"{self.dim} is a size that Python computes, used at {self.source}"
 
     def read(self, ints: Sequence[int]) -> int:
         """The size of the symbol in a trace."""
@@ -102,6 +107,8 @@ def _tangents(scale: Any, x: np.ndarray, y: np.ndarray, power: float) -> Iterato
 
 def _bound(scale: Any, slope: float, start: float) -> Dim:
     """``slope * scale + start`` with integers, rounded up."""
-    steps = math.ceil(Fraction(slope) * _GRID)
-    line: Any = dims.floordiv(sympy.expand(steps * scale) + math.ceil(start * _GRID), _GRID)
+    steps, start = math.ceil(Fraction(slope) * _GRID), math.ceil(start * _GRID)
+    shared = math.gcd(steps, start, _GRID)
+    whole: Any = sympy.expand(steps // shared * scale) + start // shared
+    line: Any = dims.floordiv(whole, _GRID // shared)
     return dims.normalise(line)

@@ -127,12 +127,17 @@ class VaryingConstants:
         with self._lock:
             right = sum(reading is not None for reading in self._known.values())
             other = len(self._known) - right
-        return (
-            f"checked, not proved: generalised from traces at concrete sizes; "
-            f"{len(self._generalised.varying)} constants and {len(self._generalised.host_sizes)} "
-            f"host sizes vary; {right} sizes checked, {other} run with exact shapes. "
-            f"The reason: {self.cause}"
-        )
+        varying = len(self._generalised.varying)
+        found = [f"{varying} of its constants vary with the sizes"] if varying else []
+        lines = [
+            "checked, not proved: generalised from traces at concrete sizes; each new size is "
+            f"traced and compared before it runs: {right} fit so far, {other} run with exact "
+            "shapes",
+            *found,
+            *map(str, self._generalised.host_sizes),
+            f"The reason: {self.cause}",
+        ]
+        return "\n  ".join(lines)
 
 
 def _key(sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -104,7 +104,7 @@ def _flags(optimized: Any, caught: Sequence[Any], raised: int) -> Verdict:
     if fallbacks > raised:
         return Verdict("exact", reasons[0])
     # A regime may fail for the sizes that jit raises at, and there alone.
-    checked = re.search(r"(?:checked, not proved|trust: checked).*The reason: (.*)", text)
+    checked = re.search(r"(?:checked, not proved|trust: checked)(?s:.*?)The reason: (.*)", text)
     return Verdict("checked", checked[1]) if checked else Verdict("same")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,7 +135,7 @@ def test_structure_that_depends_on_size_is_refused_with_the_first_reason():
 
     optimized = sod2jax.optimize(unrolled, shapes=("n",), buckets={"n": (16,)})
     x = np.ones(5, np.float32)
-    with pytest.warns(ExactFallbackWarning, match=r"(?s)as an integer.*another course") as caught:
+    with pytest.warns(ExactFallbackWarning, match=r"(?s)as an integer.*another program") as caught:
         np.testing.assert_allclose(optimized(x), jax.jit(unrolled)(x), rtol=1e-6)
     assert len(caught) == 1
     strict = sod2jax.optimize(unrolled, shapes=("n",), buckets={"n": (16,)}, on_unsupported="error")
@@ -152,3 +154,29 @@ def test_closed_over_weights_stay_shared():
     np.testing.assert_allclose(optimized(x), jax.jit(fun)(x), rtol=1e-6)
     (specialisation,) = optimized.planner.specialisations
     assert [c.shape for c in specialisation.analysis.program.constants] == [(6, 6)]
+
+
+def _added(x, y):
+    return x + y
+
+
+def _numbered(x, y):
+    if x.shape[0] > 20:
+        raise ValueError("too long")
+    return x * float(x.shape[0]) + y.sum()
+
+
+@pytest.mark.parametrize("fun", [_added, _numbered])
+@pytest.mark.parametrize("options", [{}, {"shapes": ("n", "m")}], ids=["bare", "specs"])
+def test_a_call_that_fails_says_no_more_than_its_error(fun, options):
+    optimized = sod2jax.optimize(fun, **options)
+    fails = {_added: (5, 6), _numbered: (30, 30)}[fun]
+    with warnings.catch_warnings(action="error"):
+        for sizes in ((3, 3), (5, 5), fails, (7, 7)):
+            x, y = (np.ones(size, np.float32) for size in sizes)
+            if sizes == fails:
+                with pytest.raises((TypeError, ValueError), match=r"incompatible|too long"):
+                    optimized(x, y)
+            else:
+                np.testing.assert_array_equal(optimized(x, y), fun(x, y))
+    assert optimized.stats().exact_fallbacks == 0

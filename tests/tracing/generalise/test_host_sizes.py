@@ -43,7 +43,7 @@ def test_a_product_bounds_what_follows_it():
 
 
 def test_a_symbol_is_one_at_least():
-    size = HostSize("h", 1, 3)
+    size = HostSize("h", 1, 3, "its line")
     assert size.read((9, -2)) == 1
     assert dims.evaluate(size.dim, {"h": 1}) == -2
 

@@ -16,9 +16,9 @@ POINTS = [{"n": n} for n in (1, 3, 8, 12, 17, 24, 25, 40, 61, 90, 97, 130)]
 @pytest.mark.parametrize(
     ("is_alike", "own", "text"),
     [
-        (lambda n: n % 2 == 0, 12, "mod(n, 2) == 0"),
-        (lambda n: n % 2 == 0, 17, "mod(n, 2) == 1"),
-        (lambda n: n % 3 == 1, 40, "mod(n, 3) == 1"),
+        (lambda n: n % 2 == 0, 12, "n % 2 == 0"),
+        (lambda n: n % 2 == 0, 17, "n % 2 == 1"),
+        (lambda n: n % 3 == 1, 40, "n % 3 == 1"),
         (lambda n: n > 20, 90, "n >= 21"),
         (lambda n: n > 20, 8, "20 >= n"),
         (lambda n: 10 < n < 70, 24, "n >= 11"),
