@@ -5,8 +5,8 @@ from sod2jax import numpy as numpy
 from sod2jax.check import CheckReport as CheckReport
 from sod2jax.check import check as check
 from sod2jax.ir.foreign import register_rule as register_rule
-from sod2jax.optimize import OptimizedFunction as OptimizedFunction
 from sod2jax.optimize import optimize as optimize
+from sod2jax.optimized import OptimizedFunction as OptimizedFunction
 from sod2jax.ragged import Ragged as Ragged
 from sod2jax.ragged import ragged_vmap as ragged_vmap
 

@@ -18,7 +18,8 @@ from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import SpecError, counted
 from sod2jax.ir import dims
 from sod2jax.ir.region import Region
-from sod2jax.optimize import OptimizedFunction, optimize
+from sod2jax.optimize import optimize
+from sod2jax.optimized import OptimizedFunction
 from sod2jax.options import Specs
 from sod2jax.planning.exact import Exact
 

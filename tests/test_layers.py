@@ -17,8 +17,8 @@ PACKAGE = ROOT / "sod2jax"
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
     "": """errors _compat transfer ir options target arguments tracing classify rdp cost buckets
-        rows passes rewrite schedule memory stats runtime pipeline planning report optimize ragged
-        check artifact numpy __init__ serve bench""",
+        rows passes rewrite schedule memory stats runtime pipeline planning report optimized
+        optimize ragged check artifact numpy __init__ serve bench""",
     "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures

@@ -1,0 +1,271 @@
+"""The function that the decorator returns."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from sod2jax import memory, report
+from sod2jax.arguments import nnx
+from sod2jax.arguments.calls import Call
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import (
+    AuditWarning,
+    DataDependentSizeError,
+    SpecError,
+    TraceError,
+    UnsupportedPrimitiveError,
+)
+from sod2jax.options import Options
+from sod2jax.pipeline import Analysis
+from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
+from sod2jax.planning.planner import Choice, Planner
+from sod2jax.planning.specialise import Specialisation
+from sod2jax.runtime.plan import Outcome
+from sod2jax.stats import Counters, Stats
+
+_MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
+
+
+class OptimizedFunction:
+    """A function that runs at any in-range shape from a small fixed set of executables.
+
+    Made by ``sod2jax.optimize``; called as the function it wraps.
+
+    Attributes:
+      options: what was asked for.
+      planner: finds the program and the bucket of a call.
+    """
+
+    def __init__(self, fun: Callable[..., Any], options: Options):
+        functools.update_wrapper(self, fun)
+        self._fun, self.options = fun, options
+        self._name = getattr(fun, "__name__", type(fun).__name__)
+        self._counters = Counters()
+        self._traced = traced = nnx.returning_updates(fun)
+        how = "runs through exact-shape executables, one compile per shape"
+        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
+        self.planner = Planner(traced, self._name, options, self._counters, self._fallbacks)
+        self._computes_sizes = False
+        self._told: set[str] = set()  # causes that the audit found
+        self._exact = jax.jit(
+            traced,
+            static_argnums=options.static_argnums or None,
+            static_argnames=options.static_argnames or None,
+        )
+
+    def __repr__(self) -> str:
+        buckets = ", ".join(f"[{bucket}]" for bucket in self.buckets) or "none yet"
+        compiled = sum(len(s.ready) for s in self.planner.specialisations)
+        return f"<optimized {self._name}: buckets {buckets}; {compiled} compiled>"
+
+    # Calling
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the function; the result equals that of ``jax.jit(fun)`` on the same arguments.
+
+        Inside ``jit``, ``grad`` or ``vmap`` the function is inlined. What it writes to variables of
+        ``flax.nnx`` modules among its arguments comes back, as with ``nnx.jit``.
+
+        Raises:
+          ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
+          SpecError: the specs do not fit the arguments.
+          StateError: the function changes more of a module than values of variables.
+          UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
+        """
+        return nnx.write_back(self.run(args, kwargs, bool(self.options.poison)), (args, kwargs))
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], poison: bool) -> Any:
+        """Runs a call with zeros, or with poison, in the padding of its inputs.
+
+        Returns:
+          The result; an ``nnx.Updated`` if the function writes to variables.
+        """
+        call = self.planner.read(args, kwargs)
+        if call.is_traced:
+            return self._fun(*args, **kwargs)
+        served = debugging() or self.planner.choose(call)
+        tried: list[Specialisation] = []
+        while isinstance(served, Choice):
+            outcome = self._outcome(served, call, poison)
+            if isinstance(outcome, Exact):
+                served = outcome
+            elif served.is_doubtful:
+                self._reconsider(served)
+                served = self.planner.choose(call)
+            elif outcome.holds:
+                self._counters.hit(outcome.bucket, *outcome.elements)
+                return outcome.result
+            else:
+                tried.append(served.specialisation)
+                served = self._again(call, served, outcome, tried)
+        return self._run_exact(served, args, kwargs)
+
+    def _outcome(self, choice: Choice, call: Call, poison: bool) -> Outcome | Exact:
+        """What a run comes to, or why the program cannot be compiled."""
+        try:
+            if choice.specialisation.trust.is_pending:
+                choice.specialisation.executables.get(choice.plan.bucket)
+            if choice.is_doubtful:  # a run would be made again, and its effects with it
+                return Outcome(choice.plan.bucket, (0, 0), holds=False)
+            return choice.plan.run(call.leaves, poison)
+        except UnsupportedPrimitiveError as error:
+            return self.planner.give_up(choice.specialisation, error)
+        except Exception:
+            call.check_values(self._name)
+            raise
+
+    def _reconsider(self, choice: Choice) -> None:
+        """Has calls planned anew, now that a program has turned out wrong somewhere."""
+        news = choice.specialisation.trust.news(self._name, self._told)
+        if news is not None:
+            warn(news, AuditWarning)
+        self.planner.forget_choices()
+
+    def _again(
+        self, call: Call, choice: Choice, outcome: Outcome, tried: Sequence[Specialisation]
+    ) -> Choice | Exact:
+        """What serves a call that computed sizes which the programs tried were not made for."""
+        other = self.planner.choose_again(call, choice, outcome)
+        if isinstance(other, Exact):
+            return other
+        if other.specialisation in tried or len(tried) == _MOST_RUNS:
+            return self.planner.exact(TraceError(_unsettled(self._name, other, outcome)))
+        return other
+
+    def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The only way to an exact run."""
+        return self._fallbacks.run(exact, lambda: self.exactly(args, kwargs))
+
+    def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Runs a call with exact shapes, step by step where sizes depend on values."""
+        if not self._computes_sizes:
+            try:
+                return self._exact(*args, **kwargs)
+            except DataDependentSizeError:
+                self._computes_sizes = True
+        args, kwargs = jax.tree.map(_on_device, (args, dict(kwargs)))
+        return jax.tree.map(jnp.asarray, self._traced(*args, **kwargs))
+
+    # Ahead of time
+
+    def trace(self, *args: Any, **kwargs: Any) -> Analysis:
+        """The symbolic program for arguments like these (arrays or ``jax.ShapeDtypeStruct``).
+
+        Raises:
+          TraceError: the function cannot be traced with symbolic dimensions.
+        """
+        choice = self.planner.choose(self.planner.read(args, kwargs))
+        if isinstance(choice, Exact):
+            raise TraceError(f"{self._name} runs with exact shapes: {choice.reason}")
+        return choice.specialisation.analysis
+
+    def compile(self, *args: Any, **kwargs: Any) -> OptimizedFunction:
+        """Compiles every bucket for arguments like these, several at a time; returns the function.
+
+        Where a symbol has no upper bound there is no end of buckets: then only the one that holds
+        the arguments is compiled. So it is without ``shapes``, and before calls have shown which
+        dimensions vary, that is the very shape of the arguments: to be ready for other sizes, give
+        ``shapes`` and an upper bound for each size.
+
+        Raises:
+          UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
+        """
+        choices = self.planner.alternatives(self.planner.read(args, kwargs))
+        if not choices:
+            return self
+        first = choices[0]
+        self.planner.check_sizes(first.specialisation)
+        try:
+            self._compile_all(choices)
+        except UnsupportedPrimitiveError as error:
+            self.planner.give_up(first.specialisation, error)
+        if first.is_doubtful:
+            self._reconsider(first)
+            return self.compile(*args, **kwargs)
+        return self
+
+    def _compile_all(self, choices: Sequence[Choice]) -> None:
+        """Compiles all buckets in threads, and audits the programs in this one meanwhile."""
+        jobs = [job for c in choices for job in c.specialisation.buckets(c.plan.bucket)]
+        audited = [choice for choice in choices if choice.specialisation.trust.begin()]
+        bar = tqdm.tqdm(total=len(jobs), desc=f"compile {self._name}", unit="bucket", disable=None)
+        with bar, ThreadPoolExecutor() as pool:
+            built = pool.map(lambda job: job[0].get(job[1]), reversed(jobs))
+            for choice in audited:
+                choice.specialisation.trust.audit_own()
+            for _ in built:
+                bar.update()
+        for choice in audited:
+            executable = choice.specialisation.executables.get(choice.plan.bucket)
+            choice.specialisation.trust.finish(executable, choice.plan.program.constants)
+
+    # Reading
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The buckets chosen so far: those of bounded symbols, and those that grew on demand."""
+        chosen = {b for s in self.planner.specialisations for b in s.analysis.ladders.buckets}
+        chosen |= {e.bucket for s in self.planner.specialisations for e in s.ready}
+        return tuple(sorted(chosen, key=lambda b: b.sizes))
+
+    def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
+        """The bucket that would serve a call; None if it would run with exact shapes."""
+        choice = self.planner.choose(self.planner.read(args, kwargs))
+        return choice.plan.bucket if isinstance(choice, Choice) else None
+
+    def memory_plan(self, bucket: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
+        """The memory plan of a compiled bucket, in bytes, beside XLA's own figures.
+
+        Args:
+          bucket: a bucket, its sizes by symbol, or the size of the only symbol.
+
+        Raises:
+          SpecError: no executable of that bucket has been compiled.
+        """
+        ready = [e for s in self.planner.specialisations for e in s.ready]
+        for executable in ready:
+            sizes = dict(executable.bucket)
+            if bucket == executable.bucket or bucket == sizes or [bucket] == list(sizes.values()):
+                return executable.memory_plan()
+        compiled = "; ".join(str(e.bucket) for e in ready) or "none"
+        raise SpecError(
+            f"no executable of bucket {bucket} is compiled; compiled buckets: {compiled}"
+        )
+
+    def stats(self) -> Stats:
+        """Counters since the function was made."""
+        return self._counters.read()
+
+    def explain(self) -> str:
+        """A report of every stage: programs, operator classes, buckets, masks and reasons."""
+        parts = [
+            report.describe(s.analysis, s.regime, s.trust, s.ready)
+            for s in self.planner.specialisations
+        ]
+        return report.document(self._name, parts, self._fallbacks.reasons, self.stats())
+
+
+def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
+    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in outcome.sizes.items())
+    relied = "; ".join(map(str, choice.regime.reasons)) or "nothing"
+    return (
+        f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
+        f"on: {relied}"
+    )
+
+
+def _on_device(leaf: Any) -> Any:
+    """JAX's dtypes for what NumPy hands in, as under ``jax.jit``."""
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
