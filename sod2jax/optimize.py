@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sod2jax.arguments.calls import shortened
 from sod2jax.optimized import OptimizedFunction
 from sod2jax.options import Options, Specs
 
@@ -51,8 +52,8 @@ def optimize(
         bound is waited for in any case.
       audit: compares each new program with traces at a few concrete sizes beside its first compile
         (see "How far a program is to be trusted" in the README); one warning where they differ.
-      tune: how each bucket's version is chosen (see "Versions" in the README): "off" takes the model's
-        word; "fast" also tries an order of work that needs less memory, where XLA's own takes more
+      tune: how each bucket's version is chosen (see "Versions" in the README): "off" goes by the
+        model; "fast" also tries an order of work that needs less memory, where XLA's own takes more
         than planned; "full" compares all versions, by runs on made-up inputs; "none" leaves the
         program with its masks as it is. Choices are kept on disk for other processes.
       poison: fills input padding with NaN and the largest integers, for tests and debugging;

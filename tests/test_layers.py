@@ -24,7 +24,7 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames callers hooks decisions recorder bound host domains numeric
+    "tracing": """__init__ frames callers hooks caps decisions recorder bound host domains numeric
         arithmetic observations polyfill guards type_calls data_dependent escaped regimes advice
         concrete
         trace generalise audit""",

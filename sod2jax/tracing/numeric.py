@@ -20,8 +20,7 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax.ir import dims
-from sod2jax.ir.region import bounds
-from sod2jax.tracing import domains, frames, hooks, host
+from sod2jax.tracing import caps, domains, frames, hooks, host
 from sod2jax.tracing.bound import Bound, NumberWanted, doubt, scope
 from sod2jax.tracing.host import HostNumber
 from sod2jax.tracing.recorder import busy, stale
@@ -273,7 +272,7 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
     """
     number = _hosted(function, operands)
     dim = None if number is None else _dimension(number)
-    if dim is None and number is not None and all(map(capped, map(_symbolic, number.dims))):
+    if dim is None and number is not None and all(map(caps.capped, map(_symbolic, number.dims))):
         dim = _dimension(number)  # Python's own arithmetic says so, where sizes are bounded
     if dim is None:
         raise _unknown(number)
@@ -288,21 +287,6 @@ def _dimension(number: HostNumber) -> Any:
 def _symbolic(dim: Any) -> Any:
     """A dimension as JAX has it."""
     return _compat.dimensions([dims.jax_text(dim)], hooks.active().scope)[0]
-
-
-# Where a size has no upper bound, a program serves sizes up to the first of these that holds it.
-_CAPS = (1 << 12, 1 << 16)
-
-
-def most(dim: Any) -> int | None:
-    """Upper bound of a size in the region of the trace."""
-    return bounds(dims.from_jax(dim), hooks.active().region).high
-
-
-def capped(dim: Any) -> int | None:
-    """An upper bound that the region has, or is given; None for huge sizes."""
-    known = most(dim)
-    return known if known is not None else next((cap for cap in _CAPS if dim <= cap), None)
 
 
 def kind(operand: Any) -> Any:

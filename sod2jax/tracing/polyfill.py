@@ -23,7 +23,7 @@ from jax import lax
 from jax.core import max_dim
 
 from sod2jax import _compat
-from sod2jax.tracing import numeric
+from sod2jax.tracing import caps, numeric
 from sod2jax.tracing.hooks import Patch, while_tracing
 
 Original = Callable[..., Any]
@@ -206,7 +206,7 @@ def _bisect(
         return (lax.select(left, low, middle), lax.select(left, middle, high)), ()
 
     ends = jnp.zeros((), np.uint32), jnp.asarray(size).astype(np.uint32)
-    steps = (numeric.most(size) or 0x7FFFFFFF).bit_length()
+    steps = (caps.most(size) or 0x7FFFFFFF).bit_length()
     return lax.scan(step, ends, (), steps, unroll=steps if unrolled else 1)[0][1].astype(dtype)
 
 
@@ -216,7 +216,7 @@ def _reduce_jvp(
     """Derivative of a product or of ``lax.reduce``: by halves, as JAX's own."""
     shape = primals[0].shape
     count, rest = math.prod(shape[k] for k in axes), [k for k in range(len(shape)) if k not in axes]
-    most = numeric.capped(count) if any(map(_compat.is_symbolic, shape)) else None
+    most = caps.capped(count) if any(map(_compat.is_symbolic, shape)) else None
     if most is None:
         return original(reducer, init, primals, tangents, axes)
     new_shape = (count, *(shape[k] for k in rest))
@@ -246,7 +246,7 @@ def _associative_scan(
     """The recursion over pairs that JAX does, to the depth that the largest size needs."""
     leaves, tree = jax.tree.flatten(elems)
     size = leaves[0].shape[axis]
-    most = numeric.capped(size) if _compat.is_symbolic(size) else None
+    most = caps.capped(size) if _compat.is_symbolic(size) else None
     if most is None or any(x.shape[axis] != size for x in leaves):
         return original(fn, elems, reverse, axis)
     axis %= leaves[0].ndim

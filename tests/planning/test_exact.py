@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sod2jax
-from sod2jax import optimize
+from sod2jax import optimized
 from sod2jax.errors import ExactFallbackWarning, FunctionError, TraceError
 from sod2jax.planning.exact import Exact, Fallbacks, Silent, debugging
 from sod2jax.ragged import over_rows
@@ -46,7 +46,7 @@ def test_or_raised_each_time():
 
 
 def test_a_function_that_fails_says_so_itself():
-    exact = Exact(FunctionError.of("f", ValueError("no such size\nat all")))
+    exact = Exact(FunctionError.of("f", ValueError(), "no such size\nat all"))
     assert exact.reason == "f raises ValueError: no such size"
     counted = []
     fallbacks = Fallbacks("f", "runs slowly", "exact", counted.append)
@@ -111,7 +111,7 @@ def test_settings_and_reasons_in_the_report():
     assert "runs with exact shapes: jax_disable_jit is set" in f.explain()
 
 
-@pytest.mark.parametrize("module", [optimize, over_rows], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [optimized, over_rows], ids=lambda m: m.__name__)
 def test_one_function_runs_exactly_and_takes_the_reason(module):
     """By type: who calls the exact executables has an ``Exact`` in hand."""
     tree = ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8"))
