@@ -118,7 +118,8 @@ def _dividing(
     recorder, divisor = attentive(), dim if reflected else other
     if recorder is not None and _compat.is_symbolic(divisor):
         with busy(recorder):
-            _never_differ(recorder, divisor, 0)
+            if _never_differ(recorder, divisor, 0):
+                raise ZeroDivisionError("integer division or modulo by zero")
     return method(original, dim, other)
 
 
@@ -160,10 +161,10 @@ def _not_equal(_: Callable[..., bool], a: Any, b: Any) -> Any:
 
 def _truth(a: Any) -> bool:
     recorder = attentive()
-    if recorder is not None:
-        with busy(recorder):
-            _never_differ(recorder, a, 0)
-    return True
+    if recorder is None:
+        return True
+    with busy(recorder):
+        return not _never_differ(recorder, a, 0)
 
 
 def _never_differ(recorder: Recorder, a: Any, b: Any) -> bool:

@@ -54,7 +54,7 @@ def question(left: str, op: str, right: str) -> Comparison:
     ],
 )
 def test_an_equality_becomes_a_substitution(spec, shape, decided, expected):
-    narrowed = regime(spec, shape, "n <= 9").decided(question(*decided))
+    narrowed = regime(spec, shape, "n <= 30").decided(question(*decided))
     narrow = narrowed.leaves[0].shape
     if expected is None:
         assert narrow[0] == narrow[1]

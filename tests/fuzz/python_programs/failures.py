@@ -51,11 +51,32 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
 # No hook sees these; they are the same at all sizes, so that an audit at any size does.
 _AUDITED = frozenset({"kind_of_quotient", "type", "numpy_clip", "numpy_add", "numpy_product"})
 
+# Those that show at some sizes, or with some options: specs, options, sizes and body.
+_PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]], str]] = {
+    # Questions that the sizes of a regime have settled.
+    "truth_of_zero": (
+        ("n",),
+        {"shapes": ("n",), "constraints": ("n <= 12",)},
+        [{"n": 5}, {"n": 12}],
+        "n = k = x.shape[0]\nwhile k > 2:\n    k = k // 2\nreturn x[::5] if n & 1 else -x[::5]",
+    ),
+    "one_size_left": (
+        ("n", "m"),
+        {"shapes": ("n", "m"), "buckets": {"m": (12,), "n": (12,)}},
+        [{"m": 6, "n": 2}, {"m": 12, "n": 8}],
+        "for _ in range(y.shape[0]):\n    x = x + 3\nreturn jnp.percentile(y, 50)",
+    ),
+    "guard_divides_by_zero": (
+        ("n",),
+        {"shapes": ("n",)},
+        [{"n": 3}, {"n": 1}],
+        "return jnp.fft.fftshift(jnp.fft.irfft(jnp.fft.rfft(x)))",
+    ),
+}
+
 
 def program(body: str, specs: tuple[str, ...], bare: bool, audit: bool = False) -> Program:
     """A program with this body, to be called at a few sizes."""
-    lines = "\n".join(f"    {line}" for line in body.splitlines())
-    head = f"def f({', '.join('xy'[: len(specs)])}):"
     names = sorted({d for spec in specs for d in spec.split(", ") if d.isalpha()})
     points: list[dict[str, int]] = [
         {name: _SIZES[k * (1 + place) % 6] for place, name in enumerate(names)} for k in range(6)
@@ -63,10 +84,18 @@ def program(body: str, specs: tuple[str, ...], bare: bool, audit: bool = False) 
     options: dict[str, Any] = {"audit": audit}
     if not bare:
         options |= {"shapes": specs, "buckets": dict.fromkeys(names, (12,))}
-    return Program(0, f"{PREAMBLE}\n{head}\n{lines}\n", specs, options, tuple(points))
+    return Program(0, _source(specs, body), specs, options, tuple(points))
+
+
+def _source(specs: tuple[str, ...], body: str) -> str:
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return f"{PREAMBLE}\ndef f({', '.join('xy'[: len(specs)])}):\n{lines}\n"
 
 
 FAILURES = {
     name: program(body, specs, bool(k % 2), name in _AUDITED)
     for k, (name, (specs, body)) in enumerate(_BODIES.items())
+} | {
+    name: Program(0, _source(specs, body), specs, {"audit": False, **options}, tuple(points))
+    for name, (specs, options, points, body) in _PROGRAMS.items()
 }
