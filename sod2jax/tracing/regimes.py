@@ -154,13 +154,15 @@ class Regime:
         constraint = Comparison.of(constraint.left, constraint.op, constraint.right)
         if self.region.proves(constraint):
             return self
-        return dataclasses.replace(self, limits=(*self.limits, constraint))._pinned()
+        narrowed = dataclasses.replace(self, limits=(*self.limits, constraint))
+        if narrowed.region.settles(constraint):  # with one that was there, as n >= m with m >= n
+            narrowed = narrowed.substitute(_isolate(sympy.sympify(constraint.difference)) or {})
+        return narrowed._pinned()
 
     def _pinned(self) -> Regime:
         """The regime where symbols that have one size left are that size."""
         own = self.symbols
-        ends = self.region.ranges
-        return self.substitute({n: low for n, low, high in ends if low == high and n in own})
+        return self.substitute({n: size for n, size in self.region.fixed.items() if n in own})
 
     def substitute(self, values: Mapping[str, Dim]) -> Regime:
         """Replaces symbols in shapes and constraints; bounds of a symbol bind what replaces it."""

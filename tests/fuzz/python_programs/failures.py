@@ -66,6 +66,14 @@ _PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]]
         [{"m": 6, "n": 2}, {"m": 12, "n": 8}],
         "for _ in range(y.shape[0]):\n    x = x + 3\nreturn jnp.percentile(y, 50)",
     ),
+    "one_size_left_by_a_quotient": (
+        ("n, m", "m"),
+        {"shapes": ("n, m", "m"), "constraints": ("m <= 12", "n <= 12")},
+        [{"m": 7, "n": 6}, {"m": 4, "n": 12}],
+        "n, m = x.shape\nk = m\nwhile k > 1:\n    k = k // 2\n"
+        "z = jnp.where(jnp.arange(m) < n, y, 0.0) if min(5, m) < 9 else y\n"
+        "return (y if z.shape == y.shape else -y), [2, 3, 5][m % 3], m if m <= 4 else 0",
+    ),
     "guard_divides_by_zero": (
         ("n",),
         {"shapes": ("n",)},
