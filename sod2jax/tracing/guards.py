@@ -216,9 +216,10 @@ def _broadcast(original: Callable[..., Any], *shapes: Any, name: str) -> Any:
     """Broadcasts; where somebody catches the error, the trace holds where it is to be raised."""
     try:
         return original(*shapes, name=name)
-    except TypeError:
+    except TypeError as error:
         for axis in zip(*shapes, strict=False):
             _refuse_to_broadcast(axis)
+        error.args = tuple(observations.ErrorText(arg) for arg in error.args)
         raise
 
 
@@ -252,7 +253,8 @@ def _check_elements(recorder: Recorder, shape: tuple[Any, ...], new: tuple[Any, 
         return
     if not recorder.region.proves(differ):
         recorder.refuse(differ)
-    raise TypeError(f"cannot reshape array of shape {shape} into shape {new}")
+    text = f"cannot reshape array of shape {shape} into shape {new}"
+    raise TypeError(observations.ErrorText(text))
 
 
 def _contract(original: Callable[..., Any], *operands: Any, **kwargs: Any) -> Any:

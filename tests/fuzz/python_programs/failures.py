@@ -38,6 +38,10 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "random_seed": (("n",), "import random\nreturn x * random.Random(x.shape[0]).randint(1, 9)"),
     "text_as_key": (("n",), "return {f'k{x.shape[0]}': x}"),
     "kind_of_quotient": (("n",), "return x * (2 if isinstance(x.shape[0] / 2, float) else 3)"),
+    "kind_of_comparison": (
+        ("n",),
+        "return x * (2 if isinstance(x.shape[0] * 0.5 > 4, bool) else 3)",
+    ),
     "type": (("n",), "return x * (2 if type(x.shape[0]) is int else 3)"),
     # NumPy's integers are no Python integers.
     "numpy_clip": (("n",), "return np.clip(x.shape[0], 2, 5)"),
@@ -49,7 +53,7 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "rfft_gradient": (("n",), "return jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(x)"),
 }
 # No hook sees these; they are the same at all sizes, so that an audit at any size does.
-_AUDITED = frozenset({"kind_of_quotient", "type", "numpy_clip", "numpy_add", "numpy_product"})
+_AUDITED = frozenset({"type", "numpy_clip", "numpy_add", "numpy_product"})
 
 # Those that show at some sizes, or with some options: specs, options, sizes and body.
 _PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]], str]] = {

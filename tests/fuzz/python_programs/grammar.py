@@ -184,6 +184,7 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "callable({atom})",
             "isinstance({atom}, collections.abc.Hashable)",
             "isinstance({cond}, bool)",
+            "isinstance({float}, float)",
         ),
         "int": ("kind_of({int})", "{atom}.real", "{atom}.numerator + {atom}.denominator"),
     },
@@ -276,7 +277,6 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "types": {
         "cond": (
-            "isinstance({float}, float)",
             "(type({int}) is int)",
             "issubclass(type({atom}), int)",
             "(type({atom}) == type({c}))",
