@@ -167,11 +167,6 @@ AS_INT: dict[str, Callable[[jax.Array], Any]] = {
     "real": lambda x: x * 2 if hasattr(x.shape[0], "real") else x * 9,
     "parts": lambda x: x * (x.shape[0].real + x.shape[0].imag) / x.shape[0].denominator,
     "ratio": lambda x: x * x.shape[0].as_integer_ratio()[0],
-    "quotient": lambda x: x * 2 if isinstance(x.shape[0] / 2, float) else x * 9,
-    "product": lambda x: x * 2 if isinstance(x.shape[0] * 0.5, int) else x * 9,
-    "comparison": lambda x: x * 2 if isinstance(x.shape[0] * 0.5 > 4, bool) else x * 9,
-    "numpy_number": lambda x: x * 2 if isinstance(np.sqrt(x.shape[0]), np.floating) else x * 9,
-    "real_number": lambda x: x * 2 if isinstance(x.shape[0] / 2, numbers.Real) else x * 9,
 }
 UNNOTICED: dict[str, Callable[[jax.Array], Any]] = {
     "remembered": lambda x: x * remembered(x.shape[0]),
