@@ -87,8 +87,14 @@ class Comparison:
         return dims.symbols_of(self.left) | dims.symbols_of(self.right)
 
     def holds(self, sizes: Mapping[str, Any]) -> Any:
-        """Whether it holds at true sizes, elementwise where these are arrays."""
-        left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        """Whether it holds at true sizes, elementwise where these are arrays.
+
+        At a size where a side divides by 0 it does not, and neither does its negation.
+        """
+        try:
+            left, right = dims.evaluate(self.left, sizes), dims.evaluate(self.right, sizes)
+        except ZeroDivisionError:
+            return False
         if self.op == ">=":
             return left >= right
         return left == right if self.op == "==" else left != right

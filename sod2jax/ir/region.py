@@ -144,6 +144,16 @@ class Region:
         at_least = margin.low is not None and margin.low >= 0
         return at_least and (comparison.op == ">=" or margin.high == 0)
 
+    def settles(self, comparison: Comparison) -> bool:
+        """Whether the two sides of a comparison that holds are the same at every size."""
+        return self.proves(dataclasses.replace(comparison, op="=="))
+
+    @property
+    def fixed(self) -> dict[str, int]:
+        """The symbols that have one size left, with that size."""
+        found = {name: bounds(dims.symbol(name), self) for name in self.names}
+        return {name: b.low for name, b in found.items() if b.low is not None and b.low == b.high}
+
     @property
     def is_empty(self) -> bool:
         """Whether it was shown to hold no sizes at all."""

@@ -78,6 +78,7 @@ class Trust:
         self._checked: dict[tuple[int, ...], bool] = {}
         self._pending = audit and self._is_auditable
         self._suspects: list[tuple[Difference, Concrete]] = []
+        self._hidden = False  # whether another form was let pass where a size is 1
 
     @property
     def _is_auditable(self) -> bool:
@@ -217,6 +218,9 @@ class Trust:
             self._audit(sizes)
         for suspect, concrete in self._suspects:
             self._judge(suspect, concrete, executable, constants)
+        self._suspects.clear()
+        # Results of size 1 are often equal, as those of a softmax are: larger ones show more.
+        self._pending = self._hidden and all(min(s.values()) == 1 for s in self.audited)
 
     def needs_results(self) -> bool:
         """Audits without an executable, once; whether only the results of one can settle it."""
@@ -280,6 +284,7 @@ class Trust:
             self._program, executable, constants, silent, sizes
         ):
             self.audited.append(sizes)
+            self._hidden |= min(sizes.values()) == 1
         else:
             what = suspect.what if suspect.is_of_results else f"it has {suspect.what}"
             self._doubt(sizes, suspect.cause, what)

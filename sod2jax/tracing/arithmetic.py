@@ -97,6 +97,7 @@ BITS = {
     for name in ("and", "lshift", "or", "rshift", "xor")
     for r in ("", "r")
 }
+BITS["__invert__"] = lambda _: lambda dim: -dim - 1
 
 # Arithmetic of sizes that leaves the integers: ``n / 2``, ``n * 0.5``, ``n ** -1``.
 OPERATORS = {

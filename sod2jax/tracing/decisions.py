@@ -34,7 +34,8 @@ class Decisions:
 
         Bounds that are expected come first, where the answer itself is more than a bound of one
         symbol: a question that they settle splits nothing. A trace stops where a symbol would
-        become a number, as there is a simpler one with that number, and where it decides too often.
+        become a number, or another one's equal, as there is a simpler one with that, and where it
+        decides too often.
         """
         if not question.symbols <= self.sizes.keys():
             return None
@@ -47,5 +48,5 @@ class Decisions:
             taken = bounds if region.decided(bounds).proves(answer) else taken
         part = region.decided(taken)
         self.taken += taken
-        pins = any(low == high for _, low, high in set(part.ranges) - set(region.ranges))
-        return None if pins or len(self.taken) > _MOST else part
+        equates = part.fixed != region.fixed or any(map(part.settles, taken))
+        return None if equates or len(self.taken) > _MOST else part

@@ -118,7 +118,8 @@ def _dividing(
     recorder, divisor = attentive(), dim if reflected else other
     if recorder is not None and _compat.is_symbolic(divisor):
         with busy(recorder):
-            _never_differ(recorder, divisor, 0)
+            if _never_differ(recorder, divisor, 0):
+                raise ZeroDivisionError("integer division or modulo by zero")
     return method(original, dim, other)
 
 
@@ -160,10 +161,10 @@ def _not_equal(_: Callable[..., bool], a: Any, b: Any) -> Any:
 
 def _truth(a: Any) -> bool:
     recorder = attentive()
-    if recorder is not None:
-        with busy(recorder):
-            _never_differ(recorder, a, 0)
-    return True
+    if recorder is None:
+        return True
+    with busy(recorder):
+        return not _never_differ(recorder, a, 0)
 
 
 def _never_differ(recorder: Recorder, a: Any, b: Any) -> bool:
@@ -215,9 +216,10 @@ def _broadcast(original: Callable[..., Any], *shapes: Any, name: str) -> Any:
     """Broadcasts; where somebody catches the error, the trace holds where it is to be raised."""
     try:
         return original(*shapes, name=name)
-    except TypeError:
+    except TypeError as error:
         for axis in zip(*shapes, strict=False):
             _refuse_to_broadcast(axis)
+        error.args = tuple(observations.ErrorText(arg) for arg in error.args)
         raise
 
 
@@ -251,7 +253,8 @@ def _check_elements(recorder: Recorder, shape: tuple[Any, ...], new: tuple[Any, 
         return
     if not recorder.region.proves(differ):
         recorder.refuse(differ)
-    raise TypeError(f"cannot reshape array of shape {shape} into shape {new}")
+    text = f"cannot reshape array of shape {shape} into shape {new}"
+    raise TypeError(observations.ErrorText(text))
 
 
 def _contract(original: Callable[..., Any], *operands: Any, **kwargs: Any) -> Any:

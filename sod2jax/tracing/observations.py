@@ -123,6 +123,24 @@ def _unread(original: Callable[..., Any], *args: Any) -> Any:
         return original(*args)
 
 
+class ErrorText(str):
+    """What an error says of sizes, which whoever catches it may read."""
+
+    def __str__(self) -> str:
+        _read()
+        return super().__str__()
+
+    def __repr__(self) -> str:
+        _read()
+        return super().__repr__()
+
+
+def _read() -> None:
+    recorder, frame = attentive(), frames.writing(frames.RELAYS)
+    if recorder and not (frames.package(frame) in _SHOWING or frames.only_shows(frame)):
+        recorder.doubt(f"the text of an error about sizes at {frames.line(frame)}")
+
+
 def _number(name: str) -> Callable[[Any], Any]:
     """Refuses the number that a size has in no symbolic trace."""
 

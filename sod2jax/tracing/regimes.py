@@ -124,7 +124,9 @@ class Regime:
 
     def bounded(self) -> Regime:
         """The part of the regime where sizes have the bounds that are expected of them."""
-        return dataclasses.replace(self, limits=(*self.limits, *self.expected), expected=())
+        return dataclasses.replace(
+            self, limits=(*self.limits, *self.expected), expected=()
+        )._pinned()
 
     def forgetting(self) -> Regime:
         """The regime before anything was assumed of data-dependent sizes."""
@@ -153,8 +155,14 @@ class Regime:
         if self.region.proves(constraint):
             return self
         narrowed = dataclasses.replace(self, limits=(*self.limits, constraint))
-        pinned = {n: low for n, low, high in narrowed.region.ranges if low == high}
-        return narrowed.substitute(pinned)
+        if narrowed.region.settles(constraint):  # with one that was there, as n >= m with m >= n
+            narrowed = narrowed.substitute(_isolate(sympy.sympify(constraint.difference)) or {})
+        return narrowed._pinned()
+
+    def _pinned(self) -> Regime:
+        """The regime where symbols that have one size left are that size."""
+        own = self.symbols
+        return self.substitute({n: size for n, size in self.region.fixed.items() if n in own})
 
     def substitute(self, values: Mapping[str, Dim]) -> Regime:
         """Replaces symbols in shapes and constraints; bounds of a symbol bind what replaces it."""
@@ -170,9 +178,10 @@ class Regime:
         constraints = _replaced((*self.constraints, *positive), pairs)
         limits = _replaced(self.limits, pairs)
         expected = _replaced(self.expected, pairs)
-        return dataclasses.replace(
+        replaced = dataclasses.replace(
             self, leaves=leaves, constraints=constraints, limits=limits, expected=expected
         )
+        return replaced._pinned()
 
 
 def _replaced(comparisons: Sequence[Comparison], pairs: Any) -> tuple[Comparison, ...]:

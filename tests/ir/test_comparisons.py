@@ -89,3 +89,9 @@ def test_assumptions_know_what_they_are_about():
     assert not nothing and nothing.symbols == frozenset()
     some = Assumptions((("k", 3),), (Comparison.parse("m >= n"),))
     assert some and some.symbols == {"k", "m", "n"}
+
+
+def test_it_does_not_hold_where_a_side_divides_by_zero():
+    comparison = Comparison.parse("mod(1, a - 1) >= 0")
+    assert not comparison.holds({"a": 1}) and not comparison.negated.holds({"a": 1})
+    assert comparison.holds({"a": 3})

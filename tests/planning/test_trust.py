@@ -14,6 +14,7 @@ import pytest
 
 import sod2jax
 from sod2jax.errors import AuditWarning
+from sod2jax.planning import trust
 from sod2jax.tracing import guards
 
 SIZES = (5, 1, 8, 3, 7, 2)
@@ -80,6 +81,15 @@ def test_small_sizes_that_differ_have_programs_of_their_own():
     stats = f.stats()
     assert (stats.exact_fallbacks, stats.compiles) == (0, 3)
     assert stats.checks <= 8  # not generalised from many traces
+
+
+@pytest.mark.filterwarnings("ignore::sod2jax.errors.AuditWarning")
+def test_equal_results_of_one_element_do_not_end_the_audit(monkeypatch):
+    monkeypatch.setattr(trust, "_SHARE", 1e9)
+    f = checked(
+        lambda x: jax.nn.softmax(x if _peek(x) is None else x * 3), (1, 8), buckets={"n": (1, 8)}
+    )
+    assert "trust: checked" in f.explain()
 
 
 def test_a_function_that_fails_where_its_program_does_not_fails():

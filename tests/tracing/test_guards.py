@@ -103,3 +103,14 @@ def test_nothing_is_recorded_outside_the_block_or_on_another_thread():
         thread.join()
     assert other == [False]
     assert not recorder.guards
+
+
+def test_a_size_that_must_be_zero_is_false_and_divides_nothing():
+    """``n & 1`` where constraints leave n = 12 alone, which no range says."""
+    twelve = [Comparison.parse(text) for text in ("n <= 12", "floordiv(floordiv(n, 2), 2) >= 3")]
+    with guards.recording(Region.of(["n"], twelve)) as recorder:
+        (n,) = export.symbolic_shape("n")
+        seen = bool(n % 2), not n % 2
+        with pytest.raises(ZeroDivisionError):
+            7 // (n % 2)
+    assert seen == (False, True) and not recorder.guards

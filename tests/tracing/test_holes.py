@@ -215,6 +215,7 @@ LOOKED_UP = {
     "from_keys": lambda x: x * len(dict.fromkeys((x.shape[0], 3))),
     "counter": lambda x: x * len(collections.Counter([x.shape[0], 3])),
     "bit_length": lambda x: x * x.shape[0].bit_length(),
+    "invert": lambda x: x * ~x.shape[0],
 }
 
 

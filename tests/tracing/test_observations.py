@@ -61,6 +61,18 @@ def caught(fun: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
     return call
 
 
+def told(fun: Callable[[jax.Array], Any], text: Callable[[Any], str]) -> Callable[..., Any]:
+    """What the error says that the function raises."""
+
+    def call(x: jax.Array) -> Any:
+        try:
+            return fun(x)
+        except Exception as error:
+            return x * len(text(error))
+
+    return call
+
+
 def returned_in_finally(x: jax.Array) -> jax.Array:
     y = x
     try:
@@ -108,6 +120,9 @@ TEXTS: dict[str, Callable[[jax.Array], Any]] = {
     "aval": lambda x: x * len(str(jax.typeof(x))),
     "tracer": lambda x: x * len(repr(x)),
     "no_source": written("x * len(f'{x.shape[0]}')"),
+    "error_of_add": told(lambda x: x + jnp.ones(x.shape[0] + 2), str),
+    "error_of_reshape": told(lambda x: x.reshape(x.shape[0] + 1), repr),
+    "error_of_stack": told(lambda x: jnp.stack([x, x[None]]), str),
 }
 REFUSALS: dict[str, Callable[[jax.Array], Any]] = {
     "int": caught(lambda x: x * int(x.shape[0])),

@@ -54,7 +54,7 @@ def question(left: str, op: str, right: str) -> Comparison:
     ],
 )
 def test_an_equality_becomes_a_substitution(spec, shape, decided, expected):
-    narrowed = regime(spec, shape, "n <= 9").decided(question(*decided))
+    narrowed = regime(spec, shape, "n <= 30").decided(question(*decided))
     narrow = narrowed.leaves[0].shape
     if expected is None:
         assert narrow[0] == narrow[1]
@@ -247,3 +247,16 @@ def test_a_question_is_traced_no_second_time_where_its_answer_does_not_help():
     with pytest.raises(ValueError, match="never"):
         f(np.ones(3, np.float32))
     assert f.stats().traces <= 4
+
+
+def test_a_symbol_with_one_size_left_is_that_size():
+    halved = regime("n", (12,), "n <= 12").decided(question("floordiv(n, 2)", ">=", "6"))
+    assert halved.leaves[0].shape == (12,)
+    substituted = regime("n", (12,), "n <= 12").decided(question("mod(n, 8)", "==", "4"))
+    assert substituted.leaves[0].shape == (12,)
+
+
+def test_symbols_that_two_comparisons_make_equal_are_one():
+    ordered = regime("n, m", (5, 5), "n <= 9").decided(question("n", ">=", "m"))
+    assert len(ordered.symbols) == 2
+    assert len(ordered.decided(question("m", ">=", "n")).symbols) == 1

@@ -38,6 +38,10 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "random_seed": (("n",), "import random\nreturn x * random.Random(x.shape[0]).randint(1, 9)"),
     "text_as_key": (("n",), "return {f'k{x.shape[0]}': x}"),
     "kind_of_quotient": (("n",), "return x * (2 if isinstance(x.shape[0] / 2, float) else 3)"),
+    "kind_of_comparison": (
+        ("n",),
+        "return x * (2 if isinstance(x.shape[0] * 0.5 > 4, bool) else 3)",
+    ),
     "type": (("n",), "return x * (2 if type(x.shape[0]) is int else 3)"),
     # NumPy's integers are no Python integers.
     "numpy_clip": (("n",), "return np.clip(x.shape[0], 2, 5)"),
@@ -49,13 +53,42 @@ _BODIES: dict[str, tuple[tuple[str, ...], str]] = {
     "rfft_gradient": (("n",), "return jax.grad(lambda v: jnp.abs(jnp.fft.rfft(v) + 9).sum())(x)"),
 }
 # No hook sees these; they are the same at all sizes, so that an audit at any size does.
-_AUDITED = frozenset({"kind_of_quotient", "type", "numpy_clip", "numpy_add", "numpy_product"})
+_AUDITED = frozenset({"type", "numpy_clip", "numpy_add", "numpy_product"})
+
+# Those that show at some sizes, or with some options: specs, options, sizes and body.
+_PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]], str]] = {
+    # Questions that the sizes of a regime have settled.
+    "truth_of_zero": (
+        ("n",),
+        {"shapes": ("n",), "constraints": ("n <= 12",)},
+        [{"n": 5}, {"n": 12}],
+        "n = k = x.shape[0]\nwhile k > 2:\n    k = k // 2\nreturn x[::5] if n & 1 else -x[::5]",
+    ),
+    "one_size_left": (
+        ("n", "m"),
+        {"shapes": ("n", "m"), "buckets": {"m": (12,), "n": (12,)}},
+        [{"m": 6, "n": 2}, {"m": 12, "n": 8}],
+        "for _ in range(y.shape[0]):\n    x = x + 3\nreturn jnp.percentile(y, 50)",
+    ),
+    "one_size_left_by_a_quotient": (
+        ("n, m", "m"),
+        {"shapes": ("n, m", "m"), "constraints": ("m <= 12", "n <= 12")},
+        [{"m": 7, "n": 6}, {"m": 4, "n": 12}],
+        "n, m = x.shape\nk = m\nwhile k > 1:\n    k = k // 2\n"
+        "z = jnp.where(jnp.arange(m) < n, y, 0.0) if min(5, m) < 9 else y\n"
+        "return (y if z.shape == y.shape else -y), [2, 3, 5][m % 3], m if m <= 4 else 0",
+    ),
+    "guard_divides_by_zero": (
+        ("n",),
+        {"shapes": ("n",)},
+        [{"n": 3}, {"n": 1}],
+        "return jnp.fft.fftshift(jnp.fft.irfft(jnp.fft.rfft(x)))",
+    ),
+}
 
 
 def program(body: str, specs: tuple[str, ...], bare: bool, audit: bool = False) -> Program:
     """A program with this body, to be called at a few sizes."""
-    lines = "\n".join(f"    {line}" for line in body.splitlines())
-    head = f"def f({', '.join('xy'[: len(specs)])}):"
     names = sorted({d for spec in specs for d in spec.split(", ") if d.isalpha()})
     points: list[dict[str, int]] = [
         {name: _SIZES[k * (1 + place) % 6] for place, name in enumerate(names)} for k in range(6)
@@ -63,10 +96,18 @@ def program(body: str, specs: tuple[str, ...], bare: bool, audit: bool = False) 
     options: dict[str, Any] = {"audit": audit}
     if not bare:
         options |= {"shapes": specs, "buckets": dict.fromkeys(names, (12,))}
-    return Program(0, f"{PREAMBLE}\n{head}\n{lines}\n", specs, options, tuple(points))
+    return Program(0, _source(specs, body), specs, options, tuple(points))
+
+
+def _source(specs: tuple[str, ...], body: str) -> str:
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return f"{PREAMBLE}\ndef f({', '.join('xy'[: len(specs)])}):\n{lines}\n"
 
 
 FAILURES = {
     name: program(body, specs, bool(k % 2), name in _AUDITED)
     for k, (name, (specs, body)) in enumerate(_BODIES.items())
+} | {
+    name: Program(0, _source(specs, body), specs, {"audit": False, **options}, tuple(points))
+    for name, (specs, options, points, body) in _PROGRAMS.items()
 }

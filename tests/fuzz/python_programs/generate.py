@@ -65,10 +65,10 @@ class Array:
 def generate(seed: int, without: frozenset[str] = frozenset()) -> Program:
     """The program of a seed, without some features."""
     attempts = (_attempt(seed, random.Random(f"{seed}.{k}"), without) for k in itertools.count())
-    return next(program for program in attempts if _is_python(program.source))
+    return next(program for program in attempts if is_python(program.source))
 
 
-def _is_python(source: str) -> bool:
+def is_python(source: str) -> bool:
     """Whether a program can be compiled: an expression may stand where it must not."""
     try:
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):

@@ -83,7 +83,6 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "({x}.shape < {y}.shape)",
             "(tuple({x}.shape) != tuple({y}.shape))",
             "({x}.size == {y}.size)",
-            "({x}.shape[0] is {c})",
         ),
         "int": ("{x}.shape.count({atom})", "len({x})", "{x}.shape.index({atom})"),
     },
@@ -120,7 +119,7 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "len({{{atom}, {atom}, {c}}})",
             "collections.Counter({x}.shape)[{c}]",
             "collections.defaultdict(int, {{{c}: 4}})[{atom}]",
-            "TABLE.setdefault({c}, {c})",
+            "{{**TABLE}}.setdefault({c}, {c})",
             "len(dict.fromkeys({x}.shape + ({c},)))",
             "len(set({x}.shape) | {{{c}}})",
             "next(map(TABLE.get, {x}.shape)) or 0",
@@ -141,7 +140,7 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "[4, 3, 2, 1, 0, 1, 2][min({atom}, 6)]",
             "[*range(9)][-min({atom}, 9)]",
             "len([0] * {size})",
-            "({c}, {c})[{cond}]",
+            "({c}, {c})[bool({cond})]",
         )
     },
     "text": {
@@ -185,6 +184,7 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "callable({atom})",
             "isinstance({atom}, collections.abc.Hashable)",
             "isinstance({cond}, bool)",
+            "isinstance({float}, float)",
         ),
         "int": ("kind_of({int})", "{atom}.real", "{atom}.numerator + {atom}.denominator"),
     },
@@ -277,7 +277,6 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "types": {
         "cond": (
-            "isinstance({float}, float)",
             "(type({int}) is int)",
             "issubclass(type({atom}), int)",
             "(type({atom}) == type({c}))",

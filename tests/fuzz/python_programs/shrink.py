@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from tests.fuzz.python_programs.generate import Program
+from tests.fuzz.python_programs.generate import Program, is_python
 from tests.fuzz.python_programs.grammar import PREAMBLE
 from tests.fuzz.python_programs.judge import Verdict, judge
 
@@ -46,7 +46,7 @@ def _smaller(program: Program) -> Iterator[Program]:
     seen = {body}
     for tree in _edits(ast.parse(body)):
         text = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
-        if text not in seen and len(text) < len(body) + 20:
+        if text not in seen and len(text) < len(body) + 20 and is_python(text):
             seen.add(text)
             yield dataclasses.replace(program, source=PREAMBLE + "\n" + text)
 
