@@ -58,7 +58,7 @@ def batched(analysis: Analysis, bucket: Bucket, axes: RowAxes) -> Callable[..., 
         region,
         analysis.facts.value_range,
         analysis.target,
-        lambda masks: None,
+        lambda notes: None,
         analysis.deep_poison,
     )
     by_size = len(program.in_shapes) - len(axes.mapped)

@@ -16,9 +16,10 @@ from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import interpret
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.placement import Notes, Wish
 from sod2jax.target import Target
 
-__all__ = ["MaskRecord", "padded_function", "padded_shapes"]
+__all__ = ["MaskRecord", "Notes", "Wish", "padded_function", "padded_shapes"]
 
 
 def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ...]:
@@ -31,8 +32,9 @@ def padded_function(
     region: Region,
     value_range: ValueRange,
     target: Target,
-    record: Callable[[Sequence[MaskRecord]], None],
+    note: Callable[[Notes], None],
     deep_poison: bool = False,
+    wished: Sequence[Wish] = (),
 ) -> Callable[..., list[Any]]:
     """The program on padded arrays.
 
@@ -41,8 +43,9 @@ def padded_function(
       region: the sizes to serve; it fixes the padded shapes.
       value_range: what the analysis knows of an operand's integers.
       target: what it is compiled for.
-      record: is given the masks, once, when the function is traced.
+      note: is told of the masks, once, when the function is traced.
       deep_poison: whether to overwrite all pad lanes, of every value, that nothing is known of.
+      wished: masks to have, as an earlier rewrite of the program noted.
 
     Returns:
       A function of (int32[k] true sizes in the order of ``program.symbols``, constants, inputs)
@@ -53,7 +56,14 @@ def padded_function(
         true = {name: sizes[k] for k, name in enumerate(program.symbols)}
         shared = zip(map(id, _compat.all_constants(program.jaxpr)), constants, strict=True)
         ctx = Context(
-            true, region, interpret, value_range, target, dict(shared), deep_poison=deep_poison
+            true,
+            region,
+            interpret,
+            value_range,
+            target,
+            dict(shared),
+            deep_poison=deep_poison,
+            wished=wished,
         )
         args = [
             ctx.ready(Padded.prefix(x, shape))
@@ -62,7 +72,7 @@ def padded_function(
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             results = ctx.run(program.jaxpr, args)  # what the user made strict is for user code
         outputs = [ctx.compact(result).array for result in results]
-        record(ctx.records)
+        note(ctx.notes)
         return [
             _compat.with_weak_type(out, atom.aval)
             for out, atom in zip(outputs, program.jaxpr.outvars, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,15 @@ from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 from sod2jax.rdp import ValueRange
-from sod2jax.rewrite import masks, moves, padded
+from sod2jax.rewrite import masks, moves, padded, placement
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.placement import Demand, Notes, Origin, Wish
 from sod2jax.rewrite.poison import poisoned
 from sod2jax.rewrite.sizes import Sizes
 from sod2jax.target import Target
+
+_PLACED = "what reads it later needs them so, and there they would be dearer"
 
 
 class Context(Sizes):
@@ -31,6 +35,7 @@ class Context(Sizes):
       target: what the program is compiled for.
       shared: arguments that stand for constants, by the constants' ids.
       deep_poison: whether pad lanes that nothing is known of are overwritten, for tests.
+      wished: masks to have, from an earlier rewrite.
     """
 
     def __init__(
@@ -43,15 +48,20 @@ class Context(Sizes):
         shared: Mapping[int, Any] | None = None,
         *,
         deep_poison: bool = False,
+        wished: Sequence[Wish] = (),
     ):
         super().__init__(true, region)
         self.value_range = value_range
         self.target = target
-        self.records: list[MaskRecord] = []
+        self.notes = Notes()
         self.eqns: tuple[JaxprEqn, ...] = ()
         self._interpret = interpret
         self._shared = shared or {}
         self._deep_poison = deep_poison
+        self._origins: dict[int, Origin] = {}
+        self._wished: dict[int, dict[Demand, None]] = collections.defaultdict(dict)
+        for wish in wished:
+            self._wished[id(wish.eqn)][wish.demand] = None
 
     # Masks
 
@@ -67,7 +77,28 @@ class Context(Sizes):
         missing = tuple(k for k in axes if k not in settled)
         self._record(value, missing, fill, reason, emitted=True)
         self._record(value, settled, fill, reason, emitted=False)
-        return self._overwrite(value, missing, fill) if missing else value
+        if not missing:
+            return value
+        if len(missing) == 1:
+            self.notes.wishes += placement.wishes(self._origin, value, missing[0], fill)
+        self.notes.cost += placement.cost(value, missing[-1], is_reduced=reason != _PLACED)
+        return self._overwrite(value, missing, fill)
+
+    def placed(self, eqn: JaxprEqn, operands: Sequence[Padded]) -> list[Padded]:
+        """An equation's operands with the masks that were wished for."""
+        operands = list(operands)
+        for demand in self._wished.get(id(eqn), ()):
+            operands[demand.operand] = self.mask(
+                operands[demand.operand], (demand.axis,), demand.fill, _PLACED
+            )
+        return operands
+
+    def _origin(self, value: Padded) -> Origin | None:
+        return self._origins.get(value.key)
+
+    def note_origin(self, value: Padded, eqn: JaxprEqn, operands: Sequence[Padded]) -> None:
+        """Remembers what made a value; of calls, the equation in their bodies."""
+        self._origins.setdefault(value.key, Origin(eqn, tuple(operands)))
 
     def _overwrite(self, value: Padded, axes: Sequence[int], fill: Any) -> Padded:
         """The mask, once per value and fill."""
@@ -92,7 +123,8 @@ class Context(Sizes):
         shape = tuple(value.shape[k] for k in axes)
         source = _compat.source_line(*self.eqns)
         name = self.eqn.primitive.name
-        self.records.append(MaskRecord(name, source, shape, fill, reason, emitted))
+        size = value.array.size * value.array.dtype.itemsize
+        self.notes.masks.append(MaskRecord(name, source, shape, fill, reason, size, emitted))
 
     # Moves
 

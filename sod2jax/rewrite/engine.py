@@ -75,6 +75,7 @@ def interpret(
             results = _apply(ctx, eqn, operands)
         for var, result in zip(eqn.outvars, results, strict=True):
             env[var] = result
+            ctx.note_origin(result, eqn, operands)
     return list(map(read, jaxpr.outvars))
 
 
@@ -82,6 +83,7 @@ def _apply(ctx: Context, eqn: JaxprEqn, operands: Sequence[Padded]) -> Sequence[
     outer = ctx.eqns
     ctx.eqns = (eqn, *outer)
     try:
+        operands = ctx.placed(eqn, operands)
         rule = _RULES.get(eqn.primitive.name)
         constant = bool(operands) and all(p.constant is not None for p in operands)
         if not has_symbolic(eqn) and not (constant and rule):

@@ -23,6 +23,7 @@ class MaskRecord:
       axes: true sizes of the axes concerned.
       fill: what the consumer needs the pad lanes to hold.
       reason: why they would be seen.
+      size: bytes of the array.
       emitted: False if the pad lanes were known to hold the fill already.
     """
 
@@ -31,6 +32,7 @@ class MaskRecord:
     axes: tuple[Dim, ...]
     fill: Any
     reason: str
+    size: int
     emitted: bool
 
     def __str__(self) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sod2jax._compat import JaxprEqn
+from sod2jax.rewrite import padded
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
 from sod2jax.rewrite.lanes.contraction import mask_contracted
-from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.padded import Fill, Padded, constant_fill
 
 
 @register_pad_rule("dot_general")
@@ -27,7 +28,19 @@ def _dot_general(ctx: Context, eqn: JaxprEqn, lhs: Padded, rhs: Padded) -> list[
         *(lhs.extents[k] for k in lhs_free),
         *(rhs.extents[k] for k in rhs_free),
     )
-    return [Padded(out, extents)]
+    pairs = zip(lhs_batch, rhs_batch, strict=True)
+    fills = {
+        k: constant_fill(0)
+        for k, (i, j) in enumerate(pairs)
+        if padded.is_padded(extents[k]) and _gives_zero(lhs.fill(i), rhs.fill(j))
+    }
+    return [Padded(out, extents, fills)]
+
+
+def _gives_zero(one: Fill, other: Fill) -> bool:
+    """Whether products of what two pad lanes of a batch axis hold are zero."""
+    known = [fill.is_known(0) and not fill.or_nan_row for fill in (one, other)]
+    return all(known) or (known[0] and other.finite) or (known[1] and one.finite)
 
 
 @register_pad_rule("ragged_dot_general")
