@@ -291,7 +291,7 @@ def _beside(regime: Regime, guards: Sequence[Comparison], broken: Comparison) ->
 def _apart(regime: Regime) -> Regime:
     """The regime of the small sizes of a call alone, such as 1, where arrays are broadcast."""
     for name, size in regime.sizes.items():
-        if size <= SPECIAL:
+        if size <= SPECIAL and name in regime.symbols:  # another one may have settled it
             regime = regime.decided(Comparison.of(dims.symbol(name), "==", size))
     return regime
 

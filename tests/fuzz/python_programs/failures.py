@@ -78,6 +78,13 @@ _PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]]
         "z = jnp.where(jnp.arange(m) < n, y, 0.0) if min(5, m) < 9 else y\n"
         "return (y if z.shape == y.shape else -y), [2, 3, 5][m % 3], m if m <= 4 else 0",
     ),
+    "one_small_size_settles_another": (
+        ("n, m",),
+        {"shapes": ("n, m",), "buckets": {"m": (12,), "n": (12,)}},
+        [{"m": 1, "n": 1}, {"m": 6, "n": 10}, {"m": 4, "n": 4}, {"m": 5, "n": 1}],
+        "k = int(str(sorted(x.shape, key=lambda d: -d)[0]))\n"
+        "return x * 3 if x.shape[-1:] == x.shape[:1] else x + k, jnp.eye(x.shape[1])",
+    ),
     "guard_divides_by_zero": (
         ("n",),
         {"shapes": ("n",)},
