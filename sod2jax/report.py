@@ -49,9 +49,10 @@ def _ladder(ladder: tuple[int, ...] | None) -> str:
 
 def _masks(executable: Executable) -> list[str]:
     emitted = Counter(str(m) for m in executable.masks if m.emitted)
+    size = sum(mask.size for mask in executable.masks if mask.emitted)
     avoided = Counter(str(m) for m in executable.masks if not m.emitted)
     return [
-        f"masks: {emitted.total()} inserted",
+        f"masks: {emitted.total()} inserted, on {size:,} B",
         *(f"  {mask}" + _times(n) for mask, n in emitted.items()),
         f"masks that were not needed: {avoided.total()}",
         *(f"  {mask}" + _times(n) for mask, n in avoided.items()),

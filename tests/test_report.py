@@ -19,7 +19,7 @@ def test_explain_has_each_mask_with_its_line_and_reason():
     f(normal(2, 3, 4), W)
     report = f.explain()
     source = f"{inspect.getsourcefile(attention)}:{inspect.getsourcelines(attention)[1] + 3}"
-    assert f"reduce_max at {source} (attention): pad lanes of s filled with -inf" in report
+    assert f"reduce_max at {source} (attention): pad lanes of s filled with -inf (" in report
     assert f"reduce_sum at {source} (attention)" in report
     assert f"dot_general at {source} (attention)" in report
     assert "masks that were not needed: " in report
@@ -72,8 +72,9 @@ def test_what_repeats_is_told_once():
         lambda x: (jnp.exp(x).sum(), jnp.cos(x).sum()), shapes=("s",), buckets={"s": (8,)}
     )
     f(normal(3))
-    assert "masks: 2 inserted\n" in f.explain()
-    assert "pad lanes of s filled with 0; the sum would count them (2 times)\n" in f.explain()
+    report = f.explain()
+    assert "masks: 2 inserted, on 64 B\n" in report
+    assert "pad lanes of s filled with 0 (32 B); the sum would count them (2 times)\n" in report
 
 
 def test_what_runs_with_exact_shapes_is_told_with_its_reason():

@@ -27,6 +27,7 @@ _FOLD: dict[str, Callable[..., Any]] = {
     "div": lambda x, y: _divide(x, y),
     "eq": operator.eq,
     "exp": lambda x: {0: 1, -math.inf: 0, math.inf: math.inf}.get(x),
+    "exp2": lambda x: {0: 1, -math.inf: 0, math.inf: math.inf}.get(x),
     "ge": operator.ge,
     "gt": operator.gt,
     "is_finite": math.isfinite,

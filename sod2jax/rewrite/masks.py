@@ -37,7 +37,9 @@ class MaskRecord:
 
     def __str__(self) -> str:
         axes = ", ".join(map(str, self.axes))
-        done = f"filled with {self.fill}" if self.emitted else f"hold {self.fill} already"
+        done = f"hold {self.fill} already"
+        if self.emitted:
+            done = f"filled with {self.fill} ({self.size:,} B)"
         return f"{self.primitive} at {self.source}: pad lanes of {axes} {done}; {self.reason}"
 
 

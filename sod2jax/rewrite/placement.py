@@ -1,7 +1,7 @@
 """Masks where they are cheapest: a demand on pad lanes travels back to smaller arrays.
 
-A sum over rows of ``x[:, :, None] * y[:, None, :]`` needs zeros in the pad rows of a product that is
-hundreds of times as large as x and y; zeros in the pad rows of both give them. A mask between an
+A sum over rows of ``x[:, :, None] * y[:, None, :]`` needs zeros in the pad rows of a product that
+is hundreds of times as large as x and y; zeros in the pad rows of both give them. A mask between an
 elementary function and a sum keeps XLA's CPU backend from doing both in one loop; before the
 function it costs less. A rewrite notes where other masks would be cheaper, and is made again with
 those: then the fill lattice finds that what was demanded holds.

@@ -49,10 +49,10 @@ def test_a_mask_is_recorded_with_its_reason():
     masked = ctx.mask(value, (0, 1), 0, "the sum would count them")
     again = ctx.mask(ctx.latest(value), (0,), 0, "again")
     assert again is masked
-    (first, second) = ctx.records
+    (first, second) = ctx.notes.masks
     assert (first.emitted, second.emitted) == (True, False)
     assert first.axes == (A, B)
-    assert "pad lanes of a, b filled with 0; the sum would count them" in str(first)
+    assert "pad lanes of a, b filled with 0 (48 B); the sum would count them" in str(first)
     assert "pad lanes of a hold 0 already; again" in str(second)
     assert "test_context.py" in first.source
 
