@@ -61,7 +61,7 @@ def test_exact_axes_need_no_mask():
     ctx = eager()
     value = Padded.exact(jnp.zeros((4, 3)))
     assert ctx.mask(value, (0, 1), 0, "because") is value
-    assert ctx.records == []
+    assert ctx.notes.masks == []
 
 
 def masks_in(function, *arrays):

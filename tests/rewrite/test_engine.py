@@ -80,4 +80,4 @@ def test_rules_see_what_others_have_masked():
     jaxpr = symbolic(lambda x: (x.sum(), x.sum()), "a")
     ctx = Context({"a": jnp.int32(2)}, REGION, engine.interpret, lambda atom: None, Target("cpu"))
     ctx.run(jaxpr, [VALUE])
-    assert [record.emitted for record in ctx.records] == [True, False]
+    assert [record.emitted for record in ctx.notes.masks] == [True, False]
