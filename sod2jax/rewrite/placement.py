@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sod2jax._compat import JaxprEqn
+from sod2jax.ir.vocabulary import TRANSCENDENTAL
 from sod2jax.rewrite import masks, padded
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
@@ -86,17 +87,20 @@ OriginOf = Callable[[Padded], Origin | None]
 def wishes(origin_of: OriginOf, value: Padded, axis: int, fill: Any) -> list[Wish]:
     """The masks to have in place of one on a value, if they are that much cheaper."""
     here = cost(value, axis, is_reduced=True)
-    total, found = _cheapest(origin_of, value, axis, fill, 0)
+    total, found = _cheapest(origin_of, value, axis, fill, True, 0)
     return found if here - total >= WORTH else []
 
 
 def _cheapest(
-    origin_of: OriginOf, value: Padded, axis: int, fill: Any, depth: int
+    origin_of: OriginOf, value: Padded, axis: int, fill: Any, is_reduced: bool, depth: int
 ) -> tuple[float, list[Wish]]:
-    """Bytes that are touched for a fill, and masks before the value; none for one in place."""
+    """Bytes that are touched for a fill, and masks before the value; none for one in place.
+
+    ``is_reduced``: no elementary function lies between the value and the reduction.
+    """
     if masks.holds(value, axis, fill, strict=True):
         return 0.0, []
-    here = cost(value, axis, is_reduced=depth == 0)
+    here = cost(value, axis, is_reduced)
     origin = origin_of(value)
     if origin is None or depth == _DEEPEST:
         return here, []
@@ -104,9 +108,10 @@ def _cheapest(
     if demands is None:
         return here, []
     total, found = 0.0, []
+    parts = is_reduced and origin.eqn.primitive.name not in TRANSCENDENTAL
     for d in demands:
         operand = origin.operands[d.operand]
-        part, before = _cheapest(origin_of, operand, d.axis, d.fill, depth + 1)
+        part, before = _cheapest(origin_of, operand, d.axis, d.fill, parts, depth + 1)
         total += part
         found += before or ([Wish(origin.eqn, d)] if part else [])
     return (total, found) if total < _BETTER * here else (here, [])
