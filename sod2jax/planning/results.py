@@ -65,6 +65,7 @@ def _array(aval: Any, rng: np.random.Generator) -> Any:
         values = rng.normal(size=aval.shape)
     else:
         values = rng.integers(0, 2 if aval.dtype == np.bool_ else _INTEGERS, aval.shape)
+        values.flat[:1] = 1  # what is divided by a count of trues is a number
     return jnp.asarray(values, aval.dtype)
 
 

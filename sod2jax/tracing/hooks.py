@@ -13,6 +13,7 @@ import functools
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -42,9 +43,18 @@ def while_tracing(call: Callable[..., Any]) -> Callable[[Any], Any]:
                 return original(*args, **kwargs)
             return call(original, *args, **kwargs)
 
+        _originals[replacement] = original
         return replacement
 
     return make
+
+
+_originals: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def original(function: types.FunctionType) -> Any:
+    """What a function stands for while traces run, as callbacks may hold it; else itself."""
+    return _originals.get(function, function)
 
 
 class _Thread(threading.local):
