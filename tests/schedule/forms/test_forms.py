@@ -220,7 +220,7 @@ def test_small_products(m: int, k: int, n: int) -> None:
 @pytest.mark.parametrize("spec", ["bhst,bthd->bshd", "bst,btd->sbd", "hbst,bthde->bdshe"])
 def test_operands_of_a_product_that_is_transposed(spec: str) -> None:
     first, second = spec.split("->")[0].split(",")
-    sizes = dict(zip("bhstde", (70, 3, 5, 6, 20, 2), strict=True))
+    sizes = dict(zip("bhstde", (70, 3, 5, 9, 20, 2), strict=True))
     p, v = (normal(*(sizes[c] for c in s), seed=k) for k, s in enumerate((first, second)))
     if spec.endswith("bshd"):
         same(lambda p, v: jnp.einsum(spec, p * 2, v), p, v, what="exchanged")
