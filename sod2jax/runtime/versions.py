@@ -143,11 +143,21 @@ def _compile(lowered: Any, options: Mapping[str, Any]) -> Any:
 def _known(key: str, versions: Sequence[Version]) -> tuple[Version | None, tuple[Figures, ...]]:
     """The version that was chosen before, and the figures then."""
     try:
-        figures = tuple(Figures(**row) for row in (choices.stored(key) or {})["figures"])
+        figures = tuple(map(_read, (choices.stored(key) or {})["figures"]))
         name = next(f.name for f in figures if f.verdict == "chosen")
     except (KeyError, TypeError, StopIteration):
         return None, ()
     return next((v for v in versions if v.name == name), None), figures
+
+
+def _read(row: Mapping[str, Any]) -> Figures:
+    """Figures as they were stored; TypeError for what others may have written."""
+    figures = Figures(**row)
+    numbers = (figures.seconds, figures.temporaries)
+    texts = (figures.name, figures.verdict)
+    if all(isinstance(n, int | float | None) for n in numbers) and set(map(type, texts)) == {str}:
+        return figures
+    raise TypeError(row)
 
 
 def _worth_a_try(versions: Sequence[Version], call: Any, target: Target) -> Sequence[Version]:

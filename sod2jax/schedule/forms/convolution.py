@@ -20,7 +20,7 @@ import numpy as np
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
-from sod2jax.schedule.forms.form import Form, register_form
+from sod2jax.schedule.forms.form import Form, is_accumulated, register_form
 
 _MOST_TAPS = 128  # each is an operation to compile
 _SUMS = 16  # in one loop: more do not make it faster
@@ -211,7 +211,7 @@ def _window(x: Any, at: Sequence[int], size: Sequence[int], strides: Sequence[in
 
 
 def _is_real(eqn: JaxprEqn) -> bool:
-    return all(jnp.issubdtype(v.aval.dtype, np.floating) for v in (*eqn.invars, *eqn.outvars))
+    return all(is_accumulated(v.aval.dtype) for v in (*eqn.invars, *eqn.outvars))
 
 
 def _accumulator(eqn: JaxprEqn) -> Any:

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from sod2jax._compat import JaxprEqn
 from sod2jax.errors import InvariantError
 
@@ -23,6 +26,11 @@ class Form:
     what: str
     run: Callable[..., Any]
     reason: str
+
+
+def is_accumulated(dtype: Any) -> bool:
+    """Whether numbers of a dtype promote to those that forms add up in: real ones of 16 bits up."""
+    return bool(jnp.issubdtype(dtype, np.floating)) and dtype.itemsize > 1
 
 
 # The form of an equation, or None where it is best as it is. It has no side effects and looks at

@@ -260,6 +260,14 @@ def test_what_is_best_as_it_is_stays() -> None:
     assert reformed(pool, normal(9))[1] == []
 
 
+def test_numbers_of_8_bits_stay() -> None:
+    x = normal(70, 300).astype(jnp.float8_e4m3fn)
+    assert reformed(lambda x: jnp.argmax(x, -1), x)[1] == []
+    y = normal(70, 4, 4).astype(jnp.float8_e4m3fn)
+    dot = lambda y: lax.dot_general(y, y, (((2,), (1,)), ((0,), (0,))))  # noqa: E731
+    assert reformed(dot, y)[1] == []
+
+
 def test_other_platforms_keep_their_equations() -> None:
     fun, args = depthwise(2, LAYOUTS[2][0])
     jaxpr = jax.make_jaxpr(fun)(*args)
