@@ -88,8 +88,6 @@ def _is_finite(number: Any) -> bool:
 def _compared(name: str, operands: Sequence[Value]) -> Any:
     left, right = operands
     if left.at_zero is not None and right.at_zero is not None:
-        if left.at_zero == right.at_zero and (left.spectral or right.spectral):
-            return None  # what is 0 but for rounding may lie on either side
         return bool(_COMPARE[name](left.at_zero, right.at_zero))
     if left.at_zero is None:
         left, right, name = right, left, _MIRRORED[name]

@@ -42,7 +42,6 @@ FREE = {
 }
 DEPENDENT = {
     "seen": _eigh(lambda w, v: v),
-    "threshold_in_rounding": _eigh(lambda w, v: (v * (w > 0)[None]) @ v.T),
     "squares": _eigh(lambda w, v: (v * v).sum(0)),
     "absolute": _eigh(lambda w, v: jnp.abs(v) @ jnp.abs(v).T),
     "by_index": _eigh(lambda w, v: (v * jnp.arange(v.shape[0])[None]) @ v.T),
