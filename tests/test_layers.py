@@ -48,7 +48,7 @@ ORDER = {
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
     "memory": "roles steps flatten fusion liveness arena plan __init__",
-    "schedule": "channels_last forms compiler_options versions __init__",
+    "schedule": "axes channels_last forms compiler_options versions __init__",
     "schedule/forms": """form arg_reduction contraction convolution pooling
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables plan dispatch parts",
@@ -57,7 +57,7 @@ ORDER = {
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
-    "bench": """__init__ suite images builtin methods measure plot worker settings runner table
+    "bench": """__init__ rows suite images builtin methods measure plot worker settings runner table
         markdown cli gates programs first_call
         plan_programs plans __main__""",
 }

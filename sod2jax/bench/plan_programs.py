@@ -17,7 +17,7 @@ from jax import lax
 
 from sod2jax.bench import builtin
 from sod2jax.bench.builtin import EncoderConfig
-from sod2jax.bench.programs import Arguments, Program
+from sod2jax.bench.programs import Arguments, Program, floats
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _NHC = ("NHC", "HIO", "NHC")
@@ -43,10 +43,6 @@ class Planned:
         return f"{self.program.name} {self.bucket}"
 
 
-def _floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return rng.standard_normal(shape).astype(np.float32)
-
-
 def _planned(
     name: str,
     fun: Callable[..., Any],
@@ -60,7 +56,7 @@ def _planned(
 
     def arguments(rng: np.random.Generator, n: int) -> Arguments:
         sizes = [[n if d == "n" else int(d) for d in spec.split(",")] for spec in varying]
-        return (*(_floats(rng, *s) for s in sizes), *(_floats(rng, *s) for s in fixed))
+        return (*(floats(rng, *s) for s in sizes), *(floats(rng, *s) for s in fixed))
 
     shapes = (*varying, *[None] * len(fixed))
     return Planned(Program(name, fun, shapes, arguments), bucket, smaller)
