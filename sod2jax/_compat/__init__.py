@@ -41,6 +41,7 @@ from sod2jax._compat.devices import (
     is_elsewhere,
     places_elsewhere,
     said_of_place,
+    unplaced_aval,
 )
 from sod2jax._compat.dims import (
     AT_LEAST,
@@ -196,6 +197,7 @@ __all__ = [
     "sub_jaxprs",
     "trace_context",
     "trace_of",
+    "unplaced_aval",
     "with_constants",
     "with_equations",
     "with_original",
