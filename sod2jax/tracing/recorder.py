@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +39,7 @@ class Recorder:
       doubts: what the trace may have taken for granted without asking; the values mean nothing.
       stale: the error of a size that an earlier trace left behind, which somebody may catch.
       computed: results that stand for the same argument whenever it comes, by its id.
+      shown: where texts for people go; somebody who replaces that reads them.
     """
 
     region: Region
@@ -53,7 +56,13 @@ class Recorder:
     doubts: dict[str, None] = dataclasses.field(default_factory=dict)
     stale: StateError | None = None
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    shown: tuple[Any, ...] = dataclasses.field(default_factory=lambda: _shown())
     busy: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether code of the function reads what is printed, or warned of."""
+        return any(a is not b for a, b in zip(self.shown, _shown(), strict=True))
 
     @property
     def doubtful(self) -> Comparison | None:
@@ -101,6 +110,10 @@ class Recorder:
         answer = question.holds(sizes)
         self.guard(question if answer else question.negated)
         return answer
+
+
+def _shown() -> tuple[Any, ...]:
+    return sys.stdout, sys.stderr, warnings.filters
 
 
 def active() -> Recorder | None:

@@ -22,7 +22,7 @@ from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.tracing import data_dependent, escaped, guards, numeric, type_calls
+from sod2jax.tracing import data_dependent, escaped, guards, numeric, overflow, type_calls
 from sod2jax.tracing.advice import explain, worded
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
@@ -161,6 +161,10 @@ def _traced(
     if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
         raise PlacementError(f"{name} closes over {REFERENCE}")
     escaped.refuse(closed, scope, name)
+    try:
+        overflow.guard_shapes(recorder, closed)
+    except overflow.TooLarge as error:
+        raise TraceError(f"{name} cannot be computed in 32 bits: {error}") from error
     closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
