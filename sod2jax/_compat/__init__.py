@@ -113,6 +113,7 @@ from sod2jax._compat.wants import (
 )
 
 __all__ = [
+    "AS_VALUE",
     "AT_LEAST",
     "AVAL_FIELDS",
     "BOUNDS",

@@ -57,6 +57,11 @@ def wants_true_class(frame: FrameType) -> bool:
     return package(looking(frame, RELAYS)) in WANT_TRUE_CLASS
 
 
+def wants_arrays(frame: FrameType) -> bool:
+    """Whether a frame takes what a trace has in the place of arrays, whatever it stands for."""
+    return package(frame) in WANT_TRUE_CLASS | {"numpy"}
+
+
 def writing(packages: Container[str]) -> FrameType:
     """The frame that asks for a text, as ``asking`` does; JAX's methods write for their callers."""
     frame = asking(packages)

@@ -1,4 +1,4 @@
-"""Numbers made of sizes that 32 bits do not hold raise what ``jax.jit`` raises, or run as it does."""
+"""Numbers made of sizes that 32 bits do not hold: errors where ``jax.jit`` raises one."""
 
 from __future__ import annotations
 
