@@ -327,7 +327,8 @@ def wrapped(dim: Dim) -> Dim:
     if isinstance(dim, int):
         return dim
     large = [n for n in dim.atoms(sympy.Integer) if not -(1 << 31) <= int(n) < 1 << 31]
-    return normalise(dim.xreplace({n: _in_32_bits(int(n)) for n in large})) if large else dim
+    smaller: Any = dim.xreplace({n: _in_32_bits(int(n)) for n in large})
+    return normalise(smaller) if large else dim
 
 
 def _in_32_bits(number: int) -> Any:

@@ -292,7 +292,8 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
             return False
         if recorder.is_data_dependent(question):
             return recorder.assume(question)
-        harmless = _compat.is_harmless_order(frames.asking().f_code, question.right)
+        than = question.left if isinstance(question.left, int) else question.right
+        harmless = _compat.is_harmless_order(frames.asking().f_code, than)
         answer = None if harmless else recorder.decide(question)
         if answer is not None:
             return answer

@@ -21,7 +21,7 @@ from sod2jax.tracing import escaped, frames
 from sod2jax.tracing.recorder import Recorder, attentive, busy
 
 _LOWEST, _LARGEST = -(1 << 31), (1 << 31) - 1
-_LONGEST = 1 << 27  # of an axis without a bound: what is no more than some of these needs no guard
+_LONGEST = 1 << 27  # of an axis, as far as it matters: what is some of these needs no guard
 
 
 class TooLarge(OverflowError):
@@ -71,7 +71,7 @@ def guard_shapes(recorder: Recorder, jaxpr: Jaxpr) -> None:
 
 def operands(dim: Dim) -> Iterator[Dim]:
     """What the quotients, remainders and extremes in a dimension are of."""
-    functions = () if isinstance(dim, int) else dim.atoms(sympy.Function)
+    functions: Any = () if isinstance(dim, int) else dim.atoms(sympy.Function)
     return (dims.normalise(arg) for function in functions for arg in function.args)
 
 
@@ -85,7 +85,7 @@ def _unlike_jax(recorder: Recorder, size: Dim) -> TooLarge:
 
 def _fits(recorder: Recorder, size: Dim) -> bool:
     """Whether a size fits at some sizes of the trace's region, which it is guarded to do."""
-    ends = {n: _LONGEST if high is None else high for n, _, high in recorder.region.ranges}
+    ends = {n: min(_LONGEST, high or _LONGEST) for n, _, high in recorder.region.ranges}
     if dims.magnitude(size, ends) <= _LARGEST:
         return True
     where = frames.users_line()
@@ -97,5 +97,5 @@ def _fits(recorder: Recorder, size: Dim) -> bool:
         return False
     for limit in limits:
         if not recorder.region.proves(limit):
-            recorder.guard(limit)
+            recorder.limit(limit)
     return True

@@ -29,8 +29,8 @@ class Recorder:
       data_dependent: their symbols, in the order of their making.
       guards: comparisons that the trace took for true, though not all sizes make them so; the
         values mean nothing.
-      if_caught: what must hold besides if the trace succeeds, for errors that somebody caught to be
-        right; the values mean nothing.
+      besides: what must hold besides if the trace succeeds, for errors that somebody caught to be
+        right, and numbers to be computed; the values mean nothing.
       decisions: what was decided as the call at hand does; guards, too.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
@@ -47,7 +47,7 @@ class Recorder:
     assumptions: Assumptions = NO_ASSUMPTIONS
     data_dependent: list[str] = dataclasses.field(default_factory=list)
     guards: dict[Comparison, None] = dataclasses.field(default_factory=dict)
-    if_caught: dict[Comparison, None] = dataclasses.field(default_factory=dict)
+    besides: dict[Comparison, None] = dataclasses.field(default_factory=dict)
     decisions: Decisions = dataclasses.field(default_factory=Decisions)
     undecided: Comparison | None = None
     extremum: Comparison | None = None
@@ -92,9 +92,13 @@ class Recorder:
 
     def refuse(self, comparison: Comparison) -> None:
         """An error follows, which is right where a comparison holds."""
-        self.if_caught.setdefault(comparison)
+        self.besides.setdefault(comparison)
         if not self.is_data_dependent(comparison):
             self.refused = comparison
+
+    def limit(self, comparison: Comparison) -> None:
+        """From here on, the trace holds where a comparison does; if it fails, not for that."""
+        self.besides.setdefault(comparison)
 
     def doubt(self, reason: str) -> None:
         """Other sizes may make the function take another course, and no comparison tells.

@@ -175,7 +175,7 @@ def _traced(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=out_tree,
         region=recorder.region,
-        guards=(*recorder.decisions.taken, *recorder.guards, *recorder.if_caught),
+        guards=(*recorder.decisions.taken, *recorder.guards, *recorder.besides),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),

@@ -231,7 +231,7 @@ def test_what_no_comparison_tells_is_a_doubt_with_its_line(fun):
 @pytest.mark.parametrize("fun", all_of(ERRORS))
 def test_a_caught_error_of_shapes_leaves_a_comparison_or_a_doubt(fun):
     recorder = record(fun, "n")
-    assert recorder.guards or recorder.if_caught or recorder.doubts
+    assert recorder.guards or recorder.besides or recorder.doubts
 
 
 @pytest.mark.parametrize("fun", all_of(UNKNOWN))
@@ -242,7 +242,7 @@ def test_a_caught_question_stays_a_question(fun):
 @pytest.mark.parametrize("fun", all_of(AS_INT, UNNOTICED))
 def test_what_an_int_does_and_what_is_only_shown_or_remembered_leaves_no_doubt(fun):
     recorder = record(fun, "n")
-    assert not recorder.doubts and not recorder.guards and not recorder.if_caught
+    assert not recorder.doubts and not recorder.guards and not recorder.besides
 
 
 def check(fun: Callable[..., Any], function: Callable[..., Any], sizes: tuple[int, ...]) -> None:
