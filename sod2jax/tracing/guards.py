@@ -37,6 +37,7 @@ from sod2jax.tracing import (
     other_numbers,
     overflow,
     polyfill,
+    threads,
 )
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
@@ -78,6 +79,7 @@ def _patches() -> tuple[Patch, ...]:
     return (
         *arithmetic.PATCHES,
         *polyfill.PATCHES,
+        *threads.PATCHES,
         *observations.PATCHES,
         Patch(*_compat.AT_LEAST, hooks.while_tracing(_at_least)),
         Patch(*_compat.BOUNDS, hooks.while_tracing(_bounds)),
