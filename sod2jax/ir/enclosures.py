@@ -80,7 +80,8 @@ def _enumerated(dim: sympy.Expr, ranges: Ranges, constraints: Constraints) -> In
         evaluated = dims.evaluate(dim, sizes)
     values = np.broadcast_to(evaluated, next(iter(sizes.values())).shape)
     for constraint in constraints:
-        inside = np.broadcast_to(constraint.holds(sizes), values.shape)
+        with np.errstate(divide="ignore"):
+            inside = np.broadcast_to(constraint.holds(sizes), values.shape)
         values, sizes = values[inside], {n: s[inside] for n, s in sizes.items()}
     return Interval(int(values.min()), int(values.max())) if values.size else _NOTHING
 

@@ -56,7 +56,7 @@ class Recorder:
     doubts: dict[str, None] = dataclasses.field(default_factory=dict)
     stale: StateError | None = None
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
-    shown: tuple[Any, ...] = dataclasses.field(default_factory=lambda: _shown())
+    shown: tuple[Any, ...] = dataclasses.field(default_factory=lambda: _shown(), repr=False)
     busy: bool = False
 
     @property
@@ -83,6 +83,11 @@ class Recorder:
 
     def decide(self, question: Comparison) -> bool | None:
         """Answers a ``>=`` as the call does, and goes on with sizes like its own; None to stop."""
+        sizes = self.decisions.sizes
+        divisor = question.zero_divisor(sizes) if question.symbols <= sizes.keys() else None
+        if divisor is not None:  # taken for another number, or the call would not come here
+            self.undecided = Comparison.of(divisor, "==", 0, question.source)
+            return None
         part = self.decisions.narrowed(self.region, question)
         if part is None:
             self.undecided = question
