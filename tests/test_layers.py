@@ -24,9 +24,9 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames callers hooks caps decisions recorder bound host domains numeric
-        arithmetic observations polyfill guards type_calls data_dependent escaped regimes advice
-        concrete
+    "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound host
+        domains numeric arithmetic observations other_numbers polyfill threads guards type_calls
+        data_dependent regimes advice concrete
         trace generalise audit""",
     "tracing/audit": "moves folding at_sizes loops canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",

@@ -44,6 +44,7 @@ from sod2jax._compat.devices import (
     unplaced_aval,
 )
 from sod2jax._compat.dims import (
+    AS_VALUE,
     AT_LEAST,
     BOUNDS,
     OF_A_SHAPE,
@@ -112,6 +113,7 @@ from sod2jax._compat.wants import (
 )
 
 __all__ = [
+    "AS_VALUE",
     "AT_LEAST",
     "AVAL_FIELDS",
     "BOUNDS",
