@@ -24,9 +24,9 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames callers hooks caps decisions recorder bound host domains numeric
-        arithmetic observations polyfill guards type_calls data_dependent escaped regimes advice
-        concrete
+    "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound host
+        domains numeric arithmetic observations other_numbers polyfill threads guards type_calls
+        data_dependent regimes advice concrete
         trace generalise audit""",
     "tracing/audit": "moves folding at_sizes loops canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
@@ -49,7 +49,7 @@ ORDER = {
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
     "memory": "roles steps flatten fusion liveness arena plan __init__",
-    "schedule": "channels_last forms compiler_options versions __init__",
+    "schedule": "axes channels_last forms compiler_options versions __init__",
     "schedule/forms": """form arg_reduction contraction convolution pooling
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables plan dispatch parts",
@@ -58,7 +58,7 @@ ORDER = {
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
-    "bench": """__init__ suite images builtin methods measure plot worker settings runner table
+    "bench": """__init__ rows suite images builtin methods measure plot worker settings runner table
         markdown cli gates programs first_call
         plan_programs plans __main__""",
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 
 
 TEXT = README.read_text(encoding="utf-8")
@@ -26,3 +27,9 @@ def test_the_example_prints_its_output(code, expected):
     with contextlib.redirect_stdout(printed):
         exec(compile(code, str(README), "exec"), {"__name__": "readme"})
     assert printed.getvalue() == expected
+
+
+def test_the_number_of_common_functions_is_that_of_the_bare_page():
+    page = (ROOT / "docs" / "bare.md").read_text(encoding="utf-8")
+    said = re.findall(r"(\d+) common (?:one-line )?functions", TEXT + page)
+    assert len(said) == 2 and len(set(said)) == 1

@@ -41,8 +41,10 @@ from sod2jax._compat.devices import (
     is_elsewhere,
     places_elsewhere,
     said_of_place,
+    unplaced_aval,
 )
 from sod2jax._compat.dims import (
+    AS_VALUE,
     AT_LEAST,
     BOUNDS,
     OF_A_SHAPE,
@@ -111,6 +113,7 @@ from sod2jax._compat.wants import (
 )
 
 __all__ = [
+    "AS_VALUE",
     "AT_LEAST",
     "AVAL_FIELDS",
     "BOUNDS",
@@ -196,6 +199,7 @@ __all__ = [
     "sub_jaxprs",
     "trace_context",
     "trace_of",
+    "unplaced_aval",
     "with_constants",
     "with_equations",
     "with_original",

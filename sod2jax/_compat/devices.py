@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+from jax._src.array import ArrayImpl
 from jax._src.mesh import get_abstract_mesh, get_concrete_mesh
 from jax.sharding import AbstractMesh, Mesh, Sharding
 
@@ -15,6 +16,14 @@ def committed_to(array: Any) -> Sharding | None:
     if isinstance(array, jax.ShapeDtypeStruct):
         return array.sharding
     return array.sharding if getattr(array, "_committed", False) else None
+
+
+def unplaced_aval(array: Any) -> Any:
+    """The abstract value of a JAX array that goes wherever a program runs; None for all else.
+
+    Calls ask it of each of their arrays: most have one, and it takes a tenth of a microsecond.
+    """
+    return array.aval if type(array) is ArrayImpl and not array._committed else None
 
 
 def default_device() -> Any:

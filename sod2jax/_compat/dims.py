@@ -13,11 +13,12 @@ from jax._src.export import shape_poly
 from sod2jax._compat.arrays import converted
 
 # The class of symbolic dimensions, and the functions (module, name) that decide on ``>=`` of them,
-# that make them parts of a shape, and that give their bounds as floats.
+# that make them parts of a shape, that give their bounds as floats, and that make them values.
 Dimension: Any = shape_poly._DimExpr
 AT_LEAST = (shape_poly, "_geq_decision")
 OF_A_SHAPE = (core, "_canonicalize_dimension")
 BOUNDS = (shape_poly, "_bounds_decision")
+AS_VALUE = (shape_poly, "_dim_as_value")
 
 
 class NumPyDimension(Dimension):

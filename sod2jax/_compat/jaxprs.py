@@ -66,7 +66,9 @@ def all_constants(jaxpr: Jaxpr) -> list[Any]:
 def is_of_high_type(value: Any) -> bool:
     """Whether a value is of a type that is no array's, and that JAX lowers to arrays (hijax)."""
     kind = core.pytype_aval_mappings.get(type(value))
-    return kind is not None and _is_high(kind(value))
+    if kind is None or isinstance(value, np.ndarray | np.generic):
+        return False  # NumPy may have dtypes that are no types of JAX
+    return _is_high(kind(value))
 
 
 def high_type_in(jaxpr: Jaxpr) -> tuple[str, JaxprEqn | None] | None:

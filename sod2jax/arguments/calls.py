@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import ShapedArray, Tracer
 
 from sod2jax import _compat
+from sod2jax._compat import unplaced_aval
 from sod2jax.options import Options
 
 # Kinds of parameters that a position may name.
@@ -42,7 +43,7 @@ class Call:
     @property
     def is_traced(self) -> bool:
         """Whether the call happens inside a JAX transformation."""
-        return any(isinstance(leaf, Tracer) for leaf in self.leaves)
+        return any(issubclass(kind, Tracer) for kind in set(map(type, self.leaves)))
 
     def check_values(self, name: str) -> None:
         """Raises where a leaf is a shape without values; ``name`` is the function's.
@@ -200,6 +201,8 @@ class Caller:
 
 def _key_of(leaf: Any) -> Any:
     """What a program depends on: shape, dtype, weak type and place; not the value."""
+    if (aval := unplaced_aval(leaf)) is not None:
+        return aval
     if isinstance(leaf, np.ndarray):
         return leaf.shape, leaf.dtype
     aval = leaf.aval if isinstance(leaf, jax.Array) else abstract(leaf)

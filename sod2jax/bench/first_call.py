@@ -10,11 +10,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fnmatch
-import json
 import statistics
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,9 +20,9 @@ import numpy as np
 import sod2jax
 from sod2jax.bench import markdown
 from sod2jax.bench.programs import MOST, PROGRAMS, Program
+from sod2jax.bench.rows import CLOCKS, add_options, write
 
 SIZES = (37, 61)  # of the first call, and of the call at a new size
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sod2jax.bench.first_call", description=__doc__)
     parser.add_argument("--program", default="*", help="pattern of their names")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="cpu: of all threads, on a busy machine"
-    )
-    parser.add_argument("--json", type=Path, help="where to write the results, too")
+    add_options(parser)
     return parser
 
 
@@ -128,8 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         measure(program, 1, CLOCKS[options.clock])
     rows = [measure(program, options.repeats, CLOCKS[options.clock]) for program in chosen]
     print(table(rows))
-    if options.json is not None:
-        options.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+    write(rows, options.json)
     return 0
 
 

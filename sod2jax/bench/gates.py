@@ -10,9 +10,7 @@ import argparse
 import dataclasses
 import importlib
 import inspect
-import json
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,13 @@ import numpy as np
 
 import sod2jax
 from sod2jax.bench import markdown
+from sod2jax.bench.rows import CLOCKS, add_options, write
 from sod2jax.bench.suite import load_package
 from sod2jax.ir import dims
+from sod2jax.memory import XlaMemory
 from sod2jax.planning.planner import Choice
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 TOLERANCE = 1e-4  # relative to the largest magnitude of each result
 
 
@@ -143,7 +142,7 @@ def _methods(
     for method, gating in (("jit, dense mask", "mask"), ("jit, cond under vmap", "branch")):
         model = _load(name, size, gating, seed)
         compiled = jax.jit(model.gate_override).lower(model.params, *inputs, gates).compile()
-        yield _Method(method, compiled, _temp_bytes(compiled))
+        yield _Method(method, compiled, XlaMemory.of(compiled).temp_bytes)
     for method, gating in (("sod2jax, mask", "mask"), ("sod2jax, branches", "branch")):
         model = _load(name, size, gating, seed)
         optimized = sod2jax.optimize(
@@ -157,12 +156,7 @@ def _methods(
         choice = optimized.planner.choose(call)
         assert isinstance(choice, Choice)  # on_unsupported raises
         executable = choice.specialisation.executables.get(choice.plan.bucket)
-        yield _Method(method, optimized, _temp_bytes(executable.call))
-
-
-def _temp_bytes(compiled: Any) -> int | None:
-    analysis = compiled.memory_analysis()
-    return None if analysis is None else int(analysis.temp_size_in_bytes)
+        yield _Method(method, optimized, XlaMemory.of(executable.call).temp_bytes)
 
 
 def _result(
@@ -215,11 +209,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image", type=int, default=32, help="height and width")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="cpu: of all threads, on a busy machine"
-    )
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the models")
-    parser.add_argument("--json", type=Path, help="where to write the results, too")
+    add_options(parser)
     return parser
 
 
@@ -242,8 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 CLOCKS[options.clock],
             )
     print(table(rows, RATES))
-    if options.json is not None:
-        options.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+    write(rows, options.json)
     return int(any(not row.error <= TOLERANCE for row in rows))
 
 

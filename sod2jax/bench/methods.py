@@ -100,8 +100,7 @@ def next_power_of_two(n: int) -> int:
 
 def _jit_peak(jitted: Any, params: Any, inputs: Inputs) -> int | None:
     """Peak bytes of the executable for `inputs`; JAX keeps it if `jitted` has run them."""
-    analysis = jitted.lower(params, *inputs).compile().memory_analysis()
-    return _total(XlaMemory.from_analysis(analysis))
+    return _total(XlaMemory.of(jitted.lower(params, *inputs).compile()))
 
 
 def _total(xla: XlaMemory) -> int | None:

@@ -10,11 +10,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fnmatch
-import json
 import statistics
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,10 +20,11 @@ import numpy as np
 import sod2jax
 from sod2jax.bench import markdown
 from sod2jax.bench.plan_programs import PLANNED, Planned
+from sod2jax.bench.rows import CLOCKS, add_options, write
+from sod2jax.memory import XlaMemory
 from sod2jax.runtime.compile import Executable
 from sod2jax.transfer import pad
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 VERSIONS = {"masks alone": "none", "forms": "off", "fast": "fast", "full": "full"}
 
 
@@ -65,14 +63,14 @@ def measure(
     took = (clock() - start) / len(exact)
     jitted = zip(exact, arguments, strict=True)
     calls["jit"] = [lambda call=call, args=args: call(*args) for call, args in jitted]
-    rows.append(("jit", _temporaries(exact[0]), took, ""))
+    rows.append(("jit", XlaMemory.of(exact[0]).temp_bytes, took, ""))
     for name in versions:
         executable, true = compiled(planned, VERSIONS[name], arguments[0])
         calls[name] = [
             _runs(executable, true, args, n) for args, n in zip(arguments, sizes, strict=True)
         ]
         what = next((f.name for f in executable.figures if f.verdict == "chosen"), "")
-        rows.append((name, _temporaries(executable.call), executable.seconds, what))
+        rows.append((name, XlaMemory.of(executable.call).temp_bytes, executable.seconds, what))
     times = _medians(calls, rounds, clock)
     return [
         Row(planned.name, name, times[name][0], times[name][1], size, seconds, what)
@@ -120,10 +118,6 @@ def _medians(
     return {name: [statistics.median(t) for t in columns] for name, columns in times.items()}
 
 
-def _temporaries(call: Any) -> int | None:
-    return getattr(call.memory_analysis(), "temp_size_in_bytes", None)
-
-
 def table(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table, times of versions as ratios to ``jit``."""
     head = ["program", "version", "time", "smaller", "temporaries", "compiling", "chosen"]
@@ -147,10 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--program", default="*", help="pattern of their names")
     parser.add_argument("--versions", default=",".join(VERSIONS), help="which, by comma")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="cpu: of all threads, on a busy machine"
-    )
-    parser.add_argument("--json", type=Path, help="where to write the results, too")
+    add_options(parser)
     return parser
 
 
@@ -166,8 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if fnmatch.fnmatch(planned.name, options.program):
             rows += measure(planned, versions, options.rounds, CLOCKS[options.clock])
     print(table(rows) if rows else f"no program is called {options.program!r}")
-    if options.json is not None:
-        options.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+    write(rows, options.json)
     return 0
 
 

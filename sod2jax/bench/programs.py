@@ -34,7 +34,8 @@ class Program:
     arguments: Callable[[np.random.Generator, int], Arguments]
 
 
-def _floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Standard normal numbers."""
     return rng.standard_normal(shape).astype(np.float32)
 
 
@@ -160,7 +161,7 @@ PROGRAMS: tuple[Program, ...] = (
         "gradient of an MLP",
         _mlp,
         (None, "n, 8", "n"),
-        lambda r, n: ([_floats(r, 8, 8) for _ in range(4)], _floats(r, n, 8), _floats(r, n)),
+        lambda r, n: ([floats(r, 8, 8) for _ in range(4)], floats(r, n, 8), floats(r, n)),
     ),
     Program("encoder", builtin.encoder, (None, "2, n"), _ids),
     Program("gradient of an encoder", _encoder_loss, (None, "2, n"), _ids),
@@ -168,32 +169,32 @@ PROGRAMS: tuple[Program, ...] = (
         "gradient of an LSTM",
         _lstm_loss,
         (None, "n, 4"),
-        lambda r, n: (_floats(r, 20, 64), _floats(r, n, 4)),
+        lambda r, n: (floats(r, 20, 64), floats(r, n, 4)),
     ),
     Program(
         "convolutions",
         _convolutions,
         (None, "2, n, n, 3"),
         lambda r, n: (
-            [_floats(r, 3, 3, 3, 8), *(_floats(r, 3, 3, 8, 8) for _ in range(3))],
-            _floats(r, 2, n, n, 3),
+            [floats(r, 3, 3, 3, 8), *(floats(r, 3, 3, 8, 8) for _ in range(3))],
+            floats(r, 2, n, n, 3),
         ),
     ),
     Program(
         "messages on a graph",
         _messages,
         (None, "n, 8", "4*n, 2"),
-        lambda r, n: (_floats(r, 8, 8), _floats(r, n, 8), r.integers(0, n, (4 * n, 2))),
+        lambda r, n: (floats(r, 8, 8), floats(r, n, 8), r.integers(0, n, (4 * n, 2))),
     ),
     Program(
-        "ranking", _ranking, ("n", "n"), lambda r, n: (_floats(r, n), r.integers(0, 4, n, np.int32))
+        "ranking", _ranking, ("n", "n"), lambda r, n: (floats(r, n), r.integers(0, 4, n, np.int32))
     ),
-    Program("sampler", _leapfrogs, ("n, 4", "n"), lambda r, n: (_floats(r, n, 4), _floats(r, n))),
+    Program("sampler", _leapfrogs, ("n, 4", "n"), lambda r, n: (floats(r, n, 4), floats(r, n))),
     Program(
         "gradient of scans in scans",
         jax.grad(lambda x: _levels(4, x).sum()),
         ("n",),
-        lambda r, n: (_floats(r, n),),
+        lambda r, n: (floats(r, n),),
     ),
-    Program("loop over rows", _search, ("n, 4",), lambda r, n: (_floats(r, n, 4),)),
+    Program("loop over rows", _search, ("n, 4",), lambda r, n: (floats(r, n, 4),)),
 )

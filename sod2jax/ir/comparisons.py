@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -98,6 +99,16 @@ class Comparison:
         if self.op == ">=":
             return left >= right
         return left == right if self.op == "==" else left != right
+
+    def zero_divisor(self, sizes: Mapping[str, int]) -> Dim | None:
+        """The divisor in it that is 0 at some sizes; None where it has a value there."""
+        both: Any = sympy.Tuple(self.left, self.right)
+        for call in sorted(both.atoms(dims.floordiv, dims.mod), key=str):
+            with contextlib.suppress(ZeroDivisionError):  # of another divisor
+                divisor = dims.normalise(call.args[1])
+                if dims.evaluate(divisor, sizes) == 0:
+                    return divisor
+        return None
 
     def __str__(self) -> str:
         text = self.text or f"{self.left} {self.op} {self.right}"

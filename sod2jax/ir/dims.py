@@ -302,6 +302,39 @@ def evaluate(dim: Dim, sizes: Mapping[str, Any]) -> Any:
     return function(*(sizes[name] for name in names))
 
 
+def magnitude(dim: Any, largest: Mapping[str, int]) -> int:
+    """A bound of the absolute values of a dimension and of all that it is made of.
+
+    Args:
+      dim: a dimension, or a part of one.
+      largest: the largest absolute value of each symbol.
+    """
+    if isinstance(dim, int) or dim.is_Integer:
+        return abs(int(dim))
+    if dim.is_Symbol:
+        return largest[dim.name]
+    parts = [magnitude(arg, largest) for arg in dim.args]
+    if dim.is_Add:
+        return sum(parts)
+    if dim.is_Pow:
+        return parts[0] ** parts[1]
+    return max(parts) if isinstance(dim, sympy.Function) else math.prod(parts)
+
+
+@functools.lru_cache(maxsize=65536)
+def wrapped(dim: Dim) -> Dim:
+    """The dimension with all its integers in 32 bits: the same value, where that has so many."""
+    if isinstance(dim, int):
+        return dim
+    large = [n for n in dim.atoms(sympy.Integer) if not -(1 << 31) <= int(n) < 1 << 31]
+    smaller: Any = dim.xreplace({n: _in_32_bits(int(n)) for n in large})
+    return normalise(smaller) if large else dim
+
+
+def _in_32_bits(number: int) -> Any:
+    return sympy.Integer((number + (1 << 31)) % (1 << 32) - (1 << 31))
+
+
 def jax_text(dim: Dim) -> str:
     """A dimension in the grammar that ``jax.export.symbolic_shape`` reads."""
     if isinstance(dim, int):

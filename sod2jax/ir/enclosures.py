@@ -71,7 +71,8 @@ def _enumerated(dim: sympy.Expr, ranges: Ranges, constraints: Constraints) -> In
         axes.append((name, low, high))
     if math.prod(high - low + 1 for _, low, high in axes) > _ENUMERATE:
         return None
-    if any(abs(number) >= 1 << 31 for number in dim.atoms(sympy.Integer)):
+    largest = {name: max(abs(low), abs(high)) for name, low, high in axes}
+    if any(dims.magnitude(d, largest) >= 1 << 63 for d in (dim, *_both_sides(constraints))):
         return None  # NumPy's integers would overflow
     grid = np.meshgrid(*(np.arange(lo, hi + 1) for _, lo, hi in axes), indexing="ij")
     sizes = {name: points.ravel() for (name, _, _), points in zip(axes, grid, strict=True)}
@@ -79,9 +80,14 @@ def _enumerated(dim: sympy.Expr, ranges: Ranges, constraints: Constraints) -> In
         evaluated = dims.evaluate(dim, sizes)
     values = np.broadcast_to(evaluated, next(iter(sizes.values())).shape)
     for constraint in constraints:
-        inside = np.broadcast_to(constraint.holds(sizes), values.shape)
+        with np.errstate(divide="ignore"):
+            inside = np.broadcast_to(constraint.holds(sizes), values.shape)
         values, sizes = values[inside], {n: s[inside] for n, s in sizes.items()}
     return Interval(int(values.min()), int(values.max())) if values.size else _NOTHING
+
+
+def _both_sides(constraints: Constraints) -> list[Any]:
+    return [side for c in constraints for side in (c.left, c.right)]
 
 
 def _connected(names: frozenset[str], constraints: Constraints) -> frozenset[str]:

@@ -19,7 +19,7 @@ from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.errors import SpecError, UnsupportedPrimitiveError
 from sod2jax.ir import vocabulary
 from sod2jax.ir.jaxprs import dims_of, mentions
-from sod2jax.ir.surgery import with_bodies
+from sod2jax.ir.surgery import mapped, with_bodies
 
 __all__ = ["opened", "register_rule"]
 
@@ -99,10 +99,7 @@ class _Opener:
     def jaxpr(self, jaxpr: Jaxpr) -> Jaxpr:
         """The jaxpr opened; one that stands in several places stays one."""
         if id(jaxpr) not in self._done:
-            eqns = list(map(self._equation, jaxpr.eqns))
-            same = all(new is old for new, old in zip(eqns, jaxpr.eqns, strict=True))
-            new = jaxpr if same else _compat.with_equations(jaxpr, eqns)
-            self._done[id(jaxpr)] = (jaxpr, new)
+            self._done[id(jaxpr)] = (jaxpr, mapped(jaxpr, self._equation))
         return self._done[id(jaxpr)][1]
 
     def _equation(self, eqn: JaxprEqn) -> JaxprEqn:

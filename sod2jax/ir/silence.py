@@ -10,16 +10,14 @@ import jax.numpy as jnp
 
 from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn
-from sod2jax.ir.surgery import with_bodies
+from sod2jax.ir.surgery import mapped, with_bodies
 
 _PURE = "pure_callback"
 
 
 def silent(jaxpr: Jaxpr) -> Jaxpr:
     """The jaxpr with zeros for what pure callbacks return; itself if it has none, however deep."""
-    eqns = list(map(_equation, jaxpr.eqns))
-    same = all(new is old for new, old in zip(eqns, jaxpr.eqns, strict=True))
-    return jaxpr if same else _compat.with_equations(jaxpr, eqns)
+    return mapped(jaxpr, _equation)
 
 
 def _equation(eqn: JaxprEqn) -> JaxprEqn:

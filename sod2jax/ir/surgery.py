@@ -115,37 +115,44 @@ def pruned(eqns: Sequence[JaxprEqn], outputs: Sequence[Atom]) -> list[JaxprEqn]:
 
 def ordered(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
     """Equations so that each stands behind those that it reads; otherwise in their order."""
-    makers = {var: eqn for eqn in eqns for var in eqn.outvars}
-    done: dict[int, JaxprEqn] = {}
-    for start in eqns:
-        stack = [start]
-        while stack:
-            eqn = stack[-1]
-            reads = [makers[var] for var in variables(eqn.invars) if var in makers]
-            missing = [maker for maker in reads if id(maker) not in done]
-            if id(eqn) not in done and missing:
-                stack += missing
-                continue
-            done.setdefault(id(stack.pop()), eqn)
-    return list(done.values())
+    return _behind_reads(eqns, eqns, -1)
 
 
 def depth_first(eqns: Sequence[JaxprEqn], outputs: Sequence[Atom]) -> list[JaxprEqn]:
     """Equations so that each stands right behind those that it reads, as far as they are new."""
     makers = {var: eqn for eqn in eqns for var in eqn.outvars}
     roots = [makers[var] for var in variables(outputs) if var in makers]
-    rest = [eqn for eqn in eqns if eqn.effects]
+    return _behind_reads(eqns, [*roots, *(eqn for eqn in eqns if eqn.effects)], 0)
+
+
+def _behind_reads(
+    eqns: Sequence[JaxprEqn], starts: Sequence[JaxprEqn], first: int
+) -> list[JaxprEqn]:
+    """Equations from which some are reached, each behind those that it reads.
+
+    ``first``: which of those that it reads and that are missing comes first.
+    """
+    makers = {var: eqn for eqn in eqns for var in eqn.outvars}
     done: dict[int, JaxprEqn] = {}
-    stack = [*reversed(roots + rest)]
-    while stack:
-        eqn = stack[-1]
-        reads = [makers[var] for var in variables(eqn.invars) if var in makers]
-        missing = [maker for maker in reads if id(maker) not in done]
-        if id(eqn) not in done and missing:
-            stack.append(missing[0])
-            continue
-        done.setdefault(id(stack.pop()), eqn)
+    for start in starts:
+        stack = [start]
+        while stack:
+            eqn = stack[-1]
+            reads = [makers[var] for var in variables(eqn.invars) if var in makers]
+            missing = [maker for maker in reads if id(maker) not in done]
+            if id(eqn) not in done and missing:
+                stack.append(missing[first])
+                continue
+            done.setdefault(id(stack.pop()), eqn)
     return list(done.values())
+
+
+def mapped(jaxpr: Jaxpr, change: Callable[[JaxprEqn], JaxprEqn]) -> Jaxpr:
+    """The jaxpr with each equation changed; itself if none was."""
+    eqns = list(map(change, jaxpr.eqns))
+    if all(new is old for new, old in zip(eqns, jaxpr.eqns, strict=True)):
+        return jaxpr
+    return _compat.with_equations(jaxpr, eqns)
 
 
 def replaced(eqns: Sequence[JaxprEqn], env: Env) -> list[JaxprEqn]:

@@ -45,7 +45,7 @@ def _flatten_loop(jaxpr: Jaxpr, consts: int, carries: int) -> FlatProgram:
     )
 
 
-def _size(aval: Any) -> int:
+def size_of(aval: Any) -> int:
     """Bytes of an abstract value; 0 for tokens."""
     dtype = getattr(aval, "dtype", None)
     return 0 if dtype is None else math.prod(aval.shape) * dtype.itemsize
@@ -66,7 +66,7 @@ class _Builder:
         )
 
     def value(self, aval: Any) -> int:
-        self.values.append(Value(tuple(getattr(aval, "shape", ())), _size(aval)))
+        self.values.append(Value(tuple(getattr(aval, "shape", ())), size_of(aval)))
         return len(self.values) - 1
 
     def add(self, step: Step) -> None:

@@ -38,6 +38,11 @@ class XlaMemory:
             peak_bytes=getattr(analysis, "peak_memory_in_bytes", None),
         )
 
+    @classmethod
+    def of(cls, compiled: Any) -> XlaMemory:
+        """Of a ``jax.stages.Compiled``."""
+        return cls.from_analysis(compiled.memory_analysis())
+
     @property
     def total_bytes(self) -> int | None:
         """Arguments, outputs and temporaries, less what is aliased; None where XLA does not say."""

@@ -30,10 +30,7 @@ def reduced(program: Program) -> Program:
 
 
 def _reduced(jaxpr: Jaxpr) -> Jaxpr:
-    eqns = [_reduction(surgery.with_bodies(eqn, _reduced)) for eqn in jaxpr.eqns]
-    if all(new is old for new, old in zip(eqns, jaxpr.eqns, strict=True)):
-        return jaxpr
-    return _compat.with_equations(jaxpr, eqns)
+    return surgery.mapped(jaxpr, lambda eqn: _reduction(surgery.with_bodies(eqn, _reduced)))
 
 
 def _reduction(eqn: JaxprEqn) -> JaxprEqn:

@@ -285,7 +285,8 @@ def _beside(regime: Regime, guards: Sequence[Comparison], broken: Comparison) ->
     """
     for guard in guards[: guards.index(broken)]:
         regime = regime.decided(guard) if guard.op == ">=" else regime
-    return regime.decided(broken.negated)
+    divisor = broken.zero_divisor(regime.sizes)
+    return regime.decided(broken.negated if divisor is None else Comparison.of(divisor, "==", 0))
 
 
 def _apart(regime: Regime) -> Regime:

@@ -108,8 +108,8 @@ class Trust:
         return (
             f"{name} does not do at all sizes what its symbolic trace says: {'; '.join(new)}. Each "
             "new size is now traced and compared before it runs; explain() counts the others. No "
-            "trace sees code that asks for the type of a size ('type(n) is int'): isinstance(n, "
-            "int) is seen"
+            "trace sees all code that asks for the type of a size ('type(n) is int'): "
+            "isinstance(n, int) is seen"
         )
 
     def _doubt(self, sizes: Sizes, cause: str, what: str) -> None:

@@ -78,7 +78,10 @@ def _vector(values: Any, count: int, what: str) -> Any:
             f"{what} must be int32[{count}], one for each row; got "
             f"{values.dtype}{list(values.shape)}"
         )
-    return values.astype(np.int32)
+    # As far from any size of an array as what 32 bits do not hold.
+    module, ends = jnp if arrays.is_traced(values) else np, jnp.iinfo(values.dtype)
+    low, high = max(int(ends.min), -(1 << 31)), min(int(ends.max), (1 << 31) - 1)
+    return module.clip(values, low, high).astype(np.int32)
 
 
 def solve(given: Sequence[GivenSizes], leaves: Sequence[Leaf]) -> dict[str, Any]:

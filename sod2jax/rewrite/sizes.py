@@ -77,7 +77,7 @@ class Sizes:
         """The true size of a dimension: an ``int``, or an int32 scalar computed at run time."""
         if isinstance(dim, int):
             return dim
-        return self._cached(("true", dim), lambda: dims.evaluate(dim, self._true))
+        return self._cached(("true", dim), lambda: dims.evaluate(dims.wrapped(dim), self._true))
 
     def set_true_size(self, name: str, count: Any) -> None:
         """From here on, ``count`` is the true size of a symbol.

@@ -56,4 +56,7 @@ def store(key: str, choice: Mapping[str, Any]) -> None:
         directory().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=directory(), delete=False) as file:
             json.dump(choice, file)
-        os.replace(file.name, directory() / f"{key}.json")
+        try:
+            os.replace(file.name, directory() / f"{key}.json")
+        except OSError:
+            os.unlink(file.name)

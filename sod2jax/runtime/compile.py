@@ -20,7 +20,7 @@ from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import MaskRecord, Notes, Wish
 from sod2jax.runtime import versions
 from sod2jax.runtime.versions import Figures
-from sod2jax.schedule.versions import Version
+from sod2jax.schedule.versions import PLAIN, Version
 from sod2jax.target import Target
 
 
@@ -81,7 +81,8 @@ def compile_bucket(
       value_range: what is known of its integers.
       constants: what the executable is called with: the program's, perhaps among others.
       target: what to compile for.
-      tune: how the version to run is chosen: see ``versions.chosen``.
+      tune: how the version to run is chosen: see ``versions.chosen``; "none" offers the program as
+        it is.
       beside: what this thread does while XLA compiles.
       deep_poison: whether every value has poison in the pad lanes that nothing is known of.
 
@@ -131,9 +132,9 @@ def compile_bucket(
         true = np.array([region.range(name)[1] for name in program.symbols], np.int32)
         return true, list(constants), list(map(versions.synthetic, specs))
 
-    best = versions.chosen(
-        schedule.versions(traced.jaxpr, target), tune, lower, compiled, synthetic, target
-    )
+    plain = tune == "none"
+    offered = [Version(PLAIN, traced.jaxpr)] if plain else schedule.versions(traced.jaxpr, target)
+    best = versions.chosen(offered, tune, lower, compiled, synthetic, target)
     return Executable(
         bucket,
         best.call,
@@ -153,7 +154,7 @@ def _compiled_meanwhile(
     """The executable, and how many seconds ``beside`` took longer."""
 
     def build() -> tuple[Any, float]:
-        return lowered.compile(compiler_options=dict(options) or None), time.perf_counter()
+        return versions.compile_lowered(lowered, options), time.perf_counter()
 
     if beside is None:
         return build()[0], 0.0

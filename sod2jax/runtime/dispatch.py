@@ -50,7 +50,7 @@ class WholePlan:
     def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
         """Runs a call whose leaves have the plan's shapes."""
         executable = self.executables.get(self.bucket)
-        inputs = [*(leaves[k] for k in self.order), *self.constants]
+        inputs = [*map(leaves.__getitem__, self.order), *self.constants]
         for k in self.dynamic:
             inputs[k] = pad(inputs[k], executable.in_shapes[k], poison)
         outputs = executable.call(self.sizes, list(self.program.constants), inputs)

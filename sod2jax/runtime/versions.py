@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,8 +19,9 @@ from sod2jax.cost.trips import is_counted
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.surgery import depth_first
 from sod2jax.memory import XlaMemory
+from sod2jax.memory.flatten import size_of
 from sod2jax.runtime import choices
-from sod2jax.schedule.versions import PLAIN, Version
+from sod2jax.schedule.versions import Version
 from sod2jax.target import Target
 
 # Compiles a lowered program with compiler options.
@@ -87,7 +89,7 @@ class Chosen:
 
 
 def chosen(
-    versions: Sequence[Version],
+    offered: Iterable[Version],
     tune: str,
     lower: Callable[[Version], Any],
     compiled: Compile,
@@ -97,18 +99,17 @@ def chosen(
     """Compiles the best version.
 
     Args:
-      versions: to choose from, that which is best by the model first.
-      tune: "none" takes the program as it is, "off" the first version; "fast" compares it with one
-        that is ordered for memory where XLA's own order takes more than the plan of the program;
-        "full" compares all.
+      offered: to choose from, that which is best by the model first; no more are asked for than
+        are needed.
+      tune: "none" and "off" take the first version; "fast" compares it with one that is ordered for
+        memory where XLA's own order takes more than the plan of the program; "full" compares all.
       lower: lowers a version.
       compiled: compiles what is to be waited for.
       arguments: makes something to run versions on.
       target: what is compiled for.
     """
-    if tune == "none":
-        versions = [version for version in versions if version.name == PLAIN]
-    first = versions[0]
+    offered = iter(offered)
+    first = next(offered)
     lowered = {id(first.jaxpr): lower(first)}
 
     def built(version: Version, build: Compile) -> Any:
@@ -117,7 +118,10 @@ def chosen(
         return build(lowered[id(version.jaxpr)], version.options)
 
     small = tune == "fast" and _most_memory(first.jaxpr) < _WORTH
-    if tune in ("none", "off") or len(versions) == 1 or small:
+    if tune in ("none", "off") or small:
+        return Chosen(first, built(first, compiled))
+    versions = (first, *itertools.islice(offered, None if tune == "full" else 1))
+    if len(versions) == 1:
         return Chosen(first, built(first, compiled))
     key = choices.key_of(lowered[id(first.jaxpr)].as_text(), target, tune)
     version, figures = _known(key, versions)
@@ -129,25 +133,36 @@ def chosen(
     others = versions[1:] if tune == "full" else _worth_a_try(versions, calls[first], target)
     if not others:
         return Chosen(first, calls[first])
-    calls |= {version: built(version, _compile) for version in others}
+    calls |= {version: built(version, compile_lowered) for version in others}
     figures = _compared(calls, arguments, budget)
     choices.store(key, {"figures": [dataclasses.asdict(f) for f in figures]})
     best = next(v for v, f in zip(calls, figures, strict=True) if f.verdict == "chosen")
     return Chosen(best, calls[best], figures)
 
 
-def _compile(lowered: Any, options: Mapping[str, Any]) -> Any:
+def compile_lowered(lowered: Any, options: Mapping[str, Any]) -> Any:
+    """What XLA makes of a lowered program, with compiler options."""
     return lowered.compile(compiler_options=dict(options) or None)
 
 
 def _known(key: str, versions: Sequence[Version]) -> tuple[Version | None, tuple[Figures, ...]]:
     """The version that was chosen before, and the figures then."""
     try:
-        figures = tuple(Figures(**row) for row in (choices.stored(key) or {})["figures"])
+        figures = tuple(map(_read, (choices.stored(key) or {})["figures"]))
         name = next(f.name for f in figures if f.verdict == "chosen")
     except (KeyError, TypeError, StopIteration):
         return None, ()
     return next((v for v in versions if v.name == name), None), figures
+
+
+def _read(row: Mapping[str, Any]) -> Figures:
+    """Figures as they were stored; TypeError for what others may have written."""
+    figures = Figures(**row)
+    numbers = (figures.seconds, figures.temporaries)
+    texts = (figures.name, figures.verdict)
+    if all(isinstance(n, int | float | None) for n in numbers) and set(map(type, texts)) == {str}:
+        return figures
+    raise TypeError(row)
 
 
 def _worth_a_try(versions: Sequence[Version], call: Any, target: Target) -> Sequence[Version]:
@@ -168,12 +183,7 @@ def _least_memory(jaxpr: Jaxpr, target: Target) -> int:
 
 def _most_memory(jaxpr: Jaxpr) -> int:
     """Bytes of all values together."""
-    avals = (var.aval for eqn in equations(jaxpr) for var in eqn.outvars)
-    return sum(math.prod(a.shape) * np.dtype(a.dtype).itemsize for a in avals if _is_array(a))
-
-
-def _is_array(aval: Any) -> bool:
-    return isinstance(getattr(aval, "dtype", None), np.dtype)
+    return sum(size_of(var.aval) for eqn in equations(jaxpr) for var in eqn.outvars)
 
 
 def _compared(
@@ -211,13 +221,13 @@ def _seconds(calls: Sequence[Any], arguments: tuple[Any, ...], budget: float) ->
 
 def _may_run(jaxpr: Jaxpr) -> bool:
     """Whether a program ends on any input that can be made up, and nobody sees that it ran."""
-    keys = not all(_is_array(var.aval) for var in jaxpr.invars)
+    keys = not all(isinstance(var.aval.dtype, np.dtype) for var in jaxpr.invars)
     loops = (eqn for eqn in equations(jaxpr) if eqn.primitive.name == "while")
     return not keys and not jaxpr.effects and all(map(is_counted, loops))
 
 
 def _temporaries(call: Any) -> int | None:
-    return XlaMemory.from_analysis(call.memory_analysis()).temp_bytes
+    return XlaMemory.of(call).temp_bytes
 
 
 def synthetic(spec: Any) -> Any:

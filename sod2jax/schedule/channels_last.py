@@ -28,6 +28,7 @@ from sod2jax.ir.vocabulary import (
     WINDOW_REDUCTIONS,
 )
 from sod2jax.passes.remark import Remark
+from sod2jax.schedule.axes import features_last, features_out_last
 
 Order = tuple[int, ...]
 """Of the axes of an array as it lies, which each is of the value as the program has it."""
@@ -138,8 +139,8 @@ def _convolution(rewriter: _Rewriter, eqn: JaxprEqn) -> bool:
     numbers = eqn.params["dimension_numbers"]
     rank = len(numbers.lhs_spec)
     space = tuple(range(1, rank - 1))
-    lhs, out = ((spec[0], *spec[2:], spec[1]) for spec in (numbers.lhs_spec, numbers.out_spec))
-    weights = (*numbers.rhs_spec[2:], numbers.rhs_spec[1], numbers.rhs_spec[0])
+    lhs, out = map(features_last, (numbers.lhs_spec, numbers.out_spec))
+    weights = features_out_last(numbers.rhs_spec)
     operands = [
         rewriter.ordered(eqn.invars[0], lhs, eqn),
         rewriter.ordered(eqn.invars[1], weights, eqn),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sod2jax._compat import Jaxpr
@@ -41,18 +41,24 @@ class Version:
         return f"Version({self.name!r}, {len(self.jaxpr.eqns)} equations)"
 
 
-def versions(jaxpr: Jaxpr, target: Target) -> tuple[Version, ...]:
-    """The versions of a program, that which the model holds for the best one first."""
+def versions(jaxpr: Jaxpr, target: Target) -> Iterator[Version]:
+    """Yields the versions of a program, that which the model holds for the best one first.
+
+    Each is made when it is asked for: most programs are compiled in the first one.
+    """
     plain = Version(PLAIN, jaxpr)
     new, remarks = forms.reformed(jaxpr, target)
     best = Version(FORMS, new, remarks=remarks) if remarks else plain
+    yield best
     asked = compiler_options(target.platform)
-    more = [best.asking(name, options) for name, options in asked.items()]
+    for name, options in asked.items():
+        yield best.asking(name, options)
     if len(asked) > 1:
         both = {key: value for options in asked.values() for key, value in options.items()}
-        more.append(best.asking(" and ".join(asked), both))
+        yield best.asking(" and ".join(asked), both)
     turned, about = channels_last(jaxpr) if target.platform == "cpu" else (jaxpr, [])
     if about:
         new, remarks = forms.reformed(turned, target)
-        more.append(Version("features last", new, remarks=(*about, *remarks)))
-    return (best, *more, *([plain] if best is not plain else []))
+        yield Version("features last", new, remarks=(*about, *remarks))
+    if best is not plain:
+        yield plain

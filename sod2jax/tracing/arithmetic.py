@@ -79,8 +79,10 @@ def _bits(name: str, reflected: bool) -> Callable[[Any], Any]:
     function = getattr(operator, f"__{name}__")
 
     def method(dim: Any, other: Any) -> Any:
-        if hooks.active() is None or not isinstance(other, int | np.integer):
+        if hooks.active() is None or not isinstance(other, int | np.integer | _compat.Dimension):
             return NotImplemented
+        if _compat.is_symbolic(other):
+            return whole(function, *((other, dim) if reflected else (dim, other)))
         if (reflected and "shift" in name) or other < 0:
             return whole(function, *((other, dim) if reflected else (dim, other)))
         if name == "and" and other & (other + 1) == 0:

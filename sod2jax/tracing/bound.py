@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any, Self
 
 from sod2jax.tracing import frames, hooks
@@ -72,3 +73,22 @@ def doubt(what: str) -> None:
     recorder = hooks.active()
     if recorder is not None and not frames.is_jax(frames.asking()):
         recorder.doubt(f"{what} made of sizes, at {frames.users_line()}")
+
+
+def check_attribute(name: str, kind: type, known: bool, frame: FrameType) -> None:
+    """Raises where a stand-in is asked for an attribute that the true thing lacks.
+
+    Args:
+      name: of the attribute.
+      kind: the class of the true thing.
+      known: whether there is one to give; if there should be, the error is a doubt.
+      frame: that asks.
+    """
+    if name.startswith("_"):
+        raise AttributeError(name)
+    if frames.wants_arrays(frame):
+        return
+    if not hasattr(kind, name):
+        raise AttributeError(f"'{kind.__name__}' object has no attribute '{name}'")
+    if not known:
+        doubt(f"the attribute {name} of what is")

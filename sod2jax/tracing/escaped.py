@@ -23,12 +23,12 @@ def refuse(jaxpr: Jaxpr, scope: Any, name: str) -> None:
       StateError: a size is of another scope.
     """
     for eqn in equations(jaxpr):
-        for dim in _sizes(eqn):
+        for dim in sizes(eqn):
             if dim.scope is not scope:
                 raise stale(f"the size '{dim}' in {name}", _compat.source_line(eqn))
 
 
-def _sizes(eqn: JaxprEqn) -> Iterator[Any]:
+def sizes(eqn: JaxprEqn) -> Iterator[Any]:
     """The symbolic sizes that an equation makes arrays or numbers of."""
     shapes = (getattr(var.aval, "shape", ()) for var in eqn.outvars)
     given = (dim for shape in (*shapes, (eqn.params.get("dim"),)) for dim in shape)

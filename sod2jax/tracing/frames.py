@@ -57,6 +57,11 @@ def wants_true_class(frame: FrameType) -> bool:
     return package(looking(frame, RELAYS)) in WANT_TRUE_CLASS
 
 
+def wants_arrays(frame: FrameType) -> bool:
+    """Whether a frame takes what a trace has in the place of arrays, whatever it stands for."""
+    return package(frame) in WANT_TRUE_CLASS | {"numpy"}
+
+
 def writing(packages: Container[str]) -> FrameType:
     """The frame that asks for a text, as ``asking`` does; JAX's methods write for their callers."""
     frame = asking(packages)
@@ -123,21 +128,32 @@ def _asks_for_another(code: CodeType) -> bool:
 
 
 def only_shows(frame: FrameType) -> bool:
-    """Whether the statement that a frame is at prints, logs, or words an error."""
+    """Whether the call that a frame is at prints or logs."""
+    calls = _nodes(frame.f_code, frame.f_lasti, ast.Call)
+    return any(map(_shows, calls))
+
+
+def words_error(frame: FrameType) -> bool:
+    """Whether the statement that a frame is at words an error."""
     statement = _statement(frame.f_code, frame.f_lasti)
     if isinstance(statement, ast.Raise):
         return True
     if isinstance(statement, ast.Assert) and statement.msg is not None:
         return (at := _position(frame)) is not None and at >= _start(statement.msg)
-    calls = _nodes(frame.f_code, frame.f_lasti, ast.Call)
-    return any(_shows(call.func) for call in calls)
+    return False
 
 
-def _shows(function: ast.expr) -> bool:
-    """Whether a function shows its arguments: ``print``, not ``jax.debug.print``, or a logger."""
-    if isinstance(function, ast.Name):
-        return function.id == "print"
-    return isinstance(function, ast.Attribute) and function.attr in _SHOWING
+def _shows(call: ast.Call) -> bool:
+    """Whether a call shows its arguments: ``print``, not ``jax.debug.print``, or a logger."""
+    if isinstance(call.func, ast.Name):
+        files = [word.value for word in call.keywords if word.arg == "file"]
+        return call.func.id == "print" and all(map(_is_stream, files))
+    return isinstance(call.func, ast.Attribute) and call.func.attr in _SHOWING
+
+
+def _is_stream(file: ast.expr) -> bool:
+    """Whether a file is written as one of those that a process has from the start."""
+    return isinstance(file, ast.Attribute) and file.attr in ("stderr", "stdout")
 
 
 def _position(frame: FrameType) -> tuple[int, int] | None:

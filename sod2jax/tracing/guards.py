@@ -28,7 +28,17 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import NO_ASSUMPTIONS, Assumptions, Comparison
 from sod2jax.ir.region import Region, bounds
-from sod2jax.tracing import arithmetic, callers, frames, hooks, observations, polyfill
+from sod2jax.tracing import (
+    arithmetic,
+    callers,
+    frames,
+    hooks,
+    observations,
+    other_numbers,
+    overflow,
+    polyfill,
+    threads,
+)
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import Recorder, attentive, busy, stale
@@ -62,15 +72,18 @@ def _patches() -> tuple[Patch, ...]:
         "__eq__": hooks.while_tracing(_equal),
         "__ne__": hooks.while_tracing(_not_equal),
         "__neg__": hooks.while_tracing(_negative),
+        **other_numbers.ORDERS,
         "__abs__": lambda _: _absolute,
         "__bool__": lambda _: _truth,
     }
     return (
         *arithmetic.PATCHES,
         *polyfill.PATCHES,
+        *threads.PATCHES,
         *observations.PATCHES,
         Patch(*_compat.AT_LEAST, hooks.while_tracing(_at_least)),
         Patch(*_compat.BOUNDS, hooks.while_tracing(_bounds)),
+        Patch(*_compat.AS_VALUE, hooks.while_tracing(overflow.as_value)),
         Patch(*_compat.BROADCAST, hooks.while_tracing(_broadcast)),
         Patch(*_compat.RESHAPE, hooks.while_tracing(_reshape)),
         Patch(*_compat.CONTRACTION, hooks.while_tracing(_contract)),
@@ -148,10 +161,9 @@ def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
     with busy(recorder):
         if isinstance(b, jax.Array | np.ndarray) and not isinstance(b, np.integer):
             return jnp.equal(jnp.asarray(a), b)
-        if isinstance(b, float) and b.is_integer():  # np.float64 is a float
-            b = int(b)
-        answer = original(a, b)
-        return answer or (_is_dimension(b) and _never_differ(recorder, a, b))
+        exact = int(b) if other_numbers.is_whole(b) else b
+        answer = original(a, exact) or (_is_dimension(exact) and _never_differ(recorder, a, exact))
+        return other_numbers.answer(answer, a, b)
 
 
 def _not_equal(_: Callable[..., bool], a: Any, b: Any) -> Any:
@@ -282,7 +294,8 @@ def _at_least(original: Callable[..., bool], a: Any, b: Any, described: Any) -> 
             return False
         if recorder.is_data_dependent(question):
             return recorder.assume(question)
-        harmless = _compat.is_harmless_order(frames.asking().f_code, question.right)
+        than = question.left if isinstance(question.left, int) else question.right
+        harmless = _compat.is_harmless_order(frames.asking().f_code, than)
         answer = None if harmless else recorder.decide(question)
         if answer is not None:
             return answer

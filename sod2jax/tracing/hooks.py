@@ -13,6 +13,7 @@ import functools
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -42,9 +43,18 @@ def while_tracing(call: Callable[..., Any]) -> Callable[[Any], Any]:
                 return original(*args, **kwargs)
             return call(original, *args, **kwargs)
 
+        _originals[replacement] = original
         return replacement
 
     return make
+
+
+_originals: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def original(function: types.FunctionType) -> Any:
+    """What a function stands for while traces run, as callbacks may hold it; else itself."""
+    return _originals.get(function, function)
 
 
 class _Thread(threading.local):
@@ -54,6 +64,7 @@ class _Thread(threading.local):
 _thread = _Thread()
 _lock = threading.Lock()
 _traces = 0
+_live: list[Any] = []  # the recorders of the traces that run
 _in_place = contextlib.ExitStack()
 _ABSENT = object()
 
@@ -69,14 +80,44 @@ def placed(patches: tuple[Patch, ...], recorder: Any) -> Iterator[None]:
 
     Traces that overlap share the patches: all bring the same.
     """
-    outer = _thread.recorder
     _enter(patches)
+    _live.append(recorder)
     try:
-        _thread.recorder = recorder
+        with _recorded_by(recorder):
+            yield
+    finally:
+        _live[:] = [live for live in _live if live is not recorder]
+        _leave()
+
+
+def on_other_threads(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, asking as part of this thread's trace on whatever thread runs it meanwhile."""
+    recorder, own = _thread.recorder, threading.get_ident()
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() == own or not any(recorder is live for live in _live):
+            return function(*args, **kwargs)
+        with _recorded_by(recorder):
+            return function(*args, **kwargs)
+
+    return call
+
+
+@contextlib.contextmanager
+def unrecorded() -> Iterator[None]:
+    """What this thread asks inside the block is part of no trace."""
+    with _recorded_by(None):
+        yield
+
+
+@contextlib.contextmanager
+def _recorded_by(recorder: Any) -> Iterator[None]:
+    outer, _thread.recorder = _thread.recorder, recorder
+    try:
         yield
     finally:
         _thread.recorder = outer
-        _leave()
 
 
 def _enter(patches: tuple[Patch, ...]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.tracing import caps, domains, frames, hooks, host
-from sod2jax.tracing.bound import Bound, NumberWanted, doubt, scope
+from sod2jax.tracing.bound import Bound, NumberWanted, check_attribute, doubt, scope
 from sod2jax.tracing.host import HostNumber
 from sod2jax.tracing.recorder import busy, stale
 
@@ -108,8 +109,7 @@ class Numeric(Bound):
         return called(getattr(module, func.__name__), args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
+        check_attribute(name, self.stands_for(), hasattr(self.value, name), sys._getframe(1))
         attribute = getattr(self.value, name)
         if callable(attribute):
             return lambda *args, **kwargs: called(attribute, args, kwargs)

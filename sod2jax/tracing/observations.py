@@ -107,13 +107,23 @@ def _formatted(_: Any) -> Callable[[Any, str], str]:
 
 def _written(dim: Any) -> None:
     frame = frames.writing(frames.RELAYS)
-    if frames.package(frame) in _SHOWING:
+    if _is_shown(frame):
         return
     if frames.is_jax(frame):
         if not _compat.is_harmless_text(frame.f_code):
             _doubt("an error that JAX may have worded with the text", dim, frame)
-    elif not frames.only_shows(frame):
+    elif frames.words_error(frame):
+        _doubt("a caught error with the text", dim, frame)
+    else:
         _doubt("the text", dim, frame)
+
+
+def _is_shown(frame: FrameType) -> bool:
+    """Whether people alone read what a frame writes."""
+    recorder = attentive()
+    if recorder is None or recorder.is_read:
+        return recorder is None
+    return frames.package(frame) in _SHOWING or frames.only_shows(frame)
 
 
 def _unread(original: Callable[..., Any], *args: Any) -> Any:
@@ -137,7 +147,7 @@ class ErrorText(str):
 
 def _read() -> None:
     recorder, frame = attentive(), frames.writing(frames.RELAYS)
-    if recorder and not (frames.package(frame) in _SHOWING or frames.only_shows(frame)):
+    if recorder and not _is_shown(frame):
         recorder.doubt(f"the text of an error about sizes at {frames.line(frame)}")
 
 
@@ -203,6 +213,8 @@ PATCHES = (
     Patch(_compat.Dimension, "__repr__", _text),
     Patch(_compat.Dimension, "__format__", _formatted),
     Patch(_compat.Dimension, "__getattribute__", _attributes),
+    Patch(_compat.Dimension, "__copy__", lambda _: lambda dim: dim),
+    Patch(_compat.Dimension, "__deepcopy__", lambda _: lambda dim, known: dim),
     Patch(Bound, "__repr__", _text),
     Patch(Bound, "__format__", _formatted),
     Patch(_compat.ShapedArray, "__hash__", lambda _: _hash_of_aval),

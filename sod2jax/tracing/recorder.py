@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,8 +29,8 @@ class Recorder:
       data_dependent: their symbols, in the order of their making.
       guards: comparisons that the trace took for true, though not all sizes make them so; the
         values mean nothing.
-      if_caught: what must hold besides if the trace succeeds, for errors that somebody caught to be
-        right; the values mean nothing.
+      besides: what must hold besides if the trace succeeds, for errors that somebody caught to be
+        right, and numbers to be computed; the values mean nothing.
       decisions: what was decided as the call at hand does; guards, too.
       undecided: the comparison that stopped the trace.
       extremum: the operands of the last ``max`` or ``min`` that stayed symbolic.
@@ -37,6 +39,7 @@ class Recorder:
       doubts: what the trace may have taken for granted without asking; the values mean nothing.
       stale: the error of a size that an earlier trace left behind, which somebody may catch.
       computed: results that stand for the same argument whenever it comes, by its id.
+      shown: where texts for people go; somebody who replaces that reads them.
     """
 
     region: Region
@@ -44,7 +47,7 @@ class Recorder:
     assumptions: Assumptions = NO_ASSUMPTIONS
     data_dependent: list[str] = dataclasses.field(default_factory=list)
     guards: dict[Comparison, None] = dataclasses.field(default_factory=dict)
-    if_caught: dict[Comparison, None] = dataclasses.field(default_factory=dict)
+    besides: dict[Comparison, None] = dataclasses.field(default_factory=dict)
     decisions: Decisions = dataclasses.field(default_factory=Decisions)
     undecided: Comparison | None = None
     extremum: Comparison | None = None
@@ -53,7 +56,13 @@ class Recorder:
     doubts: dict[str, None] = dataclasses.field(default_factory=dict)
     stale: StateError | None = None
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    shown: tuple[Any, ...] = dataclasses.field(default_factory=lambda: _shown(), repr=False)
     busy: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether code of the function reads what is printed, or warned of."""
+        return any(a is not b for a, b in zip(self.shown, _shown(), strict=True))
 
     @property
     def doubtful(self) -> Comparison | None:
@@ -74,6 +83,11 @@ class Recorder:
 
     def decide(self, question: Comparison) -> bool | None:
         """Answers a ``>=`` as the call does, and goes on with sizes like its own; None to stop."""
+        sizes = self.decisions.sizes
+        divisor = question.zero_divisor(sizes) if question.symbols <= sizes.keys() else None
+        if divisor is not None:  # taken for another number, or the call would not come here
+            self.undecided = Comparison.of(divisor, "==", 0, question.source)
+            return None
         part = self.decisions.narrowed(self.region, question)
         if part is None:
             self.undecided = question
@@ -83,9 +97,13 @@ class Recorder:
 
     def refuse(self, comparison: Comparison) -> None:
         """An error follows, which is right where a comparison holds."""
-        self.if_caught.setdefault(comparison)
+        self.besides.setdefault(comparison)
         if not self.is_data_dependent(comparison):
             self.refused = comparison
+
+    def limit(self, comparison: Comparison) -> None:
+        """From here on, the trace holds where a comparison does; if it fails, not for that."""
+        self.besides.setdefault(comparison)
 
     def doubt(self, reason: str) -> None:
         """Other sizes may make the function take another course, and no comparison tells.
@@ -101,6 +119,10 @@ class Recorder:
         answer = question.holds(sizes)
         self.guard(question if answer else question.negated)
         return answer
+
+
+def _shown() -> tuple[Any, ...]:
+    return sys.stdout, sys.stderr, warnings.filters
 
 
 def active() -> Recorder | None:

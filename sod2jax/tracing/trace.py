@@ -22,7 +22,7 @@ from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.tracing import data_dependent, escaped, guards, numeric, type_calls
+from sod2jax.tracing import data_dependent, escaped, guards, numeric, overflow, type_calls
 from sod2jax.tracing.advice import explain, worded
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
@@ -122,7 +122,7 @@ def _traced(
     tree = jax.tree.structure(tuple(arguments))
     decisions = Decisions(regime.sizes, regime.expected) if decides else None
     recording = guards.recording(region, scope, regime.assumptions, decisions)
-    with type_calls.answered(), recording as recorder:
+    with type_calls.answered(fun), recording as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
@@ -161,6 +161,10 @@ def _traced(
     if any(isinstance(value, jax.Ref) for value in _compat.all_constants(closed)):
         raise PlacementError(f"{name} closes over {REFERENCE}")
     escaped.refuse(closed, scope, name)
+    try:
+        overflow.guard_shapes(recorder, closed)
+    except overflow.TooLarge as error:
+        raise TraceError(f"{name} cannot be computed in 32 bits: {error}") from error
     closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
@@ -171,7 +175,7 @@ def _traced(
         in_names=tuple(leaf.name for leaf in leaves),
         out_tree=out_tree,
         region=recorder.region,
-        guards=(*recorder.decisions.taken, *recorder.guards, *recorder.if_caught),
+        guards=(*recorder.decisions.taken, *recorder.guards, *recorder.besides),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),

@@ -6,7 +6,6 @@ import itertools
 import warnings
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -274,9 +273,5 @@ def test_sizes_equal_by_chance_part_when_a_call_shows_it():
 
 
 def test_constraints_without_specs_are_refused():
-    @sod2jax.optimize(constraints=("s <= 3",))
-    def double(x):
-        return 2 * x
-
-    with pytest.raises(sod2jax.errors.SpecError, match="in no spec"):
-        double(jnp.ones(2))
+    with pytest.raises(sod2jax.errors.SpecError, match="constraints without shapes"):
+        sod2jax.optimize(lambda x: 2 * x, constraints=("s <= 3",))

@@ -14,6 +14,8 @@ from tests.fuzz.python_programs.generate import FEATURES, Program, generate
 from tests.fuzz.python_programs.judge import arguments, judge, loaded, plainly
 from tests.fuzz.python_programs.shrink import shrunk
 
+UNSEEN = "int.__class__(x.shape[0])"
+
 
 def judged(program: Program, compiled: bool = False) -> str:
     verdict = judge(program, compiled)
@@ -45,17 +47,17 @@ def test_past_failures_are_right_or_flagged(name):
 
 
 def test_a_wrong_program_is_found():
-    """No hook sees what ``type`` gives, and nobody audits."""
-    body = "return x * (2 if type(x.shape[0]) is int else 3)"
+    """No hook sees ``type`` by another name, and nobody audits."""
+    body = f"return x * (2 if {UNSEEN} is int else 3)"
     assert judge(small(body, ("n",), bare=False)).kind == "wrong"
 
 
 def test_a_failure_is_made_small():
-    body = "k = x.sum() + 1\nif x.shape[0] > 2:\n    k = k + (2 if type(x.shape[0]) is int else 3)"
+    body = f"k = x.sum() + 1\nif x.shape[0] > 2:\n    k = k + (2 if {UNSEEN} is int else 3)"
     failing = small(f"{body}\nreturn x, k", ("n",), bare=False)
     smaller, verdict = shrunk(failing, judge(failing))
     assert verdict.kind == "wrong"
-    assert "type(x.shape[0])" in smaller.body
+    assert UNSEEN in smaller.body
     assert len(smaller.body) < 0.7 * len(failing.body)
 
 

@@ -85,7 +85,7 @@ HARNESSES = [
         "linen_batch_norm": _linen,
         "linen_batch_norm_grad": jax.grad(lambda x: (_linen(x)[0] ** 3).sum()),
         "nnx_batch_norm": _nnx,
-    }, rtol=2e-5),
+    }, rtol=2e-5, atol=1e-6),
     *table("pmax_of_rows", BS, {"float": _named(lambda row: lax.pmax(row, "i") - row)}),
     *table("pmin_of_rows", BSI, {"integer": _named(lambda row: lax.pmin(row, "i") - row)}),
     *table("all_gather_of_rows", BS, {

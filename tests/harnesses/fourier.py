@@ -41,6 +41,11 @@ HARNESSES = [
         bucket=BUCKET,
     ),
     Harness("fft_real_inverse_even", lambda x: jnp.fft.irfft(jnp.fft.rfft(x)), (S,)),
+    Harness(
+        "fft_of_none_or_one",  # which is its own transform, infinite or not
+        lambda x: (jnp.fft.fft(x[: x.shape[0] // 2]), jnp.fft.rfft(x[:1] / 0)),
+        (S,),
+    ),
     Harness("fft_merged", lambda x: jnp.fft.fft(x.reshape(-1)), (BS,)),
     Harness("fft_two_axes", lambda x: (jnp.fft.fft2(x), jnp.fft.ifft2(x)), (COMPLEX,)),
     Harness("fft_two_axes_real", lambda x: jnp.fft.rfft2(x), (Arg("2, b, s"),)),

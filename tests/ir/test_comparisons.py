@@ -95,3 +95,9 @@ def test_it_does_not_hold_where_a_side_divides_by_zero():
     comparison = Comparison.parse("mod(1, a - 1) >= 0")
     assert not comparison.holds({"a": 1}) and not comparison.negated.holds({"a": 1})
     assert comparison.holds({"a": 3})
+
+
+def test_divisors_that_are_zero():
+    comparison = Comparison.parse("mod(m, n - 2) >= floordiv(m, n)")
+    assert str(comparison.zero_divisor({"m": 5, "n": 2})) == "n - 2"
+    assert comparison.zero_divisor({"m": 5, "n": 3}) is None

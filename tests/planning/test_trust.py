@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import re
 import threading
@@ -37,7 +38,7 @@ def checked(fun, sizes=SIZES, **options):
 def _peek(x):
     """The size as tracing holds it, told by nothing that a hook sees."""
     size = x.shape[0]
-    return size if type(size) is int else None
+    return size if builtins.type(size) is int else None
 
 
 def by_kind(x):
@@ -160,7 +161,7 @@ def test_a_function_that_fails_at_other_sizes_is_none_the_worse():
         return x + 1
 
     def operator_index(size):
-        return size if type(size) is int else 0
+        return size if builtins.type(size) is int else 0
 
     f = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (8,)})
     assert f(ones(5)).shape == (5,)

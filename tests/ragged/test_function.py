@@ -293,6 +293,7 @@ P = normal(2, 6, 4), normal(2, 6)
         (((P[0], [2, 3]), XY[1]), SpecError, "'x' is padded, but other arguments are lists"),
         ((P[0], P[1]), SpecError, "'x' needs the sizes of 'n': pass sod2jax.Ragged"),
         (((P[0], [2, 7]), P[1]), ShapeError, "row 1 of 'x' has 7 lanes on axis 0 .* has 6"),
+        (((P[0], [2, 2**32 + 3]), P[1]), ShapeError, "row 1 of .x. has 2147483647 lanes"),
         (((P[0], [2, -1]), P[1]), ShapeError, "the size of 'n' is -1 in row 1"),
         (((P[0], [2, 3, 4]), P[1]), ShapeError, r"must be int32\[2\].*got int64\[3\]"),
         (((P[0], [2.0, 3.0]), P[1]), ShapeError, r"must be int32\[2\].*got float64"),

@@ -295,8 +295,8 @@ def test_shared_bodies_hold_what_every_call_says():
     (inside,) = calls[0].params["jaxpr"].invars
     assert str(facts.value(inside)) == "0..s + 99"
     assert [str(facts.value(eqn.outvars[0])) for eqn in calls] == [
-        "0..floordiv(s - 1, 2)",
-        "50..floordiv(s + 99, 2)",
+        "0..(s - 1)//2",
+        "50..(s + 99)//2",
     ]
 
 

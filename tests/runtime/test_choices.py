@@ -39,6 +39,12 @@ def test_files_that_cannot_be_read_are_nothing() -> None:
         assert choices.stored(key) is None
 
 
+def test_nothing_is_left_where_a_choice_cannot_be_put() -> None:
+    (choices.directory() / "taken.json").mkdir(parents=True)
+    choices.store("taken", {})
+    assert not list(choices.directory().glob("tmp*"))
+
+
 def test_a_directory_that_cannot_be_written_is_of_no_matter(
     monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:

@@ -107,6 +107,20 @@ def test_a_choice_that_is_no_more_offered_is_made_again() -> None:
     assert "new plain, lean" in [f.name for f in choice.figures]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"name": "plain", "seconds": "x", "temporaries": 1, "verdict": "chosen"},
+        {"name": "plain", "seconds": 1.0, "temporaries": "abc", "verdict": "chosen"},
+        {"name": ["plain"], "seconds": 1.0, "temporaries": 1, "verdict": "chosen"},
+        {"name": "plain", "verdict": "chosen", "more": 1},
+    ],
+)
+def test_figures_that_others_wrote_are_not_read(row: dict[str, Any]) -> None:
+    choices.store("others", {"figures": [row]})
+    assert versions._known("others", candidates(wide, np.ones((9, 3), np.float32))) == (None, ())
+
+
 def test_programs_that_may_not_end_or_are_seen_are_not_run() -> None:
     def collatz(x: Any) -> Any:
         return lax.while_loop(lambda v: v[0] > 1, lambda v: v / 2, x)

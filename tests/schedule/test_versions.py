@@ -27,7 +27,7 @@ def test_a_program_without_forms_is_plain_first() -> None:
 
 def test_forms_come_first_and_the_plain_program_last() -> None:
     jaxpr = jax.make_jaxpr(lambda x: jnp.argmax(x, -1))(np.ones((100, 100), np.float32))
-    found = versions(jaxpr, CPU)
+    found = tuple(versions(jaxpr, CPU))
     assert found[0].name == "forms" and found[0].remarks
     assert found[-1].name == "plain" and found[-1].jaxpr is jaxpr and not found[-1].remarks
 

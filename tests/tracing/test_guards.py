@@ -93,13 +93,15 @@ def test_the_product_of_floordivs_is_not_proved_wrongly():
     assert recorder.undecided is not None
 
 
-def test_nothing_is_recorded_outside_the_block_or_on_another_thread():
+def test_nothing_is_recorded_outside_the_block_or_on_a_thread_of_others():
     (n,) = export.symbolic_shape("n")
     assert n != 1 and bool(n - 1)
     other: list[bool] = []
+    ready = threading.Event()
+    thread = threading.Thread(target=lambda: other.append(ready.wait(20) and n == 1))
+    thread.start()
     with guards.recording(REGION) as recorder:
-        thread = threading.Thread(target=lambda: other.append(n == 1))
-        thread.start()
+        ready.set()
         thread.join()
     assert other == [False]
     assert not recorder.guards

@@ -280,12 +280,13 @@ def elsewhere() -> list[Any]:
 
 
 def test_another_thread_computes_as_ever_while_traces_run() -> None:
-    want = elsewhere()
+    want, tracing = elsewhere(), threading.Event()
     other: list[Any] = []
+    worker = threading.Thread(target=lambda: tracing.wait(60) and other.append(elsewhere()))
+    worker.start()
 
     def fun(x: Any) -> Any:
-        worker = threading.Thread(target=lambda: other.append(elsewhere()))
-        worker.start()
+        tracing.set()
         worker.join()
         return x * math.sqrt(x.shape[0])
 

@@ -125,3 +125,31 @@ def test_a_numeric_is_no_number_yet():
     for convert in (bool, int, float, complex, len, np.asarray):
         with pytest.raises(TypeError, match="while tracing"):
             convert(value)
+
+
+ATTRIBUTES = {
+    "update": lambda x: x * 2 if hasattr(np.zeros(x.shape[0]), "at") else x,
+    "devices": lambda x: x * 2 if hasattr(np.sqrt(x.shape[0]), "devices") else x,
+    "dtype_of_float": lambda x: x * 2 if hasattr(x.shape[0] * 0.5, "dtype") else x,
+    "dtype_of_scalar": lambda x: x * 2 if hasattr(np.sqrt(x.shape[0]), "dtype") else x,
+    "shape_by_function": lambda x: x * (1 + np.ndim(x.shape[0] * 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_attributes_are_those_of_numpy_and_python(name):
+    fun = ATTRIBUTES[name]
+    f = sod2jax.optimize(fun, shapes=("n",), on_unsupported="error", audit=False)
+    for size in SIZES[:3]:
+        x = np.ones(size, np.float32)
+        np.testing.assert_array_equal(f(x), jax.jit(fun)(x))
+
+
+def test_attributes_that_a_trace_cannot_give_are_doubts():
+    def fun(x):
+        return x * 2 if hasattr(np.zeros(x.shape[0]), "fill") else x
+
+    f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 13",), audit=False)
+    for size in SIZES[:3]:
+        np.testing.assert_array_equal(f(np.ones(size, np.float32)), np.full(size, 2, np.float32))
+    assert "attribute fill" in f.explain()

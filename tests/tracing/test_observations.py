@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import functools
+import io
 import numbers
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -90,7 +94,34 @@ def suppressed(x: jax.Array) -> jax.Array:
 
 def logged(x: jax.Array) -> jax.Array:
     print(x.shape, f"{x.shape[0]:>4}")
+    print(x.shape, file=sys.stderr)
     return x
+
+
+def told_of_its_own(x: jax.Array) -> jax.Array:
+    try:
+        raise ValueError(f"{x.shape[0]} is too long")
+    except ValueError as error:
+        return x * len(str(error))
+
+
+def printed(x: jax.Array) -> jax.Array:
+    file = io.StringIO()
+    print(x.shape, file=file)
+    return x * len(file.getvalue())
+
+
+def redirected(x: jax.Array) -> jax.Array:
+    with contextlib.redirect_stdout(io.StringIO()) as file:
+        print(x.shape[0])
+    return x * len(file.getvalue())
+
+
+def warned(x: jax.Array) -> jax.Array:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        warnings.warn(f"{x.shape} is long", stacklevel=1)
+    return x * len(str(found[0].message))
 
 
 def worded(x: jax.Array) -> jax.Array:
@@ -123,6 +154,10 @@ TEXTS: dict[str, Callable[[jax.Array], Any]] = {
     "error_of_add": told(lambda x: x + jnp.ones(x.shape[0] + 2), str),
     "error_of_reshape": told(lambda x: x.reshape(x.shape[0] + 1), repr),
     "error_of_stack": told(lambda x: jnp.stack([x, x[None]]), str),
+    "error_of_its_own": told_of_its_own,
+    "printed": printed,
+    "redirected": redirected,
+    "warned": warned,
 }
 REFUSALS: dict[str, Callable[[jax.Array], Any]] = {
     "int": caught(lambda x: x * int(x.shape[0])),
@@ -167,6 +202,7 @@ AS_INT: dict[str, Callable[[jax.Array], Any]] = {
     "real": lambda x: x * 2 if hasattr(x.shape[0], "real") else x * 9,
     "parts": lambda x: x * (x.shape[0].real + x.shape[0].imag) / x.shape[0].denominator,
     "ratio": lambda x: x * x.shape[0].as_integer_ratio()[0],
+    "copied": lambda x: x * copy.copy(x.shape[0]) + copy.deepcopy(x.shape)[0],
 }
 UNNOTICED: dict[str, Callable[[jax.Array], Any]] = {
     "remembered": lambda x: x * remembered(x.shape[0]),
@@ -195,7 +231,7 @@ def test_what_no_comparison_tells_is_a_doubt_with_its_line(fun):
 @pytest.mark.parametrize("fun", all_of(ERRORS))
 def test_a_caught_error_of_shapes_leaves_a_comparison_or_a_doubt(fun):
     recorder = record(fun, "n")
-    assert recorder.guards or recorder.if_caught or recorder.doubts
+    assert recorder.guards or recorder.besides or recorder.doubts
 
 
 @pytest.mark.parametrize("fun", all_of(UNKNOWN))
@@ -206,7 +242,7 @@ def test_a_caught_question_stays_a_question(fun):
 @pytest.mark.parametrize("fun", all_of(AS_INT, UNNOTICED))
 def test_what_an_int_does_and_what_is_only_shown_or_remembered_leaves_no_doubt(fun):
     recorder = record(fun, "n")
-    assert not recorder.doubts and not recorder.guards and not recorder.if_caught
+    assert not recorder.doubts and not recorder.guards and not recorder.besides
 
 
 def check(fun: Callable[..., Any], function: Callable[..., Any], sizes: tuple[int, ...]) -> None:

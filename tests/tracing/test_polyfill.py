@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import operator
+import queue
 import threading
 
 import jax
@@ -133,16 +134,19 @@ def test_wrong_lengths_are_errors():
 
 def test_hooks_mind_their_thread_and_are_gone_afterwards():
     before = len, operator.index, jax.lax.associative_scan, globals()["associative_scan"]
-    other, here = [], []
+    other, here, sizes = [], [], queue.SimpleQueue()
+
+    def elsewhere():
+        size = sizes.get()
+        with pytest.raises(TypeError):
+            operator.index(size)
+        other.append((len(X), lax.associative_scan(jnp.add, jnp.arange(3.0))[-1]))
+
+    worker = threading.Thread(target=elsewhere)
+    worker.start()
 
     def fun(x):
-        def elsewhere():
-            with pytest.raises(TypeError):
-                operator.index(x.shape[0])
-            other.append((len(X), lax.associative_scan(jnp.add, jnp.arange(3.0))[-1]))
-
-        worker = threading.Thread(target=elsewhere)
-        worker.start()
+        sizes.put(x.shape[0])
         worker.join()
         here.append((len(x), operator.index(x.shape[0])))
         return associative_scan(jnp.add, x)

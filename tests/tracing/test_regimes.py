@@ -260,3 +260,16 @@ def test_symbols_that_two_comparisons_make_equal_are_one():
     ordered = regime("n, m", (5, 5), "n <= 9").decided(question("n", ">=", "m"))
     assert len(ordered.symbols) == 2
     assert len(ordered.decided(question("m", ">=", "n")).symbols) == 1
+
+
+@pytest.mark.parametrize("specs", [(), ("n", "m")], ids=["bare", "specs"])
+def test_a_divisor_that_is_zero_at_a_calls_sizes_is_decided_first(specs):
+    def fun(x, y):
+        return jnp.roll(x[: min(y.shape[0] % 6, x.shape[0])], x.shape[0]), y.shape[0]
+
+    constraints = ("n <= 12", "m <= 12") if specs else ()
+    f = sod2jax.optimize(fun, shapes=specs or None, constraints=constraints, audit=False)
+    for n, m in ((5, 4), (4, 12), (1, 12), (7, 7), (3, 1)):
+        x, y = np.arange(n, dtype=np.float32), np.ones(m, np.float32)
+        for got, want in zip(f(x, y), jax.jit(fun)(x, y), strict=True):
+            np.testing.assert_array_equal(got, want)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +60,54 @@ def test_sizes_are_ints():
 
 def test_type_stays_what_it_is_besides():
     compared(classes, (5,), (1,), (7,))
+    assert "type" not in globals()
+
+
+INTEGERS = (int, np.integer)
+
+
+def helper(n):
+    return 2 if type(n) in INTEGERS else 3
+
+
+class Layer:
+    scale = 2
+
+    def __call__(self, x):
+        return x * self.scale * (5 if type(x.shape[0]) == int else 7)  # noqa: E721
+
+
+def named(n):
+    return 2 if type(n).__name__ == "int" else 3
+
+
+NO_ERRORS = {
+    "is": lambda x: x * (2 if type(x.shape[0]) is int else 3),
+    "subclass": lambda x: x * (2 if issubclass(type(x.shape[0]), int) else 3),
+    "number": lambda x: x * (2 if issubclass(type(x.shape[0]), numbers.Integral) else 3),
+    "one_of": lambda x: x * (2 if type(x.shape[0]) in (int, float) else 3),
+    "helper": lambda x: x * helper(x.shape[0]),
+    "method": Layer(),
+    "closed_over": (lambda layer: lambda x: layer(x))(Layer()),
+    "jitted": jax.jit(lambda x: x * (2 if type(x.shape[0]) is int else 3)),
+    "name": lambda x: x * named(x.shape[0]),
+    "table": lambda x: x * {int: 2.0, float: 3.0}[type(x.shape[0])],
+    "mapped": lambda x: x * (2 if set(map(type, x.shape)) == {int} else 3),
+    "float": lambda x: x * (2 if type(x.shape[0] * 0.5) is float else 3),
+    "numpy": lambda x: x * (2 if issubclass(type(np.prod(x.shape)), int) else 3),
+    "array": lambda x: x * (2 if type(np.zeros(x.shape[0])) not in (np.ndarray, int) else 3),
+    "of_a_class": lambda x: x * (2 if type(int) is type else 3),
+}
+
+
+@pytest.mark.parametrize("name", NO_ERRORS)
+def test_types_are_answered_where_no_error_tells(name):
+    fun = NO_ERRORS[name]
+    f = sod2jax.optimize(fun, shapes=("n",), on_unsupported="error", audit=False)
+    for size in (5, 1, 7):
+        x = np.arange(1.0, size + 1, dtype=np.float32)
+        np.testing.assert_array_equal(f(x), jax.jit(fun)(x))
+    assert "trust: proved" in f.explain()
     assert "type" not in globals()
 
 

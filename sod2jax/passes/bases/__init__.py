@@ -51,10 +51,7 @@ def _marked(jaxpr: Jaxpr, free: set[int]) -> Jaxpr:
         primitive = ANY_BASIS[eqn.primitive.name]
         return _compat.new_equation(primitive, eqn.invars, eqn.outvars, eqn.params, like=eqn)
 
-    eqns = [marked(eqn) for eqn in jaxpr.eqns]
-    if all(new is old for new, old in zip(eqns, jaxpr.eqns, strict=True)):
-        return jaxpr
-    return _compat.with_equations(jaxpr, eqns)
+    return surgery.mapped(jaxpr, marked)
 
 
 class _Source:

@@ -31,25 +31,29 @@ def chirp_transform(x: Any, n: Any, inverse: bool) -> Any:
 
     Args:
       x: complex[..., N]; lanes from ``n`` on may hold anything.
-      n: int32 scalar, at most N.
+      n: int32 scalar, from 0 to N.
       inverse: whether to compute the inverse transform.
 
     Returns:
       complex[..., N]: the transform, of length ``n``, in the first lanes; anything in the others.
     """
     if inverse:
-        return lax.conj(chirp_transform(lax.conj(x), n, False)) / n.astype(lax.real(x).dtype)
+        count = lax.max(n, np.int32(1)).astype(lax.real(x).dtype)
+        return lax.conj(chirp_transform(lax.conj(x), n, False)) / count
     size = x.shape[-1]
     chirp = _chirp(size, n, lax.real(x).dtype)
-    inside = lax.lt(lax.iota(np.int32, size), lax.broadcast(n, (size,)))
-    signal = lax.select(along_last(inside, x), x * along_last(chirp, x), lax.full_like(x, 0))
+    inside = along_last(lax.lt(lax.iota(np.int32, size), lax.broadcast(n, (size,))), x)
+    zeros = lax.full_like(x, 0)
+    signal = lax.select(inside, x * along_last(chirp, x), zeros)
     length = 1 << (2 * size - 1).bit_length()
     kernel = lax.conj(chirp)
     gap = lax.full((length - 2 * size + 1,), 0, kernel.dtype)
     kernel = lax.concatenate([kernel, gap, lax.rev(kernel[1:], (0,))], 0)
     spectrum = jnp.fft.fft(signal, length)
     product = spectrum * along_last(jnp.fft.fft(kernel), spectrum)
-    return jnp.fft.ifft(product)[..., :size] * along_last(chirp, x)
+    transform = jnp.fft.ifft(product)[..., :size] * along_last(chirp, x)
+    # The chirp of no lanes is no number, and one lane is its own transform, infinite or not.
+    return lax.select(n <= 1, lax.select(inside, x, zeros), transform)
 
 
 def _chirp(size: int, n: Any, dtype: Any) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
-from sod2jax.schedule.forms.form import Form, register_form
+from sod2jax.schedule.forms.form import Form, is_accumulated, register_form
 
 _LEAST = 1 << 13  # lanes in all: below, it is of no matter
 _SHORT = 64  # lanes: below, the loop is as fast
@@ -35,7 +35,7 @@ _LARGEST: dict[str, bool] = {"argmax": True, "argmin": False}
 def _position(eqn: JaxprEqn) -> Form | None:
     (x,), axes = (v.aval for v in eqn.invars), eqn.params["axes"]
     size = x.shape[axes[0]]
-    real = jnp.issubdtype(x.dtype, np.floating)  # extremes of integers do not vectorise
+    real = is_accumulated(x.dtype)  # extremes of integers do not vectorise
     if len(axes) != 1 or not real or not _SHORT <= size < _MOST or math.prod(x.shape) < _LEAST:
         return None
     largest = _LARGEST[eqn.primitive.name]

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
-from sod2jax.schedule.forms.form import Form, register_form
+from sod2jax.schedule.forms.form import Form, is_accumulated, register_form
 
 _LEAST_BATCH = 64  # products
 _MOST_RESULTS = 64  # numbers of one product
@@ -34,7 +34,7 @@ def _small_products(eqn: JaxprEqn) -> Form | None:
         return None
     if math.prod(out.shape) // batch > _MOST_RESULTS or not 2 <= terms <= _MOST_TERMS:
         return None
-    if not all(jnp.issubdtype(v.dtype, np.floating) for v in (x, y, out)):
+    if not all(is_accumulated(v.dtype) for v in (x, y, out)):
         return None
     return Form(
         f"{batch} small products as sums of {terms} outer products",

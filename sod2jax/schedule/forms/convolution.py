@@ -20,7 +20,8 @@ import numpy as np
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
-from sod2jax.schedule.forms.form import Form, register_form
+from sod2jax.schedule.axes import features_last, features_out_last
+from sod2jax.schedule.forms.form import Form, is_accumulated, register_form, strided
 
 _MOST_TAPS = 128  # each is an operation to compile
 _SUMS = 16  # in one loop: more do not make it faster
@@ -49,9 +50,9 @@ class _Convolution:
         lhs, rhs = (atom.aval.shape for atom in eqn.invars)
         return cls(
             eqn.params,
-            tuple(lhs[k] for k in _last_features(numbers.lhs_spec)),
-            tuple(rhs[k] for k in _weights_order(numbers.rhs_spec)),
-            tuple(eqn.outvars[0].aval.shape[k] for k in _last_features(numbers.out_spec)),
+            tuple(lhs[k] for k in features_last(numbers.lhs_spec)),
+            tuple(rhs[k] for k in features_out_last(numbers.rhs_spec)),
+            tuple(eqn.outvars[0].aval.shape[k] for k in features_last(numbers.out_spec)),
         )
 
     @property
@@ -107,8 +108,8 @@ def _by_taps(eqn: JaxprEqn, conv: _Convolution, x: Any, weights: Any) -> Any:
     """Sum over taps of a strided slice of the padded operand times one weight per feature."""
     numbers, p = eqn.params["dimension_numbers"], eqn.params
     wide = _accumulator(eqn)
-    x = lax.transpose(x, _last_features(numbers.lhs_spec)).astype(wide)
-    weights = lax.transpose(weights, _weights_order(numbers.rhs_spec)).astype(wide)
+    x = lax.transpose(x, features_last(numbers.lhs_spec)).astype(wide)
+    weights = lax.transpose(weights, features_out_last(numbers.rhs_spec)).astype(wide)
     each = conv.out[-1] // conv.lhs[-1]
     x = jnp.repeat(x, each, axis=-1) if each > 1 else x
     x = _padded(eqn, x)
@@ -170,8 +171,8 @@ def _by_groups(eqn: JaxprEqn, x: Any, weights: Any) -> Any:
 
 def _as_product(eqn: JaxprEqn, x: Any, weights: Any) -> Any:
     numbers = eqn.params["dimension_numbers"]
-    x = lax.transpose(x, _last_features(numbers.lhs_spec))
-    weights = lax.transpose(weights, _weights_order(numbers.rhs_spec))
+    x = lax.transpose(x, features_last(numbers.lhs_spec))
+    weights = lax.transpose(weights, features_out_last(numbers.rhs_spec))
     weights = weights.reshape(weights.shape[-2:])
     out = lax.dot_general(
         x,
@@ -180,7 +181,7 @@ def _as_product(eqn: JaxprEqn, x: Any, weights: Any) -> Any:
         precision=eqn.params["precision"],
         preferred_element_type=eqn.params["preferred_element_type"],
     )
-    return lax.transpose(out, np.argsort(_last_features(numbers.out_spec)))
+    return lax.transpose(out, np.argsort(features_last(numbers.out_spec)))
 
 
 def _padded(eqn: JaxprEqn, x: Any) -> Any:
@@ -200,18 +201,13 @@ def _taps(
 
 def _window(x: Any, at: Sequence[int], size: Sequence[int], strides: Sequence[int]) -> Any:
     """What all windows of ``x``, (batch, space..., features), have at one of their positions."""
-    ends = [a + (n - 1) * s + 1 for a, n, s in zip(at, size, strides, strict=True)]
     rest = x.shape[1 + len(at) :]
-    return lax.slice(
-        x,
-        (0, *at, *[0] * len(rest)),
-        (x.shape[0], *ends, *rest),
-        (1, *strides, *[1] * len(rest)),
-    )
+    starts, sizes = (0, *at, *[0] * len(rest)), (x.shape[0], *size, *rest)
+    return strided(x, starts, sizes, (1, *strides, *[1] * len(rest)))
 
 
 def _is_real(eqn: JaxprEqn) -> bool:
-    return all(jnp.issubdtype(v.aval.dtype, np.floating) for v in (*eqn.invars, *eqn.outvars))
+    return all(is_accumulated(v.aval.dtype) for v in (*eqn.invars, *eqn.outvars))
 
 
 def _accumulator(eqn: JaxprEqn) -> Any:
@@ -222,20 +218,10 @@ def _accumulator(eqn: JaxprEqn) -> Any:
 def _result(eqn: JaxprEqn, array: Any) -> Any:
     """The array, laid out as the equation's result."""
     numbers = eqn.params["dimension_numbers"]
-    out = lax.transpose(array, np.argsort(_last_features(numbers.out_spec)))
+    out = lax.transpose(array, np.argsort(features_last(numbers.out_spec)))
     return out.astype(eqn.outvars[0].aval.dtype)
-
-
-def _last_features(spec: Sequence[int]) -> tuple[int, ...]:
-    """The axes of an operand or result as (batch, space..., features)."""
-    return (spec[0], *spec[2:], spec[1])
 
 
 def _last_batches(spec: Sequence[int]) -> tuple[int, ...]:
     """The axes of an operand or weights as (features in, space..., batch or features out)."""
     return (spec[1], *spec[2:], spec[0])
-
-
-def _weights_order(spec: Sequence[int]) -> tuple[int, ...]:
-    """The axes of weights as (space..., features in, features out)."""
-    return (*spec[2:], spec[1], spec[0])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.errors import InvariantError
@@ -23,6 +27,17 @@ class Form:
     what: str
     run: Callable[..., Any]
     reason: str
+
+
+def is_accumulated(dtype: Any) -> bool:
+    """Whether numbers of a dtype promote to those that forms add up in: real ones of 16 bits up."""
+    return bool(jnp.issubdtype(dtype, np.floating)) and dtype.itemsize > 1
+
+
+def strided(x: Any, starts: Sequence[int], sizes: Sequence[int], strides: Sequence[int]) -> Any:
+    """So many lanes of each axis, from a start, and so far apart."""
+    ends = [s + (n - 1) * t + 1 for s, n, t in zip(starts, sizes, strides, strict=True)]
+    return lax.slice(x, starts, ends, strides)
 
 
 # The form of an equation, or None where it is best as it is. It has no side effects and looks at

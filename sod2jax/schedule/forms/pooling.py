@@ -16,7 +16,7 @@ from typing import Any
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
-from sod2jax.schedule.forms.form import Form, register_form
+from sod2jax.schedule.forms.form import Form, register_form, strided
 
 _MOST_APART = 4  # positions of windows that do not overlap
 _OPERATORS: dict[str, Callable[..., Any]] = {
@@ -77,8 +77,7 @@ def _by_position(eqn: JaxprEqn, x: Any) -> Any:
 
     def at(position: tuple[int, ...]) -> Any:
         starts = [k * step for k, step in zip(position, steps, strict=True)]
-        ends = [s + (n - 1) * t + 1 for s, n, t in zip(starts, out, strides, strict=True)]
-        return lax.slice(x, starts, ends, strides)
+        return strided(x, starts, out, strides)
 
     positions = itertools.product(*map(range, p["window_dimensions"]))
     return functools.reduce(_OPERATORS[eqn.primitive.name], map(at, positions))

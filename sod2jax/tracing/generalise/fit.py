@@ -49,9 +49,10 @@ def _divisible(low: int, high: int | None) -> int:
 
 
 def corners(region: Region) -> list[dict[str, int]]:
-    """The smallest sizes of a region, and the largest where all have a bound."""
+    """The smallest sizes of a region, and the largest where a user gave all a bound."""
     smallest = {name: low for name, low, _ in region.ranges}
-    largest = {name: high for name, _, high in region.ranges if high is not None}
+    ends = {name: high for name, _, high in region.ranges if name not in region.open}
+    largest = {name: high for name, high in ends.items() if high is not None}
     points = [smallest, *([largest] if len(largest) == len(smallest) else [])]
     return [point for point in points if region.contains(point)]
 

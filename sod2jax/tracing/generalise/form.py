@@ -21,6 +21,7 @@ from jax.core import ShapedArray
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.ir.vocabulary import CALLS
+from sod2jax.tracing import hooks
 
 _NO_NUMBERS = (bool, np.bool_, enum.Enum)  # though some are integers, as ``lax.FftType``
 
@@ -169,6 +170,8 @@ def token(param: Any, outer: tuple[Any, ...] = ()) -> Any:
     """
     if any(param is other for other in outer):
         return "itself"
+    if isinstance(param, types.FunctionType) and hooks.original(param) is not param:
+        return token(hooks.original(param), outer)
     inner = functools.partial(token, outer=(*outer, param))
     if isinstance(param, np.ndarray):
         return (str(param.dtype), param.shape, param.tobytes())

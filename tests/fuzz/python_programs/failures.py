@@ -85,6 +85,13 @@ _PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]]
         "k = int(str(sorted(x.shape, key=lambda d: -d)[0]))\n"
         "return x * 3 if x.shape[-1:] == x.shape[:1] else x + k, jnp.eye(x.shape[1])",
     ),
+    "bits_of_two_sizes_caught": (
+        ("n",),
+        {"shapes": ("n",), "buckets": {"n": (12,)}},
+        [{"n": 4}, {"n": 10}, {"n": 1}, {"n": 5}, {"n": 8}],
+        "try:\n    assert x.shape[0] & (x.shape[0] - 1) == 0\nexcept Exception:\n    return -x\n"
+        "return x + 1",
+    ),
     "guard_divides_by_zero": (
         ("n",),
         {"shapes": ("n",)},

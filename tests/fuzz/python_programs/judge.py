@@ -168,6 +168,7 @@ def _interpreted() -> Iterator[None]:
         for module in ("runtime.dispatch", "runtime.parts", "planning.results"):
             patch(f"sod2jax.{module}.trim", _trim)
         patch("sod2jax.planning.trust._SHARE", 1e9)  # there is no compile to be cheaper than
+        patch("sod2jax.runtime.versions._WORTH", 1 << 60)  # nor an order to choose
         yield
 
 

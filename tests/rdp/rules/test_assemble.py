@@ -33,8 +33,8 @@ SHAPES = {
     "pad": (lambda x: jnp.pad(x, (1, x.shape[0])), "[2*s + 1]"),
     "tile": (lambda x: jnp.tile(x, 3), "[3*s]"),
     "slice": (lambda x: x[1:], "[s - 1]"),
-    "strided": (lambda x: x[::2], "[floordiv(s + 1, 2)]"),
-    "split": (lambda x: jnp.split(x[: x.shape[0] // 2 * 2], 2)[1], "[floordiv(s, 2)]"),
+    "strided": (lambda x: x[::2], "[(s + 1)//2]"),
+    "split": (lambda x: jnp.split(x[: x.shape[0] // 2 * 2], 2)[1], "[s//2]"),
 }
 
 
@@ -49,10 +49,10 @@ DEMANDS = {
     "tail": (lambda x: jnp.sin(x)[1:], "[1:s]"),
     "twice": (lambda x: jnp.sin(x)[2:][1:], "[3:s]"),
     "two_uses": (lambda x: (x[1:2], x[3:4]), "[1:4]"),
-    "strided": (lambda x: x[1::2], "[1:2*floordiv(s, 2)]"),
+    "strided": (lambda x: x[1::2], "[1:2*(s//2)]"),
     "unused": (lambda x: jnp.arange(x.shape[0]), "dead"),
     "split": (lambda x: jnp.split(jnp.stack([x, x, x, x]), 2)[0], "[:]"),
-    "half": (lambda x: x[: x.shape[0] // 2], "[0:floordiv(s, 2)]"),
+    "half": (lambda x: x[: x.shape[0] // 2], "[0:s//2]"),
 }
 
 

@@ -22,7 +22,7 @@ VALUES = {
     "call": (lambda x: jax.jit(lambda n: n + 1)(jnp.arange(x.shape[0])), "1..s"),
     "branches": (
         lambda x: lax.cond(x[0] > 0, lambda: x.shape[0], lambda: 3),
-        "minimum(3, s)..maximum(3, s)",
+        "min(3, s)..max(3, s)",
     ),
     "decided": (lambda x: lax.cond(jnp.asarray(x.shape[0]) > 0, lambda: 5, lambda: 7), "5"),
     "counted": (
@@ -39,7 +39,7 @@ VALUES = {
         lambda x: lax.while_loop(lambda c: c < x.shape[0], lambda c: c + 2, 0),
         "0..s + 1",
     ),
-    "floor_div": (lambda x: (jnp.arange(x.shape[0]) - 3) // 2, "-2..floordiv(s - 4, 2)"),
+    "floor_div": (lambda x: (jnp.arange(x.shape[0]) - 3) // 2, "-2..(s - 4)//2"),
     "floor_div_vector": (
         lambda x: jnp.arange(x.shape[0]) // (jnp.arange(x.shape[0]) + 1),
         "0..s - 1",

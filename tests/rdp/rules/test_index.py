@@ -39,7 +39,7 @@ VALUES = {
     ),
     "updated": (lambda x: jnp.arange(x.shape[1]).at[0].set(-5), "-5..s - 1"),
     "added": (lambda x: jnp.arange(x.shape[1]).at[0].add(7), "nac"),
-    "largest": (lambda x: jnp.arange(x.shape[1]).at[0].max(3), "0..maximum(3, s - 1)"),
+    "largest": (lambda x: jnp.arange(x.shape[1]).at[0].max(3), "0..max(3, s - 1)"),
 }
 
 

@@ -220,7 +220,7 @@ def test_small_products(m: int, k: int, n: int) -> None:
 @pytest.mark.parametrize("spec", ["bhst,bthd->bshd", "bst,btd->sbd", "hbst,bthde->bdshe"])
 def test_operands_of_a_product_that_is_transposed(spec: str) -> None:
     first, second = spec.split("->")[0].split(",")
-    sizes = dict(zip("bhstde", (70, 3, 5, 6, 20, 2), strict=True))
+    sizes = dict(zip("bhstde", (70, 3, 5, 9, 20, 2), strict=True))
     p, v = (normal(*(sizes[c] for c in s), seed=k) for k, s in enumerate((first, second)))
     if spec.endswith("bshd"):
         same(lambda p, v: jnp.einsum(spec, p * 2, v), p, v, what="exchanged")
@@ -258,6 +258,14 @@ def test_what_is_best_as_it_is_stays() -> None:
     assert reformed(lambda x: x @ x.T, normal(9, 8))[1] == []
     pool = lambda x: lax.reduce_window(x, -np.inf, lax.max, (3,), (1,), "SAME")  # noqa: E731
     assert reformed(pool, normal(9))[1] == []
+
+
+def test_numbers_of_8_bits_stay() -> None:
+    x = normal(70, 300).astype(jnp.float8_e4m3fn)
+    assert reformed(lambda x: jnp.argmax(x, -1), x)[1] == []
+    y = normal(70, 4, 4).astype(jnp.float8_e4m3fn)
+    dot = lambda y: lax.dot_general(y, y, (((2,), (1,)), ((0,), (0,))))  # noqa: E731
+    assert reformed(dot, y)[1] == []
 
 
 def test_other_platforms_keep_their_equations() -> None:

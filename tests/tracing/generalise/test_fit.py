@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
-from sod2jax.tracing.generalise.fit import Fitter, sample_points, samples_wanted
+from sod2jax.tracing.generalise.fit import Fitter, corners, sample_points, samples_wanted
 
 
 def region_of(names, *constraints):
@@ -61,3 +61,11 @@ def test_samples_lie_in_the_region_and_differ():
     assert len(points) == len({tuple(p.values()) for p in points}) == 9
     assert all(region.contains(p) for p in points)
     assert len(sample_points(region_of(["n"], "n <= 4"), 6)) == 4
+
+
+def test_ends_that_decisions_left_are_no_corners():
+    region = Region.of(["n"], [Comparison.parse("n >= 2")])
+    assert corners(region.decided([Comparison.parse("n <= 4096")])) == [{"n": 2}]
+    assert corners(region.where([]).decided([])) == [{"n": 2}]
+    bounded = Region.of(["n"], [Comparison.parse("n <= 9")])
+    assert corners(bounded) == [{"n": 1}, {"n": 9}]

@@ -180,3 +180,16 @@ def test_a_call_that_fails_says_no_more_than_its_error(fun, options):
             else:
                 np.testing.assert_array_equal(optimized(x, y), fun(x, y))
     assert optimized.stats().exact_fallbacks == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_size_is_not_asked_to_fit_what_no_array_holds():
+    def fun(x):
+        return jnp.argsort(x), jax.lax.top_k(x, max(1, int(0.1 * x.shape[0])))[0]
+
+    f = sod2jax.optimize(fun, audit=False)
+    for size in (5, 8, 1, 12):
+        x = np.cos(np.arange(size, dtype=np.float32))
+        for got, want in zip(f(x), jax.jit(fun)(x), strict=True):
+            np.testing.assert_array_equal(got, want)
+    assert f.stats().traces <= 4

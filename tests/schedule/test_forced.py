@@ -1,0 +1,73 @@
+"""Every version is exact wherever it is legal, poisoned in every value, not only where it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from sod2jax.runtime import versions
+from sod2jax.runtime.versions import Chosen
+from sod2jax.schedule import Version
+from tests.harnesses import all_harnesses, check
+
+LAST = "features last"
+PLAIN = "plain"
+OPTIONS = "ordered for memory and copies by region"
+
+# Of gradients, windows, one lane, complex numbers, and sizes 0.
+FEW = (
+    "conv_general_dilated_row_grad_per_example",
+    "empty_convolution_window",
+    "lax_conv_patches",
+    "numbers_convolve_itself",
+    "numbers_correlate_complex",
+    "numbers_strided_kernel_grad",
+)
+SHARDS = 16
+
+
+class NotOfferedError(Exception):
+    """The program has no such version."""
+
+
+def forced(name: str, seen: list[Version]) -> Callable[..., Chosen]:
+    """A choice that takes the version whose name ends so."""
+
+    def choose(offered: Iterable[Version], tune: str, lower: Any, compiled: Any, *_: Any) -> Chosen:
+        _, *others = offered  # the first one is what all other tests run
+        version = next((version for version in others if version.name.endswith(name)), None)
+        if version is None:
+            raise NotOfferedError(name)
+        seen.append(version)
+        return Chosen(version, compiled(lower(version), version.options))
+
+    return choose
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Version]:
+    """The versions that were taken, where a test has a parameter of that name."""
+    taken: list[Version] = []
+    monkeypatch.setattr(versions, "chosen", forced(request.getfixturevalue("name"), taken))
+    return taken
+
+
+@pytest.mark.parametrize("harness", FEW)
+@pytest.mark.parametrize("name", [LAST])
+def test_turned_programs_equal_jit(name: str, harness: str, seen: list[Version]) -> None:
+    check(all_harnesses()[harness])
+    assert seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("name", [PLAIN, OPTIONS, LAST])
+def test_all_equal_jit(name: str, shard: int, seen: list[Version]) -> None:
+    for harness in list(all_harnesses().values())[shard::SHARDS]:
+        try:
+            check(harness)
+        except NotOfferedError:
+            continue
+    assert seen or name != OPTIONS  # few programs have the others
