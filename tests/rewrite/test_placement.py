@@ -13,6 +13,7 @@ from jax import lax
 
 import sod2jax
 from sod2jax.rewrite import placement
+from tests.harnesses import all_harnesses, check
 
 Y = np.random.default_rng(1).normal(size=(3, 40)).astype(np.float32)
 
@@ -106,3 +107,30 @@ def test_what_is_not_finite_stays_seen() -> None:
         for a, b in zip(f(x), jax.jit(fun)(x), strict=True):
             np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
             np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+# With masks on attention, in gradients, behind elementary functions, and on windows of NaN.
+FEW = (
+    "nn_logmeanexp_where",
+    "attention_causal_grad",
+    "median_nan",
+    "jax_17070_softmax_normalised_again",
+    "torch_81985_layer_norm_of_sequence_masked",
+    "tinygp_106_growing_data",
+)
+SHARDS = 16
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("name", FEW)
+def test_programs_with_placed_masks_equal_jit(name: str) -> None:
+    check(all_harnesses()[name])
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_all_equal_jit_with_placed_masks(shard: int) -> None:
+    for harness in list(all_harnesses().values())[shard::SHARDS]:
+        check(harness)

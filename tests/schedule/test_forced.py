@@ -62,6 +62,7 @@ def test_turned_programs_equal_jit(name: str, harness: str, seen: list[Version])
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("shard", range(SHARDS))
 @pytest.mark.parametrize("name", [PLAIN, OPTIONS, LAST])
 def test_all_equal_jit(name: str, shard: int, seen: list[Version]) -> None:
