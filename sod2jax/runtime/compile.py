@@ -102,13 +102,13 @@ def compile_bucket(
         return padded(sizes, [given[k] for k in kept], inputs)
 
     specs = [
-        jax.ShapeDtypeStruct(shape, var.aval.dtype, weak_type=var.aval.weak_type)
-        for shape, var in zip(shapes, program.jaxpr.invars, strict=True)
+        target.placed(jax.ShapeDtypeStruct(shape, v.aval.dtype, weak_type=v.aval.weak_type))
+        for shape, v in zip(shapes, program.jaxpr.invars, strict=True)
     ]
-    sizes = jax.ShapeDtypeStruct((len(program.symbols),), np.int32)
+    sizes = target.placed(jax.ShapeDtypeStruct((len(program.symbols),), np.int32))
     run.__name__ = run.__qualname__ = program.name
-    traced = jax.jit(run).trace(sizes, _specs(constants), specs)
-    arguments = (sizes, _specs(constants), specs)
+    arguments = (sizes, list(map(target.placed, _specs(constants))), specs)
+    traced = jax.jit(run).trace(*arguments)
     waited: list[float] = []
 
     def lower(version: Version) -> Any:
