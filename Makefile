@@ -11,7 +11,7 @@ ORACLE ?= auto
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-all lint type fmt clean
+.PHONY: help bench test test-all test-aot lint type fmt clean
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -25,6 +25,10 @@ test: .venv/.stamp-test .venv/.stamp-oracle  ## run the fast tests; ORACLE=0 doe
 
 test-all: .venv/.stamp-test .venv/.stamp-oracle  ## run all tests, the slow ones too, with more examples, compiled in full
 	@TEST_PROFILE=thorough $(PYTEST) -m "" $(ARGS)
+
+# One process: the TPU compiler takes memory, and a lock.
+test-aot: .venv/.stamp-test .venv/.stamp-aot  ## compile for a GPU and a TPU that are not there (1.3 GB more)
+	@TPU_SKIP_MDS_QUERY=1 ALLOW_MULTIPLE_LIBTPU_LOAD=1 $(PYTEST) -n0 -m "cuda_aot or tpu_aot" tests/aot $(ARGS)
 
 lint: .venv/.stamp-dev  ## check style and formatting
 	@$(BIN)/ruff check .
@@ -49,6 +53,11 @@ clean:  ## remove the virtual environment, caches and build outputs
 .venv/.stamp-bench .venv/.stamp-test .venv/.stamp-dev: .venv/.stamp-%: .venv/.stamp-venv pyproject.toml
 	@echo "Installing sod2jax[$*$(ALSO)] into .venv"
 	@$(PIP) install -e '.[$*$(ALSO)]'
+	@touch $@
+
+.venv/.stamp-aot: .venv/.stamp-venv pyproject.toml
+	@echo "Installing sod2jax[cuda-aot,tpu-aot] into .venv"
+	@$(PIP) install -e '.[cuda-aot,tpu-aot]'
 	@touch $@
 
 # The inputs of the models are photographs and speech.

@@ -48,6 +48,10 @@ class PlacementError(Sod2jaxError, ValueError):
     """An array is not where programs are compiled for: on another device, or in a reference."""
 
 
+class TargetError(Sod2jaxError, RuntimeError):
+    """A device cannot be compiled for, or is asked to run something and is not there."""
+
+
 class UnsupportedPrimitiveError(Sod2jaxError, NotImplementedError):
     """A primitive has no exact padded form.
 

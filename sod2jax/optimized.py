@@ -21,6 +21,7 @@ from sod2jax.errors import (
     AuditWarning,
     DataDependentSizeError,
     SpecError,
+    TargetError,
     TraceError,
     UnsupportedPrimitiveError,
 )
@@ -31,6 +32,7 @@ from sod2jax.planning.planner import Choice, Planner
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.plan import Outcome
 from sod2jax.stats import Counters, Stats
+from sod2jax.target import Target
 
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
 
@@ -79,6 +81,7 @@ class OptimizedFunction:
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
           SpecError: the specs do not fit the arguments.
           StateError: the function changes more of a module than values of variables.
+          TargetError: it was compiled for a device that is not there.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
         return nnx.write_back(self.run(args, kwargs, bool(self.options.poison)), (args, kwargs))
@@ -95,6 +98,11 @@ class OptimizedFunction:
         call = self.planner.read(args, kwargs)
         if call.is_traced:
             return self._fun(*args, **kwargs)
+        if self.planner.aim is not None:
+            raise TargetError(
+                f"{self._name} is compiled for {self.planner.aim.kind}, which is not there: its "
+                "programs can be read, not called. To run the function here, optimize it once more"
+            )
         served = debugging() or self.planner.choose(call)
         tried: list[Specialisation] = []
         while isinstance(served, Choice):
@@ -171,7 +179,7 @@ class OptimizedFunction:
             raise TraceError(f"{self._name} runs with exact shapes: {choice.reason}")
         return choice.specialisation.analysis
 
-    def compile(self, *args: Any, **kwargs: Any) -> OptimizedFunction:
+    def compile(self, *args: Any, target: Any = None, **kwargs: Any) -> OptimizedFunction:
         """Compiles every bucket for arguments like these, several at a time; returns the function.
 
         Where a symbol has no upper bound there is no end of buckets: then only the one that holds
@@ -179,9 +187,21 @@ class OptimizedFunction:
         dimensions vary, that is the very shape of the arguments: to be ready for other sizes, give
         ``shapes`` and an upper bound for each size.
 
+        Args:
+          *args: arrays, or ``jax.ShapeDtypeStruct``.
+          target: a device that need not be there, such as ``sod2jax.target.topology("h100")``. What
+            is compiled for it can be read (``explain``, ``memory_plan``), and not called. Anything
+            but a device belongs to the function, which may have a parameter of that name.
+          **kwargs: as ``args``.
+
         Raises:
+          TargetError: there are programs for another device.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
+        if isinstance(target, jax.Device):
+            self.planner.aim_at(Target.of(target))
+        elif target is not None:
+            kwargs["target"] = target
         choices = self.planner.alternatives(self.planner.read(args, kwargs))
         if not choices:
             return self

@@ -30,6 +30,8 @@ def describe(
 def _compiled(executable: Executable) -> list[str]:
     remarks = Counter(map(str, executable.remarks))
     head = f"  [{executable.bucket}] compiled in {executable.seconds:.2f} s"
+    if executable.target.is_absent:
+        head += f" for {executable.target.kind}, which is not there: nothing was run"
     figures = [f"    {row}" for row in executable.figures]
     return [head, *(f"    {text}" + _times(n) for text, n in remarks.items()), *figures]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import sys
 import tempfile
@@ -34,6 +35,9 @@ if PROFILE == "fast":
     os.environ.setdefault("XLA_FLAGS", " ".join(flags))
     jax.config.update("jax_disable_most_optimizations", True)
 
+# Markers of tests that compile for a device that is not there, and the package that does.
+AHEAD_OF_TIME = {"cuda_aot": "jax_cuda12_plugin", "tpu_aot": "libtpu"}
+
 hypothesis.settings.register_profile("fast", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=300)
 hypothesis.settings.load_profile(PROFILE)
@@ -59,9 +63,15 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests marked `gpu` where JAX has no GPU."""
-    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
-    if not needs_gpu or jax.default_backend() == "gpu":
-        return
-    for item in needs_gpu:
-        item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+    """Skips tests of devices, and of compilers for devices, that are not there."""
+    for name, package in AHEAD_OF_TIME.items():
+        if importlib.util.find_spec(package) is None:
+            _skip(items, name, f"{package} is not installed: `make test-aot` installs it")
+    if any(i.get_closest_marker("gpu") for i in items) and jax.default_backend() != "gpu":
+        _skip(items, "gpu", "needs a GPU")
+
+
+def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))

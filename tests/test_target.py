@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import sod2jax
+from sod2jax.errors import TargetError
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
-from sod2jax.target import Target
+from sod2jax.target import Target, topology
 
 PACKAGE = Path(sod2jax.__file__).parent
 
@@ -89,3 +90,52 @@ def test_the_target_reaches_the_executable(monkeypatch: pytest.MonkeyPatch) -> N
     f = sod2jax.optimize(lambda x: x + 1, shapes=("n",), buckets={"n": (8,)})
     f(np.ones(3))
     assert f.trace(np.ones(3)).target == f.memory_plan(8).target == Target("gpu")
+
+
+def test_topologies_have_names() -> None:
+    with pytest.raises(sod2jax.errors.SpecError, match="no topology 'h1000'; there are h100, h200"):
+        topology("h1000")
+
+
+@pytest.mark.parametrize(("name", "extra"), [("h100", "cuda-aot"), ("tpu-v5e", "tpu-aot")])
+def test_a_missing_compiler_is_named(
+    name: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(TargetError, match=rf"pip install 'sod2jax\[{extra}\]'"):
+        topology.__wrapped__(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (NotImplementedError("none"), "set JAX_PLATFORMS=cpu before jax is imported"),
+        (RuntimeError("locked"), r"locked.*ALLOW_MULTIPLE_LIBTPU_LOAD=1"),
+    ],
+)
+def test_a_compiler_that_does_not_start_has_a_remedy(
+    error: Exception, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> object:
+        raise error
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("jax.experimental.topologies.get_topology_desc", fail)
+    with pytest.raises(TargetError, match=remedy):
+        topology.__wrapped__("h100")
+
+
+def test_the_device_at_hand_may_be_the_target() -> None:
+    f = sod2jax.optimize(lambda x: x + 1, shapes=("n",), buckets={"n": (8,)})
+    f.compile(np.ones(3, np.float32), target=jax.local_devices()[0])
+    np.testing.assert_array_equal(f(np.ones(3, np.float32)), np.full(3, 2.0))
+
+
+def test_a_parameter_may_be_called_target() -> None:
+    f = sod2jax.optimize(
+        lambda x, target: x - target, shapes={"x": "n", "target": "n"}, buckets={"n": (8,)}
+    )
+    x = np.ones(3, np.float32)
+    f.compile(x, target=x)
+    np.testing.assert_array_equal(f(x, target=x), np.zeros(3))
+    assert f.stats().compiles == 1

@@ -34,6 +34,17 @@ def default_device() -> Any:
     return jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen
 
 
+def is_compile_only(device: Any) -> bool:
+    """Whether a device is none of this machine: programs can be compiled for it, and no more."""
+    client = getattr(device, "client", None)
+    return getattr(client, "runtime_type", None) == "compile_only_runtime"
+
+
+def is_loaded(compiled: Any) -> bool:
+    """Whether a ``jax.stages.Compiled`` is on a device that is there."""
+    return hasattr(compiled.runtime_executable(), "local_devices")
+
+
 def has_mesh() -> bool:
     """Whether the code around says that programs are for other devices than the default one."""
     if get_abstract_mesh().size > 1:

@@ -31,6 +31,7 @@ from sod2jax.runtime.dispatch import plan_whole
 from sod2jax.runtime.parts import plan_parts
 from sod2jax.runtime.plan import Outcome, Plan
 from sod2jax.stats import Counters
+from sod2jax.target import Target
 from sod2jax.tracing import regimes
 from sod2jax.tracing.regimes import Regime
 
@@ -91,6 +92,21 @@ class Planner:
 
     def __repr__(self) -> str:
         return f"Planner({self._name}: {len(self.specialisations)} programs)"
+
+    @property
+    def aim(self) -> Target | None:
+        """The device that is not there, if programs are compiled for one."""
+        return self._search.aim
+
+    def aim_at(self, target: Target) -> None:
+        """Compiles for another device than that at hand.
+
+        Raises:
+          TargetError: there are programs for another one.
+        """
+        with self._lock:
+            self._search.aim_at(target)
+            self._kinds.clear()
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""

@@ -12,6 +12,7 @@ from sod2jax.errors import (
     DataDependentSizeError,
     FunctionError,
     PlacementError,
+    TargetError,
     TraceError,
     UnsupportedPrimitiveError,
 )
@@ -103,6 +104,7 @@ class Search:
 
     def __init__(self, name: str, options: Options, counters: Counters):
         self._name, self._options, self._counters = name, options, counters
+        self._aim: Target | None = None
         self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
         self._concrete = ConcreteTraces(self._count_checks)
 
@@ -112,7 +114,27 @@ class Search:
     @functools.cached_property
     def _target(self) -> Target:
         """Looked up when there is something to analyse, not before: it starts JAX's backend."""
-        return Target.default()
+        return self._aim or Target.default()
+
+    @property
+    def aim(self) -> Target | None:
+        """The device that is not there, if programs are compiled for one."""
+        return self._aim
+
+    def aim_at(self, target: Target) -> None:
+        """Compiles for another device than that at hand.
+
+        Raises:
+          TargetError: there are programs for another one.
+        """
+        if self.specialisations and self._target != target:
+            raise TargetError(
+                f"{self._name} has programs for {self._target.kind}: optimize the function once "
+                f"more to compile it for {target.kind}"
+            )
+        if target.is_absent:
+            self._aim = target
+            self.__dict__.pop("_target", None)
 
     @property
     def count(self) -> int:
@@ -232,7 +254,7 @@ class Search:
             first,
             options.audit,
             self._count_checks,
-            lambda bucket: pipeline.compile_silent(program, bucket, options, analysis.target),
+            lambda bucket: pipeline.compile_silent(program, bucket, options, Target.default()),
         )
         most = options.max_executables
         return specialise(key, regime, analysis, trust, most, self._count_compile)

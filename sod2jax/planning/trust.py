@@ -51,7 +51,8 @@ class Trust:
         were traced already.
       audit: whether to compare where there is no doubt.
       count: is told how often a generalised program was traced anew.
-      compile_silent: compiles a bucket of the program without what it calls of Python.
+      compile_silent: compiles a bucket of the program, for the device at hand, without what it
+        calls of Python.
 
     Attributes:
       causes: of doubts that the audit found, each with what was first seen of it, and how often
@@ -278,7 +279,8 @@ class Trust:
             return
         start = time.perf_counter()
         silent = dataclasses.replace(concrete, jaxpr=silence.silent(concrete.jaxpr))
-        if silent.jaxpr is not concrete.jaxpr and not suspect.is_of_results:
+        has_calls = silent.jaxpr is not concrete.jaxpr
+        if (has_calls or executable.target.is_absent) and not suspect.is_of_results:
             executable = self._compile_silent(executable.bucket)
         if not suspect.is_of_results and same_results(
             self._program, executable, constants, silent, sizes

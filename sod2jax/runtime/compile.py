@@ -94,11 +94,11 @@ def compile_bucket(
     shapes = rewrite.padded_shapes(program, region)
     kept = positions(program.constants, constants)
     specs = [
-        jax.ShapeDtypeStruct(shape, var.aval.dtype, weak_type=var.aval.weak_type)
-        for shape, var in zip(shapes, program.jaxpr.invars, strict=True)
+        target.placed(jax.ShapeDtypeStruct(shape, v.aval.dtype, weak_type=v.aval.weak_type))
+        for shape, v in zip(shapes, program.jaxpr.invars, strict=True)
     ]
-    sizes = jax.ShapeDtypeStruct((len(program.symbols),), np.int32)
-    arguments = (sizes, _specs(constants), specs)
+    sizes = target.placed(jax.ShapeDtypeStruct((len(program.symbols),), np.int32))
+    arguments = (sizes, list(map(target.placed, _specs(constants))), specs)
     waited: list[float] = []
 
     def rewritten(wished: Sequence[Wish]) -> tuple[Any, Notes]:

@@ -16,6 +16,7 @@ import numpy as np
 from sod2jax import _compat, memory
 from sod2jax._compat import Jaxpr
 from sod2jax.cost.trips import is_counted
+from sod2jax.errors import InvariantError
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.surgery import depth_first
 from sod2jax.memory import XlaMemory
@@ -60,11 +61,17 @@ class Figures:
         faster = time_ratio <= _FASTER and (bytes_ratio <= 1 or not self.temporaries)
         return faster or (bytes_ratio <= _LEANER and time_ratio <= _NO_SLOWER)
 
-    def against(self, best: Figures) -> Figures:
+    def is_leaner_than(self, other: Figures) -> bool:
+        """Whether it takes less memory: all that is known where nothing runs."""
+        if None in (self.temporaries, other.temporaries):
+            return False
+        return self.temporaries <= _LEANER * other.temporaries  # type: ignore[operator]
+
+    def against(self, best: Figures, why_not_run: str) -> Figures:
         """With the verdict, where ``best`` was chosen."""
         if self is best:
             return dataclasses.replace(self, verdict="chosen")
-        why = "not run: its course depends on values" if self.seconds is None else "no better"
+        why = f"not run: {why_not_run}" if self.seconds is None else "no better"
         return dataclasses.replace(self, verdict=why)
 
     def __str__(self) -> str:
@@ -103,6 +110,7 @@ def chosen(
         are needed.
       tune: "none" and "off" take the first version; "fast" compares it with one that is ordered for
         memory where XLA's own order takes more than the plan of the program; "full" compares all.
+        Of versions for a device that is not there, only the temporaries are compared.
       lower: lowers a version.
       compiled: compiles what is to be waited for.
       arguments: makes something to run versions on.
@@ -115,14 +123,23 @@ def chosen(
     def built(version: Version, build: Compile) -> Any:
         if id(version.jaxpr) not in lowered:
             lowered[id(version.jaxpr)] = lower(version)
-        return build(lowered[id(version.jaxpr)], version.options)
+        options = {**target.compiler_options, **version.options}
+        call = build(lowered[id(version.jaxpr)], options)
+        if target.is_absent and _compat.is_loaded(call):
+            raise InvariantError(f"a program for {target.kind} was compiled for another device")
+        return call
+
+    def alone() -> Chosen:
+        call = built(first, compiled)
+        figures = (_unrun(first, call),) if target.is_absent else ()
+        return Chosen(first, call, figures)
 
     small = tune == "fast" and _most_memory(first.jaxpr) < _WORTH
     if tune in ("none", "off") or small:
-        return Chosen(first, built(first, compiled))
+        return alone()
     versions = (first, *itertools.islice(offered, None if tune == "full" else 1))
     if len(versions) == 1:
-        return Chosen(first, built(first, compiled))
+        return alone()
     key = choices.key_of(lowered[id(first.jaxpr)].as_text(), target, tune)
     version, figures = _known(key, versions)
     if version is not None:
@@ -134,7 +151,7 @@ def chosen(
     if not others:
         return Chosen(first, calls[first])
     calls |= {version: built(version, compile_lowered) for version in others}
-    figures = _compared(calls, arguments, budget)
+    figures = _compared(calls, arguments, budget, target)
     choices.store(key, {"figures": [dataclasses.asdict(f) for f in figures]})
     best = next(v for v, f in zip(calls, figures, strict=True) if f.verdict == "chosen")
     return Chosen(best, calls[best], figures)
@@ -187,9 +204,12 @@ def _most_memory(jaxpr: Jaxpr) -> int:
 
 
 def _compared(
-    calls: Mapping[Version, Any], arguments: Callable[[], tuple[Any, ...]], budget: float
+    calls: Mapping[Version, Any],
+    arguments: Callable[[], tuple[Any, ...]],
+    budget: float,
+    target: Target,
 ) -> tuple[Figures, ...]:
-    may_run = all(_may_run(version.jaxpr) for version in calls)
+    may_run = not target.is_absent and all(_may_run(version.jaxpr) for version in calls)
     seconds = (
         _seconds(list(calls.values()), arguments(), budget) if may_run else [None] * len(calls)
     )
@@ -197,10 +217,18 @@ def _compared(
         Figures(version.name, took, _temporaries(call))
         for (version, call), took in zip(calls.items(), seconds, strict=True)
     ]
-    best = rows[0]
+    best, why = rows[0], "its course depends on values"
+    if target.is_absent:
+        why = f"no {target.kind} is there, and it takes no less memory"
+    is_better = Figures.is_leaner_than if target.is_absent else Figures.is_better_than
     for row in rows[1:]:
-        best = row if row.is_better_than(best) else best
-    return tuple(row.against(best) for row in rows)
+        best = row if is_better(row, best) else best
+    return tuple(row.against(best, why) for row in rows)
+
+
+def _unrun(version: Version, call: Any) -> Figures:
+    """The figures of the version that the model takes, where nothing can be measured."""
+    return Figures(version.name, None, _temporaries(call), "chosen")
 
 
 def _seconds(calls: Sequence[Any], arguments: tuple[Any, ...], budget: float) -> list[float]:
