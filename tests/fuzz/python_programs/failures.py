@@ -98,6 +98,18 @@ _PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]]
         [{"n": 3}, {"n": 1}],
         "return jnp.fft.fftshift(jnp.fft.irfft(jnp.fft.rfft(x)))",
     ),
+    "spectrum_of_no_lanes": (
+        ("n", "n"),
+        {"shapes": ("n", "n")},
+        [{"n": 6}, {"n": 5}, {"n": 1}],
+        "a = jnp.abs(jnp.fft.rfft(x[:x.shape[0] // 2]))\nreturn a, a[x.shape[0] // 2]",
+    ),
+    "spectrum_of_one_infinite_lane": (
+        ("n",),
+        {"shapes": ("n",), "constraints": ("n <= 12",)},
+        [{"n": 11}, {"n": 1}, {"n": 7}],
+        "return jnp.abs(jnp.fft.rfft(x / (9 % x.shape[0]))), jnp.tanh(x)",
+    ),
 }
 
 
