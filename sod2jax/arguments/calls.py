@@ -14,6 +14,7 @@ from jax.core import ShapedArray, Tracer
 
 from sod2jax import _compat
 from sod2jax._compat import unplaced_aval
+from sod2jax.ir import foreign
 from sod2jax.options import Options
 
 # Kinds of parameters that a position may name.
@@ -113,7 +114,7 @@ class Caller:
         leaves, tree = jax.tree.flatten((args, dict(kwargs)))
         # 1, 1.0 and True are equal, but programs differ by them.
         typed = tuple((where, type(value), value) for where, value in static)
-        fixed = (typed, _compat.trace_context())
+        fixed = (typed, _compat.trace_context(), foreign.edition())
         try:
             keys = tuple(map(_key_of, leaves))
         except TypeError:

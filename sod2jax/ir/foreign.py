@@ -21,7 +21,7 @@ from sod2jax.ir import vocabulary
 from sod2jax.ir.jaxprs import dims_of, mentions
 from sod2jax.ir.surgery import mapped, with_bodies
 
-__all__ = ["opened", "register_rule"]
+__all__ = ["edition", "opened", "register_rule"]
 
 _REDUCERS = vocabulary.GENERAL_REDUCTIONS | vocabulary.SCATTERS
 _WITH_BODIES = frozenset().union(
@@ -36,6 +36,12 @@ _WITH_BODIES = frozenset().union(
 # What users registered.
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 _LANEWISE: set[Any] = set()
+_registered: list[Any] = []  # primitives, one for each registration
+
+
+def edition() -> int:
+    """Another number after each registration: calls are planned for the rules that there are."""
+    return len(_registered)
 
 
 def register_rule(
@@ -47,6 +53,9 @@ def register_rule(
     Without a rule, the function that ``mlir.lower_fun`` made its lowering rule of, or its ``impl``,
     is traced in its place, where JAX can trace it.
 
+    A later rule of a primitive replaces the earlier one, as where a notebook's cell runs again.
+    Functions that have been called already are planned anew.
+
     Args:
       primitive: a ``jax.extend.core.Primitive``.
       function: what the primitive computes, in operations that JAX can trace: takes its operands,
@@ -57,19 +66,28 @@ def register_rule(
         bound as it is, on padded arrays.
 
     Raises:
-      SpecError: the primitive is JAX's own, or has a rule already; or not exactly one of
-        ``function`` and ``elementwise`` is given.
+      SpecError: the primitive is JAX's own; or not exactly one of ``function`` and
+        ``elementwise`` is given.
+      TypeError: it is no primitive, or the function cannot be called.
     """
+    if not isinstance(primitive, _compat.Primitive):
+        raise TypeError(
+            f"register_rule takes a jax.extend.core.Primitive, which a package's operations bind, "
+            f"not {primitive!r} of type {type(primitive).__name__}"
+        )
     if not _compat.is_foreign(primitive):
         raise SpecError(f"register_rule: '{primitive}' is JAX's own, whose rules sod2jax has")
-    if primitive in _FUNCTIONS or primitive in _LANEWISE:
-        raise SpecError(f"register_rule: '{primitive}' has a rule already")
     if (function is None) != elementwise:
         raise SpecError("register_rule takes either a function, or elementwise=True")
+    if not (function is None or callable(function)):
+        raise TypeError(f"register_rule: what '{primitive}' computes is no function: {function!r}")
+    _FUNCTIONS.pop(primitive, None)
+    _LANEWISE.discard(primitive)
     if function is None:
         _LANEWISE.add(primitive)
     else:
         _FUNCTIONS[primitive] = function
+    _registered.append(primitive)
 
 
 def opened(jaxpr: Jaxpr, always: bool = False) -> Jaxpr:

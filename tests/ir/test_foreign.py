@@ -285,8 +285,25 @@ def test_rules_that_cannot_be_registered():
         sod2jax.register_rule(p)
     with pytest.raises(SpecError, match="either a function, or elementwise"):
         sod2jax.register_rule(p, jnp.sin, elementwise=True)
-    sod2jax.register_rule(p, jnp.sin)
-    with pytest.raises(SpecError, match="has a rule already"):
-        sod2jax.register_rule(p, elementwise=True)
     with pytest.raises(SpecError, match="JAX's own"):
         sod2jax.register_rule(lax.sin_p, jnp.sin)
+    with pytest.raises(TypeError, match=r"takes a jax.extend.core.Primitive.* 'wave' of type str"):
+        sod2jax.register_rule("wave", jnp.sin)
+    with pytest.raises(TypeError, match="what 'wave' computes is no function: 3"):
+        sod2jax.register_rule(p, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("specs", [("n",), None])
+def test_a_rule_that_comes_late_serves_the_next_call(specs):
+    p = opaque("wave")
+    fun = sod2jax.optimize(lambda x: p.bind(x) + 1, shapes=specs)
+    x = np.arange(5, dtype=np.float32)
+    with pytest.warns(ExactFallbackWarning, match="wave"):
+        fun(x), fun(x[:3])
+    told = fun.stats().exact_fallbacks
+    sod2jax.register_rule(p, jnp.cos)
+    np.testing.assert_allclose(fun(x), np.cos(x) + 1, rtol=1e-6)
+    sod2jax.register_rule(p, jnp.sin)  # which replaces it
+    for n in (5, 3, 4):
+        np.testing.assert_allclose(fun(x[:n]), np.sin(x[:n]) + 1, rtol=1e-6)
+    assert fun.stats().exact_fallbacks == told
