@@ -114,7 +114,7 @@ class Caller:
         leaves, tree = jax.tree.flatten((args, dict(kwargs)))
         # 1, 1.0 and True are equal, but programs differ by them.
         typed = tuple((where, type(value), value) for where, value in static)
-        fixed = (typed, _compat.trace_context(), foreign.edition())
+        fixed = (typed, (_compat.trace_context(), foreign.edition()))
         try:
             keys = tuple(map(_key_of, leaves))
         except TypeError:

@@ -96,7 +96,7 @@ def many(name: str, parameters: Sequence[str], keys: Sequence[Any]) -> str:
     static, settings = zip(*rest, strict=True)
     said = [*_static_differences(parameters, static), *_tree_differences(parameters, trees, static)]
     if len(set(settings)) > 1:
-        said.append("JAX's settings differ, such as jax.default_device; set them once")
+        said.append("JAX's settings differ, such as jax.default_device, or rules; set them once")
     return (
         f"{name} has been called in {len(keys)} ways that need programs of their own, each "
         f"compiled anew: {'; '.join(said)}. The {MOST} used last are kept"
