@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -124,8 +123,9 @@ class Context(Sizes):
         shape = tuple(value.shape[k] for k in axes)
         source = _compat.source_line(*self.eqns)
         name = self.eqn.primitive.name
-        size = math.prod(value.array.shape) * value.array.dtype.itemsize
-        self.notes.masks.append(MaskRecord(name, source, shape, fill, reason, size, emitted))
+        self.notes.masks.append(
+            MaskRecord(name, source, shape, fill, reason, value.nbytes, emitted)
+        )
 
     # Moves
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -175,6 +176,11 @@ class Padded:
     def rank(self) -> int:
         """Number of axes."""
         return len(self.extents)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the padded array, which need not be one that can be read."""
+        return math.prod(self.array.shape) * self.array.dtype.itemsize
 
     @property
     def padded_axes(self) -> tuple[int, ...]:

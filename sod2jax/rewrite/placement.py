@@ -119,10 +119,8 @@ def _cheapest(
 
 def cost(value: Padded, axis: int, is_reduced: bool) -> float:
     """Bytes that a mask touches; more where it parts a reduction from what it reduces."""
-    shape = value.array.shape
-    size = math.prod(shape) * value.array.dtype.itemsize
-    behind = math.prod(shape[axis + 1 :])
-    return float(size * (_BROKEN if is_reduced and behind <= _SHORT else 1))
+    behind = math.prod(value.array.shape[axis + 1 :])
+    return float(value.nbytes * (_BROKEN if is_reduced and behind <= _SHORT else 1))
 
 
 def demanded(

@@ -9,6 +9,7 @@ from tests.harnesses.base import Arg as Arg
 from tests.harnesses.base import Harness as Harness
 from tests.harnesses.base import check as check
 
+SHARDS = 16  # of all harnesses, for tests that run them all
 _OTHERS = ("bare", "base")  # modules without harnesses
 
 
@@ -20,3 +21,8 @@ def all_harnesses() -> dict[str, Harness]:
             assert harness.name not in table, f"two harnesses are called {harness.name}"
             table[harness.name] = harness
     return table
+
+
+def shard(k: int) -> list[Harness]:
+    """One of ``SHARDS`` parts of all harnesses."""
+    return list(all_harnesses().values())[k::SHARDS]

@@ -13,6 +13,7 @@ from jax import lax
 
 import sod2jax
 from sod2jax.rewrite import placement
+from tests import harnesses
 from tests.harnesses import all_harnesses, check
 
 Y = np.random.default_rng(1).normal(size=(3, 40)).astype(np.float32)
@@ -118,7 +119,6 @@ FEW = (
     "torch_81985_layer_norm_of_sequence_masked",
     "tinygp_106_growing_data",
 )
-SHARDS = 16
 
 
 @pytest.mark.usefixtures("eager")
@@ -130,7 +130,7 @@ def test_programs_with_placed_masks_equal_jit(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", range(harnesses.SHARDS))
 def test_all_equal_jit_with_placed_masks(shard: int) -> None:
-    for harness in list(all_harnesses().values())[shard::SHARDS]:
+    for harness in harnesses.shard(shard):
         check(harness)

@@ -10,6 +10,7 @@ import pytest
 from sod2jax.runtime import versions
 from sod2jax.runtime.versions import Chosen
 from sod2jax.schedule import Version
+from tests import harnesses
 from tests.harnesses import all_harnesses, check
 
 LAST = "features last"
@@ -25,7 +26,6 @@ FEW = (
     "numbers_correlate_complex",
     "numbers_strided_kernel_grad",
 )
-SHARDS = 16
 
 
 class NotOfferedError(Exception):
@@ -63,10 +63,10 @@ def test_turned_programs_equal_jit(name: str, harness: str, seen: list[Version])
 
 @pytest.mark.slow
 @pytest.mark.optimised
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", range(harnesses.SHARDS))
 @pytest.mark.parametrize("name", [PLAIN, OPTIONS, LAST])
 def test_all_equal_jit(name: str, shard: int, seen: list[Version]) -> None:
-    for harness in list(all_harnesses().values())[shard::SHARDS]:
+    for harness in harnesses.shard(shard):
         try:
             check(harness)
         except NotOfferedError:
