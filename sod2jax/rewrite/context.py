@@ -79,7 +79,7 @@ class Context(Sizes):
         self._record(value, settled, fill, reason, emitted=False)
         if not missing:
             return value
-        if len(missing) == 1:
+        if len(missing) == 1 and not self._wished:  # wishes are fulfilled once
             self.notes.wishes += placement.wishes(self._origin, value, missing[0], fill)
         self.notes.cost += placement.cost(value, missing[-1], is_reduced=reason != _PLACED)
         return self._overwrite(value, missing, fill)
