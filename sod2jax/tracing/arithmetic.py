@@ -55,7 +55,7 @@ def _dimension_operator(name: str, reflected: bool) -> Callable[..., Any]:
     operate = operation(name, reflected)
 
     def method(original: Callable[..., Any], dim: Any, other: Any) -> Any:
-        real = isinstance(other, (float, np.floating, Numeric))
+        real = isinstance(other, (float, np.floating, Numeric)) or _is_array(other)
         exact = isinstance(other, (int, np.integer)) or _compat.is_symbolic(other)
         if name == "pow" and exact and (reflected or _compat.is_symbolic(other)):
             return _power(original, dim, other, reflected)
@@ -65,6 +65,11 @@ def _dimension_operator(name: str, reflected: bool) -> Callable[..., Any]:
         return original(dim, other)
 
     return method
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is one of NumPy's, of numbers: its arithmetic has 64 bits, as that of JAX has not."""
+    return isinstance(value, np.ndarray) and value.dtype != object
 
 
 def _power(original: Callable[..., Any], dim: Any, other: Any, reflected: bool) -> Any:

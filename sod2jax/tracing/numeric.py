@@ -315,12 +315,15 @@ def _value(operand: Any) -> Any:
 
 
 def called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One of JAX's functions on 64-bit values; plain JAX as soon as an argument is JAX's own."""
+    """One of JAX's functions on 64-bit values, in the place of NumPy's.
+
+    Raises:
+      jax.errors.TracerArrayConversionError: an argument is traced, as with NumPy under ``jit``.
+    """
     leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
-    if any(isinstance(x, jax.Array) for x in leaves):
-        leaves = [x.__jax_array__() if isinstance(x, Numeric) else x for x in leaves]
-        args, kwargs = jax.tree.unflatten(tree, leaves)
-        return function(*args, **kwargs)
+    for traced in (x for x in leaves if isinstance(x, jax.core.Tracer)):
+        doubt("NumPy's code on arrays")
+        traced.__array__()
     with _as_numpy():
         leaves = [x.value if isinstance(x, Numeric) else x for x in leaves]
         args, kwargs = jax.tree.unflatten(tree, leaves)

@@ -40,6 +40,45 @@ def test_digits_are_cut_once(fun):
         assert optimized.stats().exact_fallbacks == 0
 
 
+# NumPy's arrays and sizes: 64 bits until JAX makes them shorter.
+OF_ARRAYS = {
+    "times": lambda x: x.sum() + (np.arange(70000) * (x.shape[0] * 10000) % 7)[-3:],
+    "power": lambda x: x[0] + np.arange(9) ** x.shape[0] % 1000,
+    "divided": lambda x: x[0] + np.arange(1, 9) / x.shape[0] * 3.3 % 1.0,
+    "quotient": lambda x: x[0] + x.shape[0] // np.arange(1, 9),
+    "remainder": lambda x: x[0] + -np.arange(1, 9) % x.shape[0],
+    "short": lambda x: jnp.asarray(np.arange(5, dtype=np.uint8) + x.shape[0]),
+    "half": lambda x: jnp.asarray(np.arange(5, dtype=np.float16) * x.shape[0]),
+    "booleans": lambda x: jnp.asarray(np.array([True, False]) * x.shape[0]),
+    "complex": lambda x: jnp.asarray(np.exp(-2j * np.pi * np.arange(4) / x.shape[0])),
+    "compared": lambda x: x[0] * (np.arange(8) == x.shape[0]),
+    "reduced": lambda x: x[0] * np.add.reduce(np.arange(8) + x.shape[0]),
+    "of one": lambda x: x[0] * (np.ones(max(1, x.shape[0] % 9)) * x.shape[0]).sum(),
+}
+
+
+@pytest.mark.parametrize("fun", OF_ARRAYS.values(), ids=OF_ARRAYS)
+def test_arrays_of_numpy_have_its_dtypes(fun):
+    optimized = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (12,)}, audit=False)
+    for size in (5, 1, 12, 7):
+        x = np.linspace(1, 2, size, dtype=np.float32)
+        seen, want = optimized(x), jax.jit(fun)(x)
+        assert (seen.aval, seen.weak_type) == (want.aval, want.weak_type)
+        np.testing.assert_allclose(seen, want, rtol=1e-6)
+    assert optimized.stats().exact_fallbacks == 0
+
+
+@pytest.mark.parametrize("count", [lambda n: n, lambda n: max(1, n % 9)])
+def test_an_array_of_numpy_takes_no_traced_index(count):
+    def fun(x):
+        table = np.ones(count(x.shape[0]), np.float32) * x.shape[0]
+        return table[x.astype(int) % 2]
+
+    for size in (3, 1):
+        with pytest.raises(jax.errors.TracerArrayConversionError):
+            sod2jax.optimize(fun, shapes=("n",))(np.ones(size, np.float32))
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class Scaled:
