@@ -18,6 +18,7 @@ from sod2jax.ir.vocabulary import CALLBACKS
 from sod2jax.options import Options
 from sod2jax.passes import bases, collectives, cut
 from sod2jax.passes.cut import Part
+from sod2jax.passes.growth import first_sizes
 from sod2jax.passes.remark import Remark
 from sod2jax.runtime.compile import Executable, compile_bucket
 from sod2jax.target import Target
@@ -73,7 +74,8 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
     edges = {n: e for n, e in passes.deciding_sizes(program, facts).items() if n in region.names}
     deep_poison = options.poison == "deep"
-    ladders = choose(region, options.buckets, most, edges)
+    starts = first_sizes(program, facts, region, target)
+    ladders = choose(region, options.buckets, most, edges, starts)
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
     made = (*remarks, *reasons)

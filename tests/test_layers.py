@@ -37,7 +37,7 @@ ORDER = {
     "cost": "cost formulas trips count __init__",
     "buckets": "__init__ bucket ladders choose",
     "rows": "__init__ reads merged needs narrow loop",
-    "passes": "remark collectives bases branches gates cut __init__",
+    "passes": "remark collectives bases branches gates growth cut __init__",
     "passes/bases": "values zeros flow __init__",
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",

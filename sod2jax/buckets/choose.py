@@ -25,6 +25,7 @@ def choose(
     given: Mapping[str, tuple[int, ...]],
     max_executables: int,
     edges: Mapping[str, tuple[int, ...]] | None = None,
+    starts: Mapping[str, int] | None = None,
 ) -> Ladders:
     """The ladders for a region: those given, and for the rest the best that the number allows.
 
@@ -36,6 +37,7 @@ def choose(
       max_executables: how many buckets there may be.
       edges: bounded symbols whose buckets should not overlap; sizes to have on their ladders,
         unless given, where the number allows.
+      starts: the first sizes of symbols that grow; 16 where nothing is said.
 
     Raises:
       SpecError: the given ladders make more buckets than ``max_executables``.
@@ -51,7 +53,9 @@ def choose(
     ladders: dict[str, tuple[int, ...] | None] = dict.fromkeys(region.names)
     ladders |= _picked(free, most)
     ladders |= given
-    return Ladders(tuple(sorted(ladders.items())), frozenset(edges), _ends(ladders, region))
+    begin = tuple(sorted((starts or {}).items()))
+    ends = _ends(ladders, region)
+    return Ladders(tuple(sorted(ladders.items())), frozenset(edges), ends, begin)
 
 
 def count_given(given: Mapping[str, tuple[int, ...]], max_executables: int) -> int:
@@ -87,7 +91,8 @@ def extended(ladders: Ladders, region: Region, max_executables: int) -> Ladders:
     kept = {n: ladder for n, ladder in before.items() if n in region.names}
     sizes = {**dict.fromkeys(new), **kept, **_picked(free, most)}
     separate = ladders.separate & frozenset(kept)
-    return Ladders(tuple(sorted(sizes.items())), separate, _ends(sizes, region))
+    ends = _ends(sizes, region)
+    return Ladders(tuple(sorted(sizes.items())), separate, ends, ladders.starts)
 
 
 def _ends(

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import InvariantError
 
-_SMALLEST = 16  # first size of a ladder that grows on demand
+SMALLEST = 16
+"""The first size of a ladder that grows on demand, unless it is told another."""
+
 _SHOWN = 8  # sizes of a ladder that are printed
 
 
@@ -23,11 +25,13 @@ class Ladders:
       sizes: (symbol, ascending sizes, or None to grow by powers of two) pairs.
       separate: bounded symbols whose buckets do not serve what a smaller one serves.
       ends: (symbol, largest size) pairs of those that grow and end somewhere.
+      starts: (symbol, smallest size) pairs of those that grow and begin with another than 16.
     """
 
     sizes: tuple[tuple[str, tuple[int, ...] | None], ...]
     separate: frozenset[str] = frozenset()
     ends: tuple[tuple[str, int], ...] = ()
+    starts: tuple[tuple[str, int], ...] = ()
 
     def bucket(self, sizes: Mapping[str, int]) -> Bucket:
         """The smallest bucket that holds true sizes.
@@ -35,9 +39,9 @@ class Ladders:
         Raises:
           InvariantError: one of them is larger than its ladder.
         """
-        ends = dict(self.ends)
+        ends, starts = dict(self.ends), dict(self.starts)
         held = {
-            name: _grown(sizes[name], ends.get(name))
+            name: _grown(sizes[name], starts.get(name, SMALLEST), ends.get(name))
             if ladder is None
             else _at_least(ladder, sizes[name])
             for name, ladder in self.sizes
@@ -69,9 +73,9 @@ class Ladders:
         return f"Ladders({'; '.join(f'{name}: {_shown(ladder)}' for name, ladder in self.sizes)})"
 
 
-def _grown(size: int, end: int | None) -> int | None:
+def _grown(size: int, start: int, end: int | None) -> int | None:
     """The smallest power of two that holds a size, or the end; None if that does not."""
-    power = max(_SMALLEST, 1 << (size - 1).bit_length())
+    power = max(start, 1 << (size - 1).bit_length())
     return power if end is None or power <= end else end if size <= end else None
 
 

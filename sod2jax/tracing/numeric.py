@@ -315,11 +315,7 @@ def _value(operand: Any) -> Any:
 
 
 def called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One of JAX's functions on 64-bit values, in the place of NumPy's.
-
-    Raises:
-      jax.errors.TracerArrayConversionError: an argument is traced, as with NumPy under ``jit``.
-    """
+    """One of JAX's functions on 64-bit values, for NumPy's, which takes nothing that is traced."""
     leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
     for traced in (x for x in leaves if isinstance(x, jax.core.Tracer)):
         doubt("NumPy's code on arrays")

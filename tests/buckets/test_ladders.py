@@ -30,6 +30,12 @@ def test_without_a_ladder_sizes_grow_by_powers_of_two():
     assert ladders.buckets == ()
 
 
+def test_growth_begins_where_it_is_told_to():
+    ladders = Ladders((("b", None), ("s", None)), starts=(("b", 2),))
+    grown = [ladders.bucket({"b": n, "s": n}) for n in (1, 3, 16)]
+    assert grown == [Bucket.of({"b": b, "s": 16}) for b in (2, 4, 16)]
+
+
 def test_growth_ends_where_decisions_end_it():
     ladders = Ladders((("s", None),), ends=(("s", 100),))
     grown = [ladders.bucket({"s": n})["s"] for n in (1, 17, 64, 65, 100)]
