@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from sod2jax.buckets.bucket import Bucket
 from sod2jax.pipeline import Analysis
 from sod2jax.planning.trust import Trust
 from sod2jax.runtime.compile import Executable
@@ -13,15 +14,29 @@ from sod2jax.tracing.regimes import Regime
 
 
 def describe(
-    analysis: Analysis, regime: Regime, trust: Trust, executables: Sequence[Executable]
+    analysis: Analysis,
+    regime: Regime,
+    trust: Trust,
+    executables: Sequence[Executable],
+    over_rows: Sequence[Bucket] = (),
 ) -> str:
-    """One program: its stages, its buckets and its masks."""
+    """One program: its stages, its buckets and its masks.
+
+    Args:
+      analysis: all that is known of it before a bucket is compiled.
+      regime: where it is the one that serves.
+      trust: how far it is to be trusted.
+      executables: those that run one example.
+      over_rows: the buckets in which it runs over the rows of a batch.
+    """
     lines = [str(analysis), f"trust: {trust}"]
     lines += [f"only where {reason}" for reason in regime.reasons]
     lines += _remarks(analysis)
     lines += ["buckets:"]
     lines += [f"  {name}: {_ladder(ladder)}" for name, ladder in analysis.ladders.sizes]
-    lines += [line for e in executables for line in _compiled(e)] or ["  none compiled yet"]
+    compiled = [line for e in executables for line in _compiled(e)]
+    compiled += [f"  [{bucket}] over rows" for bucket in over_rows]
+    lines += compiled or ["  none compiled yet"]
     if executables and analysis.program.region.names:
         lines += _masks(executables[0])
     return "\n".join(lines)
@@ -62,7 +77,7 @@ def _masks(executable: Executable) -> list[str]:
 
 
 def document(name: str, programs: Sequence[str], fallbacks: Sequence[str], stats: Stats) -> str:
-    """The report of an optimized function."""
+    """The report of an optimized function, or of one over rows."""
     parts = [f"sod2jax report of {name}", f"so far: {stats}", *programs]
     parts += [f"runs with exact shapes: {reason}" for reason in fallbacks]
     return "\n\n".join(parts)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from sod2jax import report
 from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import ShapeError, SpecError
@@ -19,6 +20,7 @@ from sod2jax.planning.exact import Fallbacks, debugging
 from sod2jax.ragged.batch import Argument, Batch, read_argument
 from sod2jax.ragged.over_rows import OverRows
 from sod2jax.ragged.stacked import run_stacked
+from sod2jax.stats import Counters, Stats
 
 
 class RaggedFunction:
@@ -40,7 +42,10 @@ class RaggedFunction:
         self._learner = Learner()
         self._over: dict[Any, OverRows] = {}
         how = "runs row by row through exact-shape executables, one compile per shape"
-        self._fallbacks = Fallbacks(self._name, how, options.on_unsupported)
+        self._counters = Counters()
+        self._fallbacks = Fallbacks(
+            self._name, how, options.on_unsupported, counted=self._counters.exact
+        )
 
     def __repr__(self) -> str:
         shapes = self._options.shapes
@@ -79,6 +84,21 @@ class RaggedFunction:
         batch = self._batch(arguments, count, leaves)
         region = over.plans.base(batch.tree, _avals(arguments)).region
         return run_stacked(over, self._name, arguments, batch, region)
+
+    # Reading
+
+    def stats(self) -> Stats:
+        """Counters since the function was made.
+
+        A call of a bucket, or with exact shapes, is a run of the rows that take that way together;
+        what runs inside of JAX's transformations is not counted. XLA's seconds are not known here.
+        """
+        return self._counters.read()
+
+    def explain(self) -> str:
+        """A report as ``OptimizedFunction.explain``: programs, buckets, and reasons."""
+        parts = [text for over in self._over.values() for text in over.described()]
+        return report.document(self._name, parts, self._fallbacks.reasons, self.stats())
 
     # Arguments
 
@@ -140,7 +160,7 @@ class RaggedFunction:
                 max_executables=self._options.max_executables,
             )
             self._over[key] = OverRows(
-                self._fun, self._name, options, self._fallbacks, self._ladder
+                self._fun, self._name, options, self._fallbacks, self._counters, self._ladder
             )
         return self._over[key]
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sod2jax import report, rewrite
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import UnsupportedPrimitiveError
 from sod2jax.ir.comparisons import Comparison
@@ -27,7 +28,9 @@ from sod2jax.ragged.batched import RowAxes
 from sod2jax.ragged.derivative import pullback, restacked
 from sod2jax.ragged.plans import RowPlans
 from sod2jax.ragged.programs import RowPrograms, RowSet
+from sod2jax.runtime import plan
 from sod2jax.runtime.dispatch import WholePlan
+from sod2jax.stats import Counters
 
 Member = tuple[int, WholePlan]  # a row of a group, and its plan
 
@@ -40,6 +43,7 @@ class OverRows:
       name: what to call it.
       options: shapes and constraints of one example.
       fallbacks: is told why rows run with exact shapes; may raise instead.
+      counters: what there is to count.
       ladder: the numbers of rows to pad to; None for powers of two.
 
     Attributes:
@@ -53,13 +57,14 @@ class OverRows:
         name: str,
         options: Options,
         fallbacks: Fallbacks,
+        counters: Counters,
         ladder: tuple[int, ...] | None = None,
     ):
         self._fun, self._name, self._options = fun, name, options
-        self._fallbacks, self._ladder = fallbacks, ladder
+        self._fallbacks, self._counters, self._ladder = fallbacks, counters, ladder
         self._exact = jax.jit(fun)
-        self.plans = RowPlans(fun, name, options)
-        self.programs = RowPrograms(self.plans, self._pull)
+        self.plans = RowPlans(fun, name, options, counters)
+        self.programs = RowPrograms(self.plans, self._pull, counters)
         self._pullbacks: dict[Specialisation, OverRows] = {}
         self._bounded: dict[Any, OverRows] = {}
 
@@ -70,10 +75,27 @@ class OverRows:
             bounds = tuple(Comparison.parse(f"{name} <= {size}") for name, size in key)
             constraints = (*self._options.constraints, *bounds)
             options = dataclasses.replace(self._options, constraints=constraints)
-            self._bounded[key] = OverRows(
-                self._fun, self._name, options, self._fallbacks, self._ladder
-            )
+            self._bounded[key] = self._like(self._fun, self._name, options, self._ladder)
         return self._bounded[key]
+
+    def _like(
+        self,
+        fun: Callable[..., Any],
+        name: str,
+        options: Options,
+        ladder: tuple[int, ...] | None = None,
+    ) -> OverRows:
+        """Another function, whose runs are told of and counted with those of this one."""
+        return OverRows(fun, name, options, self._fallbacks, self._counters, ladder)
+
+    def described(self) -> list[str]:
+        """A report of each program, and of those that gradients and bounds need."""
+        own = [
+            report.describe(s.analysis, s.regime, s.trust, s.ready, self.programs.buckets(s))
+            for s in self.plans.specialisations
+        ]
+        others = (*self._bounded.values(), *self._pullbacks.values())
+        return own + [text for other in others for text in other.described()]
 
     def results(self, batch: Batch, exact: Exact | None = None) -> list[tuple[Any, list[Any]]]:
         """(tree, leaves) of the result of every row, at its true shape; sizes must be concrete.
@@ -89,11 +111,11 @@ class OverRows:
         alone: dict[Exact, list[int]] = collections.defaultdict(list)
         if exact is not None:
             alone[exact] = list(range(batch.count))
-        for row, plan in enumerate(self.plans.of(batch) if exact is None else ()):
-            if isinstance(plan, Exact):
-                alone[plan].append(row)
+        for row, made in enumerate(self.plans.of(batch) if exact is None else ()):
+            if isinstance(made, Exact):
+                alone[made].append(row)
             else:
-                groups[plan.specialisation].append((row, plan.call))
+                groups[made.specialisation].append((row, made.call))
         results: dict[int, tuple[Any, list[Any]]] = {}
         for specialisation, members in groups.items():
             for chunk in self._chunks(members):
@@ -156,12 +178,12 @@ class OverRows:
         except UnsupportedPrimitiveError as error:
             return self._run_exactly(batch, rows, Exact(error))
         columns = [
-            arrays.unstack(y, [plan.out_shapes[k] for _, plan in members])
+            arrays.unstack(y, [made.out_shapes[k] for _, made in members])
             for k, y in enumerate(outputs)
         ]
         return {
-            row: (plan.out_tree, [column[at] for column in columns])
-            for at, (row, plan) in enumerate(members)
+            row: (made.out_tree, [column[at] for column in columns])
+            for at, (row, made) in enumerate(members)
         }
 
     def _run_chunk(
@@ -169,7 +191,7 @@ class OverRows:
     ) -> list[Any]:
         """The padded outputs of some rows, from the bucket that holds them."""
         program, ladders = specialisation.analysis.program, specialisation.analysis.ladders
-        true = np.stack([plan.sizes for _, plan in members])
+        true = np.stack([row.sizes for _, row in members])
         most = dict(zip(program.symbols, map(int, true.max(0)), strict=True))
         bucket = ladders.bucket(most)
         rows = [row for row, _ in members]
@@ -181,7 +203,12 @@ class OverRows:
         present = np.arange(width) < len(rows) if batch.is_traced else None
         axes = RowAxes.with_outputs(batch.mapped, len(program.out_shapes))
         chosen = RowSet(rows, width, true, present)
-        return self.programs.run(batch, specialisation, bucket, axes, chosen)
+        outputs = self.programs.run(batch, specialisation, bucket, axes, chosen)
+        if not batch.is_traced:
+            shapes = rewrite.padded_shapes(program, program.region.below(bucket))
+            padded = plan.elements(program, most, shapes)[1] * width
+            self._counters.hit(bucket, sum(row.elements[0] for _, row in members), padded)
+        return outputs
 
     def _chunks(self, members: Sequence[Member]) -> list[Sequence[Member]]:
         most = len(members) if self._ladder is None else self._ladder[-1]
@@ -206,7 +233,7 @@ class OverRows:
         if specialisation not in self._pullbacks:
             pull, options = pullback(self._fun, specialisation, tree)
             name = f"the gradient of {self._name}"
-            self._pullbacks[specialisation] = OverRows(pull, name, options, self._fallbacks)
+            self._pullbacks[specialisation] = self._like(pull, name, options)
         return self._pullbacks[specialisation].every_row(batch, bucket, axes, true, present)
 
 

@@ -37,14 +37,20 @@ class RowPlans:
       fun: the function of one example.
       name: what to call it.
       options: shapes and constraints of one example.
+      counters: what there is to count.
     """
 
-    def __init__(self, fun: Callable[..., Any], name: str, options: Options):
+    def __init__(self, fun: Callable[..., Any], name: str, options: Options, counters: Counters):
         self._name, self._options = name, options
-        self._planner = Planner(fun, name, options, Counters(), Silent())
+        self._planner = Planner(fun, name, options, counters, Silent())
         self._plans: dict[Any, dict[Any, RowPlan | Exact]] = {}
         self._bases: dict[Any, regimes.Regime] = {}
         self._references: dict[Any, Specialisation] = {}
+
+    @property
+    def specialisations(self) -> Sequence[Specialisation]:
+        """The programs made so far."""
+        return self._planner.specialisations
 
     def base(self, tree: Any, avals: tuple[Any, ...]) -> regimes.Regime:
         """What the specs alone say of one example, given its structure and abstract leaves."""

@@ -21,6 +21,7 @@ from sod2jax.ragged.batch import Batch
 from sod2jax.ragged.batched import RowAxes, batched
 from sod2jax.ragged.derivative import Differentiable
 from sod2jax.ragged.plans import RowPlans
+from sod2jax.stats import Counters
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,10 +48,11 @@ class RowPrograms:
       plans: of the rows.
       pull: runs the pullback of a program, on (the program, the bucket, structure of its arguments,
         arguments of the pullback, their axes, true sizes, rows that count).
+      counters: what there is to count.
     """
 
-    def __init__(self, plans: RowPlans, pull: Callable[..., list[Any]]):
-        self._plans, self._pull = plans, pull
+    def __init__(self, plans: RowPlans, pull: Callable[..., list[Any]], counters: Counters):
+        self._plans, self._pull, self._counters = plans, pull, counters
         self._compiled: dict[Any, Callable[..., list[Any]]] = {}
         self._unsupported: dict[Specialisation, UnsupportedPrimitiveError] = {}
 
@@ -101,7 +103,13 @@ class RowPrograms:
         key = (specialisation, bucket, axes)
         if key not in self._compiled:
             self._compiled[key] = jax.jit(batched(specialisation.analysis, bucket, axes))
+            self._counters.add(compiles=1)
         return self._compiled[key]
+
+    def buckets(self, specialisation: Specialisation) -> list[Bucket]:
+        """Those that a program runs in over rows."""
+        ran = {bucket for program, bucket, _ in self._compiled if program == specialisation}
+        return sorted(ran, key=lambda bucket: bucket.sizes)
 
     def _by_size(
         self, batch: Batch, rows: Sequence[int], width: int, shapes: Sequence[arrays.Shape]

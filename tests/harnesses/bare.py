@@ -464,9 +464,11 @@ NUMPY = [
         "sum, axes": lambda x: x.sum((0, 2)),
         "transpose, axes": lambda x: x.transpose(2, 0, 1),
         "reshape, merged": lambda x: x.reshape(x.shape[0], -1),
+    }),
+    *rows("jnp", T, {
         "einsum, batch": lambda x: jnp.einsum("bij,bkj->bik", x, x),
         "softmax, batch": lambda x: nn.softmax(x @ x.swapaxes(1, 2), -1),
-    }),
+    }, executables=9),  # where padding a batch to 16 would be noticed
     *rows("jnp.fft", X, {
         "fft": lambda x: jnp.fft.fft(x),
         "rfft": lambda x: jnp.abs(jnp.fft.rfft(x)),
@@ -542,7 +544,7 @@ NN = [
         "dot_product_attention": lambda q, k, v: nn.dot_product_attention(q, k, v),
         "dot_product_attention, causal": lambda q, k, v: nn.dot_product_attention(q, k, v, is_causal=True),
         "attention": lambda q, k, v: jnp.einsum("bhij,bjhd->bihd", nn.softmax(jnp.einsum("bihd,bjhd->bhij", q, k) / 2), v),
-    }),
+    }, executables=9),  # where padding a batch to 16 would be noticed
     *rows("nn", R, {
         "dense": lambda x: nn.relu(x @ jnp.ones((4, 8))) @ jnp.ones((8, 1)),
         "rotary": lambda x: x * jnp.cos(jnp.arange(x.shape[0])[:, None] / 10000 ** (jnp.arange(4) / 4)),

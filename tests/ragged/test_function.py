@@ -13,7 +13,7 @@ from jax import lax
 
 import sod2jax
 from sod2jax import Ragged
-from sod2jax.errors import ShapeError, SpecError
+from sod2jax.errors import ExactFallbackWarning, ShapeError, SpecError
 from tests.compile_log import compile_log
 from tests.ragged.examples import (
     SIZES,
@@ -333,6 +333,35 @@ def test_calls_are_checked_against_options():
     assert_close(by_name(W, x=examples(3)), [squares(W, x) for x in examples(3)])
     with pytest.raises(SpecError, match=r"shapes names .'z'."):
         sod2jax.ragged_vmap(squares, (None, 0), {"z": "n"})(W, [normal(3, 4)])
+
+
+def test_what_runs_is_told():
+    told = sod2jax.ragged_vmap(lambda x: x.sum(0), shapes=("n, 4",), constraints=("n <= 20",))
+    told([normal(3, 4), normal(5, 4)])
+    told([normal(17, 4)])
+    stats = told.stats()
+    assert (stats.calls, stats.traces, stats.exact_fallbacks) == (2, 1, 0)
+    assert stats.compiles == len(stats.hits) == 2
+    elements = sum(rows * b["n"] for rows, b in zip((2, 1), stats.hits, strict=True))
+    assert stats.padding_waste == pytest.approx(elements / (3 + 5 + 17) - 1)
+    report = told.explain()
+    assert "sod2jax report of <lambda>" in report
+    assert all(f"[{bucket}] over rows" in report for bucket in stats.hits)
+
+    alone = sod2jax.ragged_vmap(lambda x: jnp.linalg.svd(x)[0], shapes=("n, 4",))
+    with pytest.warns(ExactFallbackWarning, match="svd"):
+        alone([normal(5, 4)])
+    (reason,) = alone.stats().reasons
+    assert "primitive 'svd'" in reason
+    assert f"runs with exact shapes: {reason}" in alone.explain()
+
+
+def test_runs_inside_of_transformations_are_not_counted():
+    summed = sod2jax.ragged_vmap(lambda x: (x * x).sum(), shapes=("n",))
+    padded = sod2jax.Ragged(jnp.ones((2, 4)), jnp.array([2, 3]))
+    assert jax.jit(summed)(padded).tolist() == [2.0, 3.0]
+    assert summed.stats().calls == 0
+    assert summed.stats().traces == 1
 
 
 def test_functions_print_what_they_are():
