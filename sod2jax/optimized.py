@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from sod2jax.planning.planner import Choice, Planner
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.plan import Outcome
 from sod2jax.stats import Counters, Stats
-from sod2jax.target import Target
+from sod2jax.target import TOPOLOGIES, Target, topology
 
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
 
@@ -189,15 +190,17 @@ class OptimizedFunction:
 
         Args:
           *args: arrays, or ``jax.ShapeDtypeStruct``.
-          target: a device that need not be there, such as ``sod2jax.target.topology("h100")``. What
-            is compiled for it can be read (``explain``, ``memory_plan``), and not called. Anything
-            but a device belongs to the function, which may have a parameter of that name.
+          target: a device that need not be there, such as ``sod2jax.target.topology("h100")``, or
+            that name. What is compiled for it can be read (``explain``, ``memory_plan``), and not
+            called. Anything else belongs to the function, which may have a parameter ``target``.
           **kwargs: as ``args``.
 
         Raises:
           TargetError: there are programs for another device.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
+        if isinstance(target, str) and target in TOPOLOGIES and not _takes(self._fun, "target"):
+            target = topology(target)
         if isinstance(target, jax.Device):
             self.planner.aim_at(Target.of(target))
         elif target is not None:
@@ -261,7 +264,9 @@ class OptimizedFunction:
                 return executable.memory_plan()
         compiled = "; ".join(str(e.bucket) for e in ready) or "none"
         raise SpecError(
-            f"no executable of bucket {bucket} is compiled; compiled buckets: {compiled}"
+            f"no executable of bucket {bucket} is compiled; compiled buckets: {compiled}. Call the "
+            "function, or compile(...), first; a bucket is what bucket_for(...) gives, its sizes by "
+            "symbol, as in {'s': 64}, or the size of the only symbol"
         )
 
     def stats(self) -> Stats:
@@ -284,6 +289,15 @@ def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
         f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
         f"on: {relied}"
     )
+
+
+def _takes(fun: Callable[..., Any], name: str) -> bool:
+    """Whether a function may have a keyword argument of that name."""
+    try:
+        parameters = inspect.signature(fun).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _on_device(leaf: Any) -> Any:

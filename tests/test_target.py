@@ -131,6 +131,20 @@ def test_the_device_at_hand_may_be_the_target() -> None:
     np.testing.assert_array_equal(f(np.ones(3, np.float32)), np.full(3, 2.0))
 
 
+def test_a_target_may_be_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sod2jax.optimized.topology", lambda name: jax.local_devices()[0])
+    x = np.ones(3, np.float32)
+    f = sod2jax.optimize(lambda x: x + 1, shapes=("n",), buckets={"n": (8,)})
+    assert f.compile(x, target="h100").stats().compiles == 1
+    with pytest.raises(TypeError, match="target"):
+        f.compile(x, target="no such")
+    g = sod2jax.optimize(
+        lambda x, **rest: x + len(rest), shapes={"x": "n"}, static_argnames="target"
+    )
+    g.compile(x, target="h100")  # its own
+    np.testing.assert_array_equal(g(x, target="h100"), x + 1)
+
+
 def test_a_parameter_may_be_called_target() -> None:
     f = sod2jax.optimize(
         lambda x, target: x - target, shapes={"x": "n", "target": "n"}, buckets={"n": (8,)}

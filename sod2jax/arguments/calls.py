@@ -249,5 +249,8 @@ def described(array: Any) -> str:
 def abstract(leaf: Any) -> Any:
     """JAX's abstract value of an array, a Python scalar or a ``jax.ShapeDtypeStruct``."""
     if isinstance(leaf, jax.ShapeDtypeStruct):
-        return ShapedArray(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
+        dtype = leaf.dtype
+        if isinstance(dtype, np.dtype):  # keys of random numbers have dtypes of their own
+            dtype = jax.dtypes.canonicalize_dtype(dtype)
+        return ShapedArray(leaf.shape, dtype, weak_type=leaf.weak_type)
     return jax.typeof(leaf)

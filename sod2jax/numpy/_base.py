@@ -96,6 +96,8 @@ def positions(n: Any) -> Any:
 
 def take(a: Any, index: Any, axis: int = 0, unique: bool = True) -> Any:
     """``a`` at ascending places, different ones if ``unique``, of one axis, all inside it."""
+    if _is_zero(a.shape[axis]):
+        return jnp.zeros((*a.shape[:axis], *index.shape, *a.shape[axis + 1 :]), a.dtype)
     at = (*[slice(None)] * axis, index)
     return a.at[at].get(
         mode="clip", unique_indices=unique, indices_are_sorted=True, wrap_negative_indices=False
@@ -104,7 +106,14 @@ def take(a: Any, index: Any, axis: int = 0, unique: bool = True) -> Any:
 
 def pick(a: Any, index: Any) -> Any:
     """``a`` at places of its first axis, moved inside."""
+    if _is_zero(a.shape[0]):
+        return jnp.zeros((*index.shape, *a.shape[1:]), a.dtype)
     return a.at[index].get(mode="clip", wrap_negative_indices=False)
+
+
+def _is_zero(size: Any) -> bool:
+    """Whether there is nothing to take from, so that no place can be meant; JAX would refuse."""
+    return isinstance(size, int) and size == 0
 
 
 def before(x: Any, value: Any) -> Any:

@@ -82,9 +82,11 @@ def _kept(boxes: Any, scores: Any, iou_threshold: Any, score_threshold: Any) -> 
 
     def step(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         best, left, kept = state
-        far = ~(_overlaps(jnp, boxes[best], boxes) > iou_threshold)
+        is_best = at == best
+        box = jnp.where(is_best[:, None], boxes, 0).sum(0)  # no index: there may be no boxes
+        far = ~(_overlaps(jnp, box, boxes) > iou_threshold)
         left &= far & (at > best)
-        return first(left), left, kept | (at == best)
+        return first(left), left, kept | is_best
 
     state = (first(start), start, jnp.full(scores.shape, False))
     _, _, kept = lax.while_loop(lambda state: state[0] < size, step, state)

@@ -12,6 +12,7 @@ from typing import TypeVar
 import jax
 
 from sod2jax.errors import ExactFallbackWarning, FunctionError, Sod2jaxError
+from sod2jax.tracing import advice
 
 Result = TypeVar("Result")
 
@@ -94,7 +95,12 @@ class Fallbacks:
         """
         if not exact.is_likely_to_fail:
             self._announce(exact)
-        result = run()
+        try:
+            result = run()
+        except Exception as error:
+            if remedy := advice.for_jit(error):
+                error.add_note(f"What can help in {self._name}: {remedy}.")
+            raise
         if exact.is_likely_to_fail:
             self._announce(exact)
         return result

@@ -304,7 +304,8 @@ class Trust:
         if not self._program.symbols and not self._program.data_dependent:
             return "traced at these very shapes"
         shown = "; ".join(str(Bucket.of(sizes)) for sizes in self.audited)
-        audited = f"audited at {shown}" if shown else "not audited"
+        why = ", as sizes depend on values" if self._program.computed_dims else ""
+        audited = f"audited at {shown}" if shown else f"not audited{why}"
         return f"proved, as far as the trace was asked; {audited}"
 
     def __repr__(self) -> str:

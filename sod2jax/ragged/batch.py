@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax.arguments.calls import abstract_argument, described
+from sod2jax.arguments.calls import abstract_argument, described, shortened
 from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
@@ -266,15 +266,19 @@ def _read_padded(name: str, value: Any) -> Argument:
         for leaf in leaves:
             if not np.shape(leaf):
                 raise ShapeError(
-                    f"'{name}' is mapped, but {leaf!r} in it has no axis of rows: stack it, or set "
-                    "its in_axes to None"
+                    f"'{name}' is mapped, but {shortened(leaf)} in it has no axis of rows: stack it, "
+                    "pass a list of examples, or set its in_axes to None"
                 )
         avals += [aval.update(shape=aval.shape[1:]) for aval in (_aval(x, name) for x in leaves)]
         trees.append(inner)
         columns += [_array(leaf, name) for leaf in leaves]
     counts = sorted({np.shape(column)[0] for column in columns})
     if len(counts) > 1:
-        raise ShapeError(f"the arrays of '{name}' have different numbers of rows: {counts}")
+        what = "a list, not a tuple" if isinstance(value, tuple) else "a list"
+        raise ShapeError(
+            f"the arrays of '{name}' have different numbers of rows: {counts}; examples of different "
+            f"sizes are passed as {what}"
+        )
     count = counts[0] if counts else None
     whole = jax.tree.structure(tree.unflatten([t.unflatten([0] * t.num_leaves) for t in trees]))
     return Argument(name, whole, tuple(avals), tuple(columns), True, count, tuple(sizes))

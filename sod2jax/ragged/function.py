@@ -110,7 +110,13 @@ class RaggedFunction:
             signature = inspect.signature(self._fun)
         except (TypeError, ValueError):
             return [f"argument {k}" for k in range(len(args))], args
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{self._name}: {error}; a padded array and its sizes are one argument, the tuple "
+                "(padded, sizes)"
+            ) from None
         if bound.kwargs:
             raise TypeError(
                 f"{self._name}: ragged_vmap takes {list(bound.kwargs)} by position only"

@@ -26,7 +26,8 @@ _TRACED = re.compile(r"^function \S+ at \S+ traced for jit returned")
 # Errors of Python code that no other shape helps: they are the function's own.
 _OWN = (AttributeError, NameError, ImportError, SyntaxError, AssertionError)
 _BY_VALUE = (
-    "sizes that depend on values come from sod2jax.numpy: nonzero, unique, compress, repeat",
+    "sizes that depend on values come from sod2jax.numpy: boolean_index(x, mask) for x[mask], "
+    "nonzero, unique, repeat, arange and others",
     "keep a mask in place of a shorter array",
 )
 _DECIDING = ("decide by jnp.where or jax.lax.cond in place of if and while",)
@@ -84,6 +85,13 @@ def explain(name: str, region: Region, leaves: Sequence[Leaf], error: Exception)
         f"{_kind(error)} at {_source(error)}: {text}."
         + (f" What can help: {advice}." if advice else "")
     )
+
+
+def for_jit(error: Exception) -> str:
+    """What can help where ``jax.jit`` fails, too, for want of a size that depends on values."""
+    kinds = (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError)
+    is_decision = isinstance(error, jax.errors.TracerBoolConversionError)
+    return "; or ".join(_BY_VALUE) if isinstance(error, kinds) and not is_decision else ""
 
 
 def worded(name: str, error: Exception) -> str:

@@ -85,11 +85,19 @@ def once(argument: Any, compute: Callable[[], Any]) -> Any:
 
 
 def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
+    dim = _dim(recorder, name, most)
+    if isinstance(dim, int):
+        recorder.numbers[name] = dim
+        return dim
+    return _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
+
+
+def _dim(recorder: guards.Recorder, name: str, most: Dim | None) -> Dim:
+    """What a symbol is, given what the trace assumes: another dimension, a number, or itself."""
     fixed = dict(recorder.assumptions.fixed).get(name)
-    if isinstance(fixed, int):
-        return fixed
     if fixed is not None:
-        return _compat.dimensions([dims.jax_text(fixed)], recorder.scope)[0]
+        numbers = {dims.symbol(other): size for other, size in recorder.numbers.items()}
+        return fixed if isinstance(fixed, int) else dims.normalise(fixed.xreplace(numbers))
     known = {*recorder.region.names, name}
     limits = [c for c in recorder.assumptions.limits if name in c.symbols and c.symbols <= known]
     region = recorder.region.with_symbol(name, most, limits)
@@ -97,7 +105,7 @@ def _symbol(recorder: guards.Recorder, name: str, most: Dim | None) -> Any:
     if low == high:
         return low
     recorder.region = region
-    return _compat.dimensions([name], recorder.scope)[0]
+    return dims.symbol(name)
 
 
 def exposed(jaxpr: Jaxpr) -> tuple[Any, tuple[Dim, ...]]:

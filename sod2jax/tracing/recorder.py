@@ -27,6 +27,7 @@ class Recorder:
       scope: of the symbols, for JAX.
       assumptions: what is taken for granted of data-dependent sizes.
       data_dependent: their symbols, in the order of their making.
+      numbers: the sizes of those that the assumptions leave one size.
       guards: comparisons that the trace took for true, though not all sizes make them so; the
         values mean nothing.
       besides: what must hold besides if the trace succeeds, for errors that somebody caught to be
@@ -46,6 +47,7 @@ class Recorder:
     scope: Any = None
     assumptions: Assumptions = NO_ASSUMPTIONS
     data_dependent: list[str] = dataclasses.field(default_factory=list)
+    numbers: dict[str, int] = dataclasses.field(default_factory=dict)
     guards: dict[Comparison, None] = dataclasses.field(default_factory=dict)
     besides: dict[Comparison, None] = dataclasses.field(default_factory=dict)
     decisions: Decisions = dataclasses.field(default_factory=Decisions)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sod2jax
 from sod2jax.arguments.calls import Caller
 from sod2jax.options import Options
 
@@ -108,6 +109,16 @@ def test_calls_of_one_shape_share_a_key():
 )
 def test_other_shapes_dtypes_and_trees_have_keys_of_their_own(other):
     assert key(zeros(2)) != key(other)
+
+
+def test_structs_have_the_dtypes_that_jax_gives_arrays():
+    f = sod2jax.optimize(lambda x, y: x.sum() + y, shapes=("n", "n"), buckets={"n": (8,)})
+    f.compile(jax.ShapeDtypeStruct((1,), np.float64), jax.ShapeDtypeStruct((1,), np.int64))
+    f(np.ones(3), np.ones(3, np.int64))
+    assert (f.stats().traces, f.stats().compiles) == (1, 1)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 3))
+    g = sod2jax.optimize(jax.random.key_data, shapes=("n",), buckets={"n": (8,)})
+    assert g.compile(keys)(jax.random.split(jax.random.key(0), 3)).shape == (3, 2)
 
 
 def test_weak_types_have_keys_of_their_own():

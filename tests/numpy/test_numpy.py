@@ -300,6 +300,61 @@ def plain_nms(boxes: np.ndarray, scores: np.ndarray, iou: float, least: float) -
     return kept
 
 
+READS_FIRST = "delete_last insert_first repeat_scalar arange_steps".split()
+OTHER_DTYPE = ["bincount_weights"]  # NumPy counts nothing in integers, whatever the weights
+
+
+def of_selected(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, of what a mask selects, which may be nothing."""
+
+    def selected(x: Any, m: Any, a: Any, k: Any) -> Any:
+        return fun(*(snp.compress(m, array, axis=0) for array in (x, m, a, k)))
+
+    return selected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if at % 4 else [])
+        for at, n in enumerate(n for n in CASES if n not in READS_FIRST + OTHER_DTYPE)
+    ],
+)
+def test_of_nothing(name: str) -> None:
+    fun = of_selected(CASES[name])
+    f = optimized(fun, "auto")
+    for n, density in [(6, "half"), (5, "none"), (MOST, "half"), (1, "none")]:
+        args = arguments(n, density)
+        try:
+            fun(*args)
+        except (IndexError, ValueError):
+            continue  # NumPy, too, wants one element
+        check(f, fun, args, f"{name} at {n}, {density}")
+    assert f.stats().exact_fallbacks == 0
+
+
+@pytest.mark.parametrize("cut", ["never", "always"])
+def test_nms_of_no_boxes(cut: str) -> None:
+    f = sod2jax.optimize(
+        lambda boxes, scores: snp.nms(
+            snp.compress(scores > 0.5, boxes, axis=0), snp.compress(scores > 0.5, scores), 0.3
+        ),
+        shapes=("n, 4", "n"),
+        buckets={"n": (MOST,)},
+        max_executables=1,
+        cut=cut,
+        on_unsupported="error",
+    )
+    boxes = np.array([[0, 0, 1, 1], [2, 2, 3, 4], [0, 0, 1, 1]], np.float32)
+    for scores in ([0.1, 0.2, 0.3], [0.9, 0.8, 0.7], [0.0, 0.9, 0.1]):
+        scores = np.float32(scores)
+        chosen = scores > 0.5
+        want = plain_nms(boxes[chosen], scores[chosen], 0.3, -np.inf)
+        assert f(boxes, scores).tolist() == want
+        jax_arrays = jnp.asarray(boxes[chosen]), jnp.asarray(scores[chosen])
+        assert snp.nms(*jax_arrays, 0.3).tolist() == want
+
+
 @pytest.mark.parametrize("cut", ["never", "always"])
 def test_nms(cut: str) -> None:
     f = sod2jax.optimize(

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -34,6 +35,24 @@ def test_a_reason_is_told_once():
         fallbacks.tell(Exact(TraceError("too odd")))
         fallbacks.tell(Exact(TraceError("asked for"), is_harmless=True))
     assert fallbacks.reasons == ("too odd", "asked for")
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [lambda x: x[x > 0], jnp.nonzero, jnp.unique, lambda x: jnp.arange(x.sum())],
+    ids=["mask", "nonzero", "unique", "arange"],
+)
+def test_what_jit_refuses_has_a_remedy_here(fun):
+    with pytest.raises((TypeError, IndexError)) as raised:
+        sod2jax.optimize(fun, shapes=("n",))(ones(3))
+    assert any("sod2jax.numpy: boolean_index" in note for note in raised.value.__notes__)
+
+
+def test_other_errors_of_the_function_have_no_note_of_ours():
+    for fun in (lambda x: -x if x.sum() > 0 else x, lambda x: x.foo()):
+        with pytest.raises(Exception) as raised:  # noqa: PT011, what is raised is jit's
+            sod2jax.optimize(fun, shapes=("n",))(ones(3))
+        assert not any("sod2jax" in note for note in getattr(raised.value, "__notes__", ()))
 
 
 def test_or_raised_each_time():

@@ -277,6 +277,9 @@ P = normal(2, 6, 4), normal(2, 6)
     [
         ((XY[0], XY[1][:1]), ShapeError, "different numbers of rows: 2 in 'x', 1 in 'y'"),
         (([], []), ShapeError, "'x' is an empty list"),
+        ((tuple(normal(n, 4) for n in (1, 3, 9)), P[1]), ShapeError, "a list, not a tuple"),
+        ((3.0, P[1]), ShapeError, "pass a list of examples"),
+        ((P[0], [2, 3], P[1]), TypeError, r"<lambda>: too many .* the tuple \(padded, sizes\)"),
         ((XY[0], [normal(2), normal(4)]), ShapeError, "example 1: axis 0 of 'y' has size 4"),
         (
             ([*XY[0][:1], normal(7, 4)], [normal(2), normal(7)]),
