@@ -43,7 +43,6 @@ HARMLESS_EQUALITIES = {
     ("tree_util.py", "FlatTree.__eq__"): _CACHE,
     ("tree_util.py", "Static.__eq__"): _CACHE,
     ("core.py", "dilate_dim"): _FAST,
-    ("image/scale.py", "_resize"): _FAST,
     ("core.py", "is_empty_shape"): _FAST,
     ("interpreters/batching.py", "broadcast_batcher"): _FAST,
     ("lax/lax.py", "_broadcast_in_dim_batch_rule"): _FAST,

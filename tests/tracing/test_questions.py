@@ -303,3 +303,17 @@ def test_ragged_rows_whose_size_equals_another_are_right():
     got = sod2jax.ragged_vmap(fun, in_axes=(0, None))(rows, y)
     for row, want in zip(got, [fun(jnp.asarray(r), jnp.asarray(y)) for r in rows], strict=True):
         np.testing.assert_array_equal(row, want)
+
+
+@pytest.mark.parametrize("method", ["linear", "nearest"])
+def test_an_image_that_keeps_its_size_keeps_its_infinities(method):
+    def even(x):
+        return jax.image.resize(x, (2 * (x.shape[0] // 2),), method)
+
+    for options in ({}, {"shapes": ("n",), "constraints": ("n <= 12",)}):
+        optimized = sod2jax.optimize(even, **options)
+        for size in (7, 12, 8, 2):
+            x = np.arange(size, dtype=np.float32)
+            x[size // 2] = np.inf
+            np.testing.assert_array_equal(optimized(x), jax.jit(even)(x))
+        assert optimized.stats().exact_fallbacks == 0
