@@ -75,6 +75,12 @@ class Recorder:
         decided = next(iter(self.decisions.taken), None)
         return decided or self.undecided or self.extremum or last or refused or self.unequal
 
+    @property
+    def equalities(self) -> tuple[Comparison, ...]:
+        """Those of sizes where errors would not have been raised."""
+        refused = [c for c in self.besides if c.op == "!=" and not self.is_data_dependent(c)]
+        return tuple(comparison.negated for comparison in refused)
+
     def is_data_dependent(self, comparison: Comparison) -> bool:
         """Whether a comparison is about a size that is known only after a part has run."""
         return not comparison.symbols.isdisjoint(self.data_dependent)

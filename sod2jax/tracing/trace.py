@@ -49,12 +49,15 @@ class Undecided:
       error: what stopped the trace; final for sizes that the question does not set apart.
       data_dependent: the symbols of data-dependent sizes, in the order of their making.
       of_remainder: whether the question is which remainder a size has; it names one of them.
+      besides: other equalities that would have let the trace go on, as ``m == 1`` where arrays of
+        n and m elements do not broadcast.
     """
 
     question: Comparison
     error: Exception
     data_dependent: tuple[str, ...] = ()
     of_remainder: bool = False
+    besides: tuple[Comparison, ...] = ()
 
     @property
     def is_data_dependent(self) -> bool:
@@ -66,8 +69,8 @@ class Undecided:
         if self.of_remainder:
             remainder = int(dims.evaluate(self.question.left, sizes))
             return dataclasses.replace(self.question, right=remainder)
-        is_final = self.question.op == "==" and not self.question.holds(sizes)
-        return None if is_final else self.question
+        helps = (q for q in (self.question, *self.besides) if q.op != "==" or q.holds(sizes))
+        return next(helps, None)
 
 
 def trace(
@@ -139,7 +142,12 @@ def _traced(
             failure = TraceError(explain(name, recorder.region, leaves, error))
             failure.__cause__ = error
             if recorder.doubtful is not None:
-                return Undecided(recorder.doubtful, failure, tuple(recorder.data_dependent))
+                return Undecided(
+                    recorder.doubtful,
+                    failure,
+                    tuple(recorder.data_dependent),
+                    besides=recorder.equalities,
+                )
             raise failure from error
     if recorder.stale is not None:
         raise recorder.stale

@@ -273,3 +273,24 @@ def test_a_divisor_that_is_zero_at_a_calls_sizes_is_decided_first(specs):
         x, y = np.arange(n, dtype=np.float32), np.ones(m, np.float32)
         for got, want in zip(f(x, y), jax.jit(fun)(x, y), strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [
+        lambda x, y: x + y,
+        lambda x, y: jnp.where(x > 0, x, y),
+        lambda x, y: jnp.broadcast_arrays(x, y)[1] * x,
+        lambda x, y: jax.vmap(lambda a, b: a * b, (None, 0))(x, jnp.stack([y, -y])),
+    ],
+    ids=["add", "where", "broadcast", "vmap"],
+)
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_sizes_that_broadcast_do_so_whichever_came_first(fun, first):
+    optimized = sod2jax.optimize(fun, shapes=("n", "m"), on_unsupported="error")
+    calls = [(4, 4), (4, 1), (1, 5), (6, 6), (7, 1), (1, 1)]
+    for n, m in (*calls[first:], *calls[:first]):
+        x, y = np.arange(n, dtype=np.float32) - 1, np.ones(m, np.float32)
+        np.testing.assert_array_equal(optimized(x, y), jax.jit(fun)(x, y))
+    with pytest.raises((TypeError, ValueError), match="ncompatible shapes"):
+        sod2jax.optimize(fun, shapes=("n", "m"))(np.ones(3, np.float32), np.ones(2, np.float32))
