@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import inspect
 import itertools
@@ -266,7 +267,7 @@ def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
         if missing:
             raise SpecError(
                 f"no axis determines {missing}: some spec must hold the symbol alone, or in an "
-                f"expression linear in it, besides '{dim}' of axis {axis} of '{name}'"
+                f"expression linear in it or as s*s, besides '{dim}' of axis {axis} of '{name}'"
             )
         expected = dims.evaluate(dim, sizes)
         if expected != size:
@@ -283,10 +284,10 @@ def solve(leaves: Sequence[Leaf]) -> dict[str, int]:
 def _next_solvable(
     axes: Sequence[tuple[str, int, Dim, int]], sizes: Mapping[str, int]
 ) -> tuple[tuple[str, int, Dim, int], str] | None:
-    """The shortest axis that is linear in its only unknown symbol, and that symbol."""
+    """The shortest axis that gives its only unknown symbol, and that symbol."""
     for entry in sorted(axes, key=lambda entry: len(str(entry[2]))):
         unknown = sorted(dims.symbols_of(entry[2]) - set(sizes))
-        if len(unknown) == 1 and is_linear(entry[2], unknown[0]):
+        if len(unknown) == 1 and is_invertible(entry[2], unknown[0]):
             return entry, unknown[0]
     return None
 
@@ -298,10 +299,23 @@ def is_linear(dim: Dim, name: str) -> bool:
     return dim == symbol or (polynomial is not None and polynomial.degree() == 1)
 
 
+def is_invertible(dim: Dim, name: str) -> bool:
+    """Whether a dimension is linear in a symbol, or grows with it, as ``s*s + 1`` does."""
+    polynomial = sympy.sympify(dim).as_poly(dims.symbol(name))
+    grows = polynomial is not None and all(c.is_nonnegative for c in polynomial.all_coeffs())
+    return is_linear(dim, name) or (grows and polynomial.degree() > 1)
+
+
 def invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
-    """The integer value of ``symbol`` at which a linear dimension has a size; None if none has."""
-    zero = dims.evaluate(dim, {**sizes, symbol: 0})
-    slope = dims.evaluate(dim, {**sizes, symbol: 1}) - zero
-    if slope == 0 or (size - zero) % slope:
-        return None
-    return (size - zero) // slope
+    """The integer value of ``symbol`` at which a dimension has a size; None if none has."""
+
+    def at(value: int) -> int:
+        return dims.evaluate(dim, {**sizes, symbol: value})
+
+    zero = at(0)
+    if is_linear(dim, symbol):
+        slope = at(1) - zero
+        exact = slope != 0 and (size - zero) % slope == 0
+        return (size - zero) // slope if exact else None
+    value = bisect.bisect_left(range(1, size + 1), size, key=at) + 1
+    return value if at(value) == size else None

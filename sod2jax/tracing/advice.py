@@ -49,7 +49,11 @@ _NUMBERS = (
 # What can help at a line of the function that wants a number, by what the line holds.
 _AT_LINE = (
     (r"(?<!for )\b\w+ (not )?in range\(", "write 0 <= k < n in place of k in range(n)"),
-    (r"\brange\(|\* *\[|\] *\*", "loop over a size by jax.lax.fori_loop or jax.lax.scan"),
+    (
+        r"\bi?sqrt\(|\*\* *0?\.5",
+        "give an array of s * s elements the spec 's*s': its root is s",
+    ),
+    (r"\brange\(|\* *\[|\] *\*(?!\*)", "loop over a size by jax.lax.fori_loop or jax.lax.scan"),
     (r"\bfor .* in |\blist\(", _ROWS[0]),
     (
         r"\bint\(|\bround\(",
