@@ -94,6 +94,14 @@ class Target:
         return not (self.platform == "cpu" or "NVIDIA" in self.kind)
 
     @property
+    def fuses_gathers(self) -> bool:
+        """Whether what reads a gather computes it on the way, as XLA's loops on CPUs and GPUs do.
+
+        A TPU keeps it, with whatever axes are left in rows of 128 lanes.
+        """
+        return self.platform != "tpu"
+
+    @property
     def alignment(self) -> int:
         """Bytes: buffers begin at multiples of it."""
         return _ALIGNMENTS.get(self.platform, _ALIGNMENT_ELSEWHERE)

@@ -48,6 +48,7 @@ def test_only_the_target_asks_for_devices() -> None:
 )
 def test_strided_windows_are_on_their_own_where_that_is_known(target: Target, mixes: bool) -> None:
     assert target.mixes_strided_windows == mixes
+    assert target.fuses_gathers == (target.platform != "tpu")
 
 
 def test_default_is_the_device_at_hand() -> None:
