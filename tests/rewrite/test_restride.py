@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sod2jax
 from sod2jax.ir import dims
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.region import Region
@@ -16,6 +17,7 @@ from sod2jax.rewrite import moves
 from sod2jax.rewrite.padded import Padded, constant_fill
 from sod2jax.rewrite.restride import restride
 from sod2jax.rewrite.sizes import Sizes
+from sod2jax.target import Target
 
 T, U = dims.parse("t"), dims.parse("u")
 MOST = {"t": 9, "u": 4}
@@ -132,3 +134,45 @@ def test_gathers_that_cost_no_memory_stay_where_rows_are_joined() -> None:
     shift = Padded(jnp.zeros((17, 9)), ((2 * T - 1,), (T,)))
     assert "gather" in primitives(shift, 0, 2, (T, 2 * T - 1), fuses_gathers=True)[0]
     assert "gather" not in primitives(shift, 0, 2, (T, 2 * T - 1))[0]
+
+
+def shifted(x: Any) -> Any:
+    """The shift of relative attention: [h, t, 2t - 1] to [h, t, t], and its use."""
+    heads, t, _ = x.shape
+    wide = jnp.pad(x, ((0, 0), (0, 0), (1, 0))).reshape(heads, 2 * t, t)
+    return jax.nn.softmax(wide[:, 1:].reshape(heads, t, 2 * t - 1)[:, :, :t], -1)
+
+
+def halves(x: Any) -> Any:
+    return x.reshape(x.shape[0], -1, x.shape[2] // 2).cumsum(1).reshape(x.shape).max(0)
+
+
+def shares(x: Any) -> Any:
+    """Gradients move elements back."""
+    return jax.grad(lambda x: (shifted(x) ** 2).sum())(x)
+
+
+@pytest.mark.parametrize("poison", ["deep", "inside"])
+@pytest.mark.parametrize(
+    ("fun", "spec"),
+    [(shifted, "3, t, 2*t - 1"), (shares, "3, t, 2*t - 1"), (halves, "u, t, 2*t")],
+)
+def test_programs_are_exact_on_targets_that_do_not_gather(
+    fun: Any, spec: str, poison: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Target, "fuses_gathers", False)
+    symbols = sorted(name for name in MOST if name in spec.split("2*t")[0])
+    f = sod2jax.optimize(
+        fun,
+        shapes=(spec,),
+        buckets={name: (MOST[name],) for name in symbols},
+        poison=poison,
+        on_unsupported="error",
+    )
+    for t in (1, 2, 5, MOST["t"] - 1, MOST["t"]):
+        true = {"t": t, "u": 1 + t % 4}
+        shape = [int(dims.evaluate(dims.parse(d), true)) for d in spec.split(",")]
+        x = np.random.default_rng(t).normal(size=shape).astype(np.float32)
+        np.testing.assert_allclose(f(x), jax.jit(fun)(x), rtol=1e-5, atol=1e-5)
+    (executable,) = f.planner.specialisations[0].ready
+    assert "gather" not in {eqn.primitive.name for eqn in equations(executable.jaxpr)}
