@@ -59,7 +59,8 @@ def optimize(
         program with its masks as it is. Choices are kept on disk for other processes.
       poison: fills input padding with NaN and the largest integers, for tests and debugging;
         ``"deep"`` does so with the pad lanes of every value in the program that nothing is known
-        of. No result changes by a bit.
+        of; ``"inside"`` leaves the zeros in input padding, which executables rely on otherwise. No
+        result changes by a bit.
 
     Returns:
       An ``OptimizedFunction``, or a decorator if ``fun`` is omitted.

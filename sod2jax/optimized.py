@@ -85,13 +85,26 @@ class OptimizedFunction:
           TargetError: it was compiled for a device that is not there.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        return nnx.write_back(self.run(args, kwargs, bool(self.options.poison)), (args, kwargs))
+        return nnx.write_back(self.run(args, kwargs, self.options.poisons_inputs), (args, kwargs))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
-    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], poison: bool) -> Any:
+    def run(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        poison: bool,
+        foreign: bool = False,
+    ) -> Any:
         """Runs a call with zeros, or with poison, in the padding of its inputs.
+
+        Args:
+          args: of the call.
+          kwargs: of the call.
+          poison: whether there is poison. Executables that rely on zeros there are for other calls.
+          foreign: whether such executables are for other calls with zeros, too: then results with
+            and without poison come from one executable.
 
         Returns:
           The result; an ``nnx.Updated`` if the function writes to variables.
@@ -107,7 +120,7 @@ class OptimizedFunction:
         served = debugging() or self.planner.choose(call)
         tried: list[Specialisation] = []
         while isinstance(served, Choice):
-            outcome = self._outcome(served, call, poison)
+            outcome = self._outcome(served, call, poison, foreign)
             if isinstance(outcome, Exact):
                 served = outcome
             elif served.is_doubtful:
@@ -121,14 +134,16 @@ class OptimizedFunction:
                 served = self._again(call, served, outcome, tried)
         return self._run_exact(served, args, kwargs)
 
-    def _outcome(self, choice: Choice, call: Call, poison: bool) -> Outcome | Exact:
+    def _outcome(
+        self, choice: Choice, call: Call, poison: bool, foreign: bool
+    ) -> Outcome | Exact:
         """What a run comes to, or why the program cannot be compiled."""
         try:
             if choice.specialisation.trust.is_pending:
                 choice.specialisation.executables.get(choice.plan.bucket)
             if choice.is_doubtful:  # a run would be made again, and its effects with it
                 return Outcome(choice.plan.bucket, (0, 0), holds=False)
-            return choice.plan.run(call.leaves, poison)
+            return choice.plan.run(call.leaves, poison, foreign)
         except UnsupportedPrimitiveError as error:
             return self.planner.give_up(choice.specialisation, error)
         except Exception:

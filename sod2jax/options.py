@@ -72,8 +72,13 @@ class Options:
             cut=_one_of(_CUT, "cut", cut),
             tune=_one_of(_TUNE, "tune", tune),
             audit=_one_of((False, True), "audit", audit),
-            poison=_one_of((False, True, "deep"), "poison", poison),
+            poison=_one_of((False, True, "deep", "inside"), "poison", poison),
         )
+
+    @property
+    def poisons_inputs(self) -> bool:
+        """Whether input padding holds poison, so that no executable may rely on zeros there."""
+        return self.poison in (True, "deep")
 
     def __repr__(self) -> str:
         """What differs from the defaults."""

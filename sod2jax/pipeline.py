@@ -38,6 +38,7 @@ class Analysis:
       target: what it was transformed for, and is compiled for.
       tune: how much is spent on finding the best version of each bucket.
       deep_poison: whether its values get poison in the pad lanes that nothing is known of.
+      relies_on_zeros: whether executables rely on the zeros that the dispatcher pads inputs with.
     """
 
     program: Program
@@ -49,6 +50,7 @@ class Analysis:
     target: Target
     tune: str
     deep_poison: bool = False
+    relies_on_zeros: bool = True
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
@@ -73,14 +75,22 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
     classes = classify.summarise(program.jaxpr, program.data_dependent)
     program, facts, remarks = passes.transform(program, rdp.analyse_program(program), target)
     edges = {n: e for n, e in passes.deciding_sizes(program, facts).items() if n in region.names}
-    deep_poison = options.poison == "deep"
     starts = first_sizes(program, facts, region, target)
     ladders = choose(region, options.buckets, most, edges, starts)
     names, reasons = cut.places(program, ladders, options.cut, most, target)
     parts = cut.cut(program, facts, ladders, names, most)
     made = (*remarks, *reasons)
     return Analysis(
-        program, classes, facts, made, ladders, parts, target, options.tune, deep_poison
+        program,
+        classes,
+        facts,
+        made,
+        ladders,
+        parts,
+        target,
+        options.tune,
+        deep_poison=options.poison in ("deep", "inside"),
+        relies_on_zeros=not options.poisons_inputs,
     )
 
 
@@ -103,10 +113,12 @@ def compile_part(
     chosen: Bucket,
     analysis: Analysis,
     beside: Callable[[], None] | None = None,
+    foreign: bool = False,
 ) -> Executable:
     """Decides what the bucket's sizes decide, rewrites, lowers and compiles.
 
-    ``beside`` is what this thread does while XLA compiles.
+    ``beside`` is what this thread does while XLA compiles; ``foreign`` says that inputs may be
+    padded with anything.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -122,6 +134,7 @@ def compile_part(
         analysis.tune,
         beside,
         analysis.deep_poison,
+        () if foreign or not analysis.relies_on_zeros else part.own,
     )
     return dataclasses.replace(built, remarks=(*remarks, *built.remarks))
 

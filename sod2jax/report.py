@@ -68,7 +68,9 @@ def _masks(executable: Executable) -> list[str]:
     emitted = Counter(str(m) for m in executable.masks if m.emitted)
     size = sum(mask.size for mask in executable.masks if mask.emitted)
     avoided = Counter(str(m) for m in executable.masks if not m.emitted)
+    promised = ["relied on: zeros in the pad lanes of inputs, where calls put them"]
     return [
+        *(promised if any(executable.zeroed) else ()),
         f"masks: {emitted.total()} inserted, on {size:,} B",
         *(f"  {mask}" + _times(n) for mask, n in emitted.items()),
         f"masks that were not needed: {avoided.total()}",

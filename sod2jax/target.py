@@ -85,6 +85,23 @@ class Target:
         return spec.update(sharding=jax.sharding.SingleDeviceSharding(self.device))
 
     @property
+    def mixes_strided_windows(self) -> bool:
+        """Whether a convolution that moves by more than one lane may read beside its windows.
+
+        XLA's CPU backend computes it as a product of patches, and the fast algorithms of cuDNN are
+        for a stride of 1. MIOpen has one for 2, and a TPU may take in lanes with weights of zero.
+        """
+        return not (self.platform == "cpu" or "NVIDIA" in self.kind)
+
+    @property
+    def fuses_gathers(self) -> bool:
+        """Whether what reads a gather computes it on the way, as XLA's loops on CPUs and GPUs do.
+
+        A TPU keeps it, with whatever axes are left in rows of 128 lanes.
+        """
+        return self.platform != "tpu"
+
+    @property
     def alignment(self) -> int:
         """Bytes: buffers begin at multiples of it."""
         return _ALIGNMENTS.get(self.platform, _ALIGNMENT_ELSEWHERE)

@@ -73,6 +73,7 @@ def test_what_repeats_is_told_once():
     )
     f(normal(3))
     report = f.explain()
+    assert "relied on: zeros in the pad lanes of inputs, where calls put them\n" in report
     assert "masks: 2 inserted, on 64 B\n" in report
     assert "pad lanes of s filled with 0 (32 B); the sum would count them (2 times)\n" in report
 

@@ -37,6 +37,20 @@ def test_only_the_target_asks_for_devices() -> None:
     assert asking - {"bench/worker.py"} == {"target.py", "_compat/devices.py"}
 
 
+@pytest.mark.parametrize(
+    ("target", "mixes"),
+    [
+        (Target("cpu", "cpu"), False),
+        (Target("gpu", "NVIDIA H100 80GB HBM3"), False),
+        (Target("gpu", "AMD Instinct MI300X"), True),
+        (Target("tpu", "TPU v5 lite"), True),
+    ],
+)
+def test_strided_windows_are_on_their_own_where_that_is_known(target: Target, mixes: bool) -> None:
+    assert target.mixes_strided_windows == mixes
+    assert target.fuses_gathers == (target.platform != "tpu")
+
+
 def test_default_is_the_device_at_hand() -> None:
     target = Target.default()
     assert target.platform == jax.local_devices()[0].platform

@@ -38,6 +38,8 @@ class Part:
       program: the piece; its outputs are ``outputs`` and then the sizes that it computes.
       inputs: the variables of the whole program that it reads.
       outputs: the variables that later parts, or the caller, read.
+      own: which of the inputs are the caller's, so that the dispatcher pads them; the others are
+        outputs of earlier parts, with anything in their pad lanes.
       facts: what Rank and Dimension Propagation says of it.
       ladders: the sizes that its buckets are made of.
     """
@@ -45,6 +47,7 @@ class Part:
     program: Program
     inputs: tuple[Var, ...]
     outputs: tuple[Atom, ...]
+    own: tuple[bool, ...]
     facts: rdp.Facts
     ladders: Ladders
 
@@ -73,12 +76,15 @@ def cut(
     levels = _levels(program, frozenset(names))
     count = max(levels.eqns, default=0) + 1
     if count == 1:
-        return (Part(program, tuple(program.jaxpr.invars), program.results, facts, ladders),)
+        inputs = tuple(program.jaxpr.invars)
+        return (Part(program, inputs, program.results, (True,) * len(inputs), facts, ladders),)
+    given = frozenset(program.jaxpr.invars)
     parts = []
     for number in range(count):
         piece, inputs, outputs = _piece(program, levels, number)
         ladders = extended(ladders, piece.region.restricted(piece.symbols), max_executables)
-        parts.append(Part(piece, inputs, outputs, rdp.analyse_program(piece), ladders))
+        own = tuple(var in given for var in inputs)
+        parts.append(Part(piece, inputs, outputs, own, rdp.analyse_program(piece), ladders))
     return tuple(parts)
 
 

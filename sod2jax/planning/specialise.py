@@ -71,18 +71,20 @@ def specialise(
 ) -> Specialisation:
     """A program with executables to be compiled on demand; ``built`` is told of each."""
 
-    def executables(part: Part) -> Executables:
+    def executables(part: Part, foreign: bool) -> Executables:
         def build(bucket: Bucket) -> Executable:
             executable = trust.compiled(
-                lambda beside: pipeline.compile_part(part, bucket, analysis, beside),
+                lambda beside: pipeline.compile_part(part, bucket, analysis, beside, foreign),
                 part.program.constants,
             )
             built(executable)
             return executable
 
-        return Executables(part, build, max(max_executables, len(part.ladders.buckets)))
+        other = None if foreign or not analysis.relies_on_zeros else executables(part, True)
+        return Executables(part, build, max(max_executables, len(part.ladders.buckets)), other)
 
-    return Specialisation(key, regime, analysis, tuple(map(executables, analysis.parts)), trust)
+    parts = tuple(executables(part, foreign=False) for part in analysis.parts)
+    return Specialisation(key, regime, analysis, parts, trust)
 
 
 def _is_reachable(bucket: Bucket, ladders: Ladders, region: Region) -> bool:

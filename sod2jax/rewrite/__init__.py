@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from sod2jax import _compat
+from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region, upper
 from sod2jax.rdp import ValueRange
@@ -15,7 +17,7 @@ from sod2jax.rewrite import rules as rules
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import interpret
 from sod2jax.rewrite.masks import MaskRecord
-from sod2jax.rewrite.padded import Padded
+from sod2jax.rewrite.padded import Padded, constant_fill
 from sod2jax.rewrite.placement import Notes, Wish
 from sod2jax.target import Target
 
@@ -35,6 +37,7 @@ def padded_function(
     note: Callable[[Notes], None],
     deep_poison: bool = False,
     wished: Sequence[Wish] = (),
+    zeroed: Sequence[bool] = (),
 ) -> Callable[..., list[Any]]:
     """The program on padded arrays.
 
@@ -46,6 +49,8 @@ def padded_function(
       note: is told of the masks, once, when the function is traced.
       deep_poison: whether to overwrite all pad lanes, of every value, that nothing is known of.
       wished: masks to have, as an earlier rewrite of the program noted.
+      zeroed: for each input, whether whoever calls the function sees to zeros in its pad lanes; of
+        none by default.
 
     Returns:
       A function of (int32[k] true sizes in the order of ``program.symbols``, constants, inputs)
@@ -65,9 +70,10 @@ def padded_function(
             deep_poison=deep_poison,
             wished=wished,
         )
+        promised = zeroed or (False,) * len(inputs)
         args = [
-            ctx.ready(Padded.prefix(x, shape))
-            for x, shape in zip(inputs, program.in_shapes, strict=True)
+            ctx.ready(_input(x, shape, zeros))
+            for x, shape, zeros in zip(inputs, program.in_shapes, promised, strict=True)
         ]
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             results = ctx.run(program.jaxpr, args)  # what the user made strict is for user code
@@ -79,3 +85,12 @@ def padded_function(
         ]
 
     return run
+
+
+def _input(array: Any, shape: Sequence[Dim], zeros: bool) -> Padded:
+    """An input; what its pad lanes hold is known if they hold zeros, and those are numbers."""
+    value = Padded.prefix(array, shape)
+    if not zeros or array.dtype == jax.dtypes.float0 or _compat.is_key_array(array):
+        return value
+    zero = False if array.dtype == bool else 0
+    return dataclasses.replace(value, fills=dict.fromkeys(value.padded_axes, constant_fill(zero)))

@@ -132,8 +132,9 @@ class Context(Sizes):
     def relayout(self, value: Padded, start: int, stop: int, shape: Sequence[Dim]) -> Padded:
         """Lays the true elements of axes ``start:stop``, in order, out on new axes of ``shape``."""
         key = ("relayout", value.key, id(value.array), start, stop, tuple(shape))
+        fuses = self.target.fuses_gathers
         return self._cached(
-            key, lambda: moves.relayout(self, value, start, stop, shape), value.array
+            key, lambda: moves.relayout(self, value, start, stop, shape, fuses), value.array
         )
 
     def compact(self, value: Padded, axes: Iterable[int] | None = None) -> Padded:

@@ -34,6 +34,9 @@ class Executable:
       in_shapes: padded shape of each input.
       jaxpr: the static program that was compiled.
       figures: what the versions of it take that were compared.
+      zeroed: the inputs whose pad lanes must hold zeros, one flag for each: `transfer.pad` puts
+        them there, and whoever calls with arrays that something else padded needs an executable
+        that relies on none.
       masks: every mask it holds, and those that were not needed.
       seconds: time spent on tracing, lowering and compiling.
       target: what it was compiled for.
@@ -49,6 +52,7 @@ class Executable:
     target: Target
     remarks: tuple[Remark, ...] = ()
     figures: tuple[Figures, ...] = ()
+    zeroed: tuple[bool, ...] = ()
 
     def __repr__(self) -> str:
         return f"Executable([{self.bucket}], {len(self.jaxpr.eqns)} equations)"
@@ -72,6 +76,7 @@ def compile_bucket(
     tune: str = "off",
     beside: Callable[[], None] | None = None,
     deep_poison: bool = False,
+    zeroed: tuple[bool, ...] = (),
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
 
@@ -85,6 +90,7 @@ def compile_bucket(
         it is.
       beside: what this thread does while XLA compiles.
       deep_poison: whether every value has poison in the pad lanes that nothing is known of.
+      zeroed: for each input, whether it will be padded with zeros; none by default.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -104,7 +110,7 @@ def compile_bucket(
     def rewritten(wished: Sequence[Wish]) -> tuple[Any, Notes]:
         notes: list[Notes] = []
         padded = rewrite.padded_function(
-            program, region, value_range, target, notes.append, deep_poison, wished
+            program, region, value_range, target, notes.append, deep_poison, wished, zeroed
         )
 
         def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
@@ -145,6 +151,7 @@ def compile_bucket(
         target,
         best.version.remarks,
         best.figures,
+        zeroed,
     )
 
 

@@ -47,9 +47,10 @@ class WholePlan:
     out_tree: Any
     elements: tuple[int, int]
 
-    def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
-        """Runs a call whose leaves have the plan's shapes."""
-        executable = self.executables.get(self.bucket)
+    def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
+        """Runs a call whose leaves have the plan's shapes; see ``Plan.run``."""
+        executables = self.executables.foreign if poison or foreign else self.executables
+        executable = executables.get(self.bucket)
         inputs = [*map(leaves.__getitem__, self.order), *self.constants]
         for k in self.dynamic:
             inputs[k] = pad(inputs[k], executable.in_shapes[k], poison)

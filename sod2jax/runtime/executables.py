@@ -23,9 +23,18 @@ class Executables:
       part: what is compiled.
       build: compiles a bucket.
       limit: how many to keep.
+      foreign: the executables for inputs that something else than the dispatcher padded; these ones
+        if they rely on no zeros there.
     """
 
-    def __init__(self, part: Part, build: Callable[[Bucket], Executable], limit: int):
+    def __init__(
+        self,
+        part: Part,
+        build: Callable[[Bucket], Executable],
+        limit: int,
+        foreign: Executables | None = None,
+    ):
+        self.foreign = foreign or self
         self.part, self._build, self._limit = part, build, limit
         self._lock = threading.Lock()
         self._futures: collections.OrderedDict[Bucket, Future[Executable]] = (

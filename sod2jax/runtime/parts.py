@@ -43,13 +43,17 @@ class PartedPlan:
     order: tuple[int, ...]
     elements: tuple[int, int]
 
-    def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
-        """Runs the parts one after another, until one computes a size that the trace excluded."""
+    def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
+        """Runs the parts one after another, until one computes a size that the trace excluded.
+
+        See ``Plan.run``. Outputs of parts keep their padding, which holds anything.
+        """
         program, sizes = self.program, dict(self.sizes)
         values = dict(zip(program.jaxpr.constvars, _compat.constants(program.jaxpr), strict=True))
         values |= zip(program.jaxpr.invars, (leaves[k] for k in self.order), strict=True)
         computed: dict[str, int] = {}
-        for executables in self.parts:
+        for part in self.parts:
+            executables = part.foreign if poison or foreign else part
             piece = executables.part.program
             counts = _run_part(executables, values, sizes, poison)
             is_wrong = _learn(piece, counts, sizes, computed)

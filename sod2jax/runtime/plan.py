@@ -47,8 +47,14 @@ class Plan(Protocol):
         """Where it runs, or its first part does."""
         ...
 
-    def run(self, leaves: Sequence[Any], poison: bool) -> Outcome:
-        """Runs a call whose leaves have the plan's shapes; ``poison`` as for ``transfer.pad``.
+    def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
+        """Runs a call whose leaves have the plan's shapes.
+
+        Args:
+          leaves: of the call.
+          poison: as for ``transfer.pad``.
+          foreign: whether to run in executables that rely on nothing in the padding of inputs; with
+            poison there it is so in any case.
 
         Raises:
           UnsupportedPrimitiveError: a primitive has no exact padded form.

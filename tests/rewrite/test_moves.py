@@ -38,8 +38,8 @@ def relayouts(draw):
     return layouts, start, stop, [dims.product(factors[i:j]) for i, j in groups]
 
 
-@given(SIZES, relayouts())
-def test_relayout_equals_reshape_of_the_true_elements(true, move):
+@given(SIZES, relayouts(), st.booleans())
+def test_relayout_equals_reshape_of_the_true_elements(true, move, fuses_gathers):
     layouts, start, stop, shape = move
     array, elements = laid_out(layouts, true)
     head, tail = (
@@ -49,10 +49,13 @@ def test_relayout_equals_reshape_of_the_true_elements(true, move):
 
     def run(at, array):
         sizes = sizes_of(at)
-        moved = moves.relayout(sizes, Padded(array, tuple(layouts)), start, stop, shape)
+        value = Padded(array, tuple(layouts))
+        moved = moves.relayout(sizes, value, start, stop, shape, fuses_gathers)
         assert moved.shape == tuple(whole)
         for axis in range(moved.rank):
-            moved = moves.relayout(sizes, moved, axis, axis + 1, (moved.shape[axis],))
+            moved = moves.relayout(
+                sizes, moved, axis, axis + 1, (moved.shape[axis],), fuses_gathers
+            )
         return moved.array
 
     seen = traced(run, true, array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -52,6 +53,25 @@ def test_valid_lanes_are_where_the_true_elements_are(true, layouts):
     array, _ = laid_out(layouts, true)
     valid = traced(lambda at: sizes_of(at).valid(layouts, range(len(layouts))), true)
     assert (np.asarray(valid) == ~np.isnan(array)).all()
+
+
+def test_masks_that_differ_in_other_axes_share_one_array():
+    """Else a branch would be given an array as large as what it masks."""
+
+    def run(at, x, y):
+        sizes = sizes_of(at)
+        valid = sizes.valid(((A,), (2,), (B,)), (0, 1, 2))
+
+        def branch(y):
+            return jnp.where(sizes.valid(((A,), (B,), (50,)), (0, 1)), y, 0)
+
+        return jnp.where(valid, x, 0), jax.lax.cond(at["a"] > 1, branch, jnp.negative, y)
+
+    x, y = jnp.ones((4, 2, 3)), jnp.ones((4, 3, 50))
+    jaxpr = jax.make_jaxpr(run)({"a": jnp.int32(3), "b": jnp.int32(2)}, x, y)
+    (cond,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "cond"]
+    given = [atom.aval for atom in cond.invars if atom.aval.dtype == bool]
+    assert [aval.shape for aval in given] == [(4, 3)]
 
 
 @given(SIZES, st.lists(LAYOUTS, min_size=1, max_size=2))

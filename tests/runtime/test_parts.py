@@ -64,7 +64,9 @@ def test_results_come_back_at_their_true_size(cut):
 
     f = optimized(fun, cut)
     check(f, fun)
-    assert (f.stats().traces, f.stats().compiles) == (1, 1 if cut == "never" else 5)
+    compiled = 1 if cut == "never" else 5
+    # Each once for calls, and once for inputs with poison in the padding.
+    assert (f.stats().traces, f.stats().compiles) == (1, 2 * compiled)
     assert "k_0" in f.explain()
 
 

@@ -12,6 +12,7 @@ from jax import lax
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims
+from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import Dim
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.lanes import along
@@ -66,6 +67,14 @@ class Windows:
     def needs_fill(self, ctx: Context) -> bool:
         """Whether a window may see a position that no true lane holds."""
         return ctx.size(self.low) > 0 or ctx.size(self.high) > 0 or self.base != 1
+
+    def ends_within(self, ctx: Context, lanes: Dim) -> bool:
+        """Whether no window passes the last one of so many lanes, at any true size."""
+        if not self.is_fixed or self.base != 1:
+            return False
+        last = (self.count - 1) * self.stride + (self.size - 1) * self.dilation - self.low
+        end = dims.normalise(last + 1)
+        return ctx.region.proves(Comparison.of(lanes, ">=", end))
 
     def reach(self, ctx: Context) -> int:
         """Number of positions that windows cover, at the largest sizes."""

@@ -20,7 +20,8 @@ from sod2jax.rewrite.lanes.sliding import Windows, fixed, in_window, unfold
 from sod2jax.rewrite.padded import Padded
 from sod2jax.rewrite.sizes import broadcast_along
 
-# Fast algorithms (Winograd, FFT) mix all lanes of a tile, seen or not.
+# Fast algorithms (Winograd, FFT) mix all lanes of a tile, seen or not. Most libraries have them for
+# windows that move by one lane only.
 _SPATIAL = "the convolution may mix them into neighbouring windows"
 _GROUP = "the convolution may treat groups as one dense contraction with zeros"
 
@@ -88,13 +89,19 @@ def _windows(params: Any, kernel: Sequence[Dim], out: Sequence[Dim]) -> list[Win
 
 
 def _filled(ctx: Context, lhs: Padded, axes: Sequence[int], windows: Sequence[Windows]) -> Padded:
-    """Zeroes along all axes that windows move on, also where no true window meets pad lanes."""
-    moving = [
-        axis
+    """Zeroes along the axes that windows move on, also where no true window meets pad lanes.
+
+    There it is left out where each window is computed from its own lanes alone.
+    """
+    moving = {
+        axis: along_axis
         for axis, along_axis in zip(axes, windows, strict=True)
         if not (along_axis.is_trivial or along_axis.is_plain(lhs, axis))
-    ]
-    return ctx.mask(ctx.compact(lhs, moving), moving, 0, _SPATIAL, strict=True)
+    }
+    lhs = ctx.compact(lhs, moving)
+    alone = not ctx.target.mixes_strided_windows and any(w.stride != 1 for w in windows)
+    seen = [k for k, w in moving.items() if not (alone and w.ends_within(ctx, lhs.shape[k]))]
+    return ctx.mask(lhs, seen, 0, _SPATIAL, strict=True)
 
 
 def _fix(
