@@ -201,7 +201,6 @@ def test_few_lanes_stay() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
 @pytest.mark.parametrize("name", sorted(all_harnesses()))
 def test_harnesses_equal_jit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edges, "LEAST", 2)
