@@ -49,7 +49,7 @@ ORDER = {
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
     "memory": "roles steps flatten fusion liveness arena plan __init__",
-    "schedule": "axes channels_last forms compiler_options versions __init__",
+    "schedule": "axes channels_last masked edges forms compiler_options versions __init__",
     "schedule/forms": """form arg_reduction contraction convolution pooling
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables plan dispatch parts",

@@ -57,7 +57,7 @@ def measure(
     """Rows of one program: that of ``jax.jit`` first."""
     program, calls, rows = planned.program, {}, []
     sizes = (planned.bucket, planned.smaller)
-    arguments = [program.arguments(np.random.default_rng(n), n) for n in sizes]
+    arguments = [jax.device_put(program.arguments(np.random.default_rng(n), n)) for n in sizes]
     start = clock()
     exact = [jax.jit(program.fun).lower(*args).compile() for args in arguments]
     took = (clock() - start) / len(exact)
@@ -96,21 +96,26 @@ def compiled(planned: Planned, tune: str, arguments: Sequence[Any]) -> tuple[Exe
 
 def _runs(executable: Executable, program: Any, args: Sequence[Any], n: int) -> Callable[[], Any]:
     """A call of an executable on padded arguments, without the dispatcher."""
+    # What needs no padding is the array that `jax.jit` reads: caches hold it for all or none.
     inputs = [
-        pad(leaf, shape, False)
+        leaf if leaf.shape == shape else jax.device_put(pad(leaf, shape, False))
         for leaf, shape in zip(jax.tree.leaves(args), executable.in_shapes, strict=True)
     ]
-    sizes = np.full(len(program.symbols), n, np.int32)
-    return lambda: executable.call(sizes, list(program.constants), inputs)
+    sizes = jax.device_put(np.full(len(program.symbols), n, np.int32))
+    constants = list(program.constants)
+    return lambda: executable.call(sizes, constants, inputs)
 
 
 def _medians(
     calls: dict[str, list[Callable[[], Any]]], rounds: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
     times: dict[str, list[list[float]]] = {name: [[] for _ in runs] for name, runs in calls.items()}
+    order = list(calls)
     for turn in range(rounds + 1):  # the first one is not counted
-        for name, runs in calls.items():
-            for k, run in enumerate(runs):
+        # Each begins in turn: the first one finds the memory that the last one gave back.
+        order = order[1:] + order[:1]
+        for name in order:
+            for k, run in enumerate(calls[name]):
                 start = clock()
                 jax.block_until_ready(run())
                 if turn:

@@ -88,6 +88,11 @@ def elementwise(
     return facts if same is None else facts | {"row": same.row, "nonnegative": same.nonnegative}
 
 
+def folded(name: str, values: Sequence[Any], dtype: Any) -> Any:
+    """What an elementwise primitive makes of constants; None if that is not known exactly."""
+    return _fold(name, list(map(constant_fill, values)), dtype).value
+
+
 def _along(name: str, operands: Sequence[Padded], axis: int, dtype: Any) -> Fill:
     states = [_operand_fill(p, axis) for p in operands]
     if all(s is not None and s.value is not None for s in states):

@@ -132,7 +132,7 @@ def demanded(
         return _PLACES[name](eqn, operands, result, axis, fill)
     if any(p.rank not in (0, result.rank) for p in operands):
         return None
-    if fill == 0 and (name in _KEEP_ZERO or _is_power(eqn)):
+    if fill == 0 and keeps_zero(eqn):
         return [Demand(k, axis, 0) for k in range(len(operands))]
     if fill == 0 and name in _ZERO_FROM_LEAST:
         return [Demand(0, axis, -_INF)]
@@ -162,8 +162,10 @@ def _of_all(
     return demands or None
 
 
-def _is_power(eqn: JaxprEqn) -> bool:
-    return eqn.primitive.name == "integer_pow" and eqn.params["y"] > 0
+def keeps_zero(eqn: JaxprEqn) -> bool:
+    """Whether an elementwise equation gives 0 where all its operands are 0."""
+    is_power = eqn.primitive.name == "integer_pow" and eqn.params["y"] > 0
+    return is_power or eqn.primitive.name in _KEEP_ZERO
 
 
 def _broadcast(

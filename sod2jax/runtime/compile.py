@@ -138,8 +138,9 @@ def compile_bucket(
         true = np.array([region.range(name)[1] for name in program.symbols], np.int32)
         return true, list(constants), list(map(versions.synthetic, specs))
 
-    plain = tune == "none"
-    offered = [Version(PLAIN, traced.jaxpr)] if plain else schedule.versions(traced.jaxpr, target)
+    placed, remarks = schedule.at_edges(traced.jaxpr, target)
+    plain = Version(PLAIN, placed, remarks=remarks)
+    offered = [plain] if tune == "none" else schedule.versions(plain, target)
     best = versions.chosen(offered, tune, lower, compiled, synthetic, target)
     return Executable(
         bucket,

@@ -41,14 +41,14 @@ class Version:
         return f"Version({self.name!r}, {len(self.jaxpr.eqns)} equations)"
 
 
-def versions(jaxpr: Jaxpr, target: Target) -> Iterator[Version]:
+def versions(plain: Version, target: Target) -> Iterator[Version]:
     """Yields the versions of a program, that which the model holds for the best one first.
 
     Each is made when it is asked for: most programs are compiled in the first one.
     """
-    plain = Version(PLAIN, jaxpr)
+    jaxpr = plain.jaxpr
     new, remarks = forms.reformed(jaxpr, target)
-    best = Version(FORMS, new, remarks=remarks) if remarks else plain
+    best = Version(FORMS, new, remarks=(*plain.remarks, *remarks)) if remarks else plain
     yield best
     asked = compiler_options(target.platform)
     for name, options in asked.items():
@@ -59,6 +59,6 @@ def versions(jaxpr: Jaxpr, target: Target) -> Iterator[Version]:
     turned, about = channels_last(jaxpr) if target.platform == "cpu" else (jaxpr, [])
     if about:
         new, remarks = forms.reformed(turned, target)
-        yield Version("features last", new, remarks=(*about, *remarks))
+        yield Version("features last", new, remarks=(*plain.remarks, *about, *remarks))
     if best is not plain:
         yield plain

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sod2jax.schedule import versions
+from sod2jax.schedule import Version, versions
 from sod2jax.schedule.compiler_options import compiler_options
 from sod2jax.target import Target
 
@@ -15,7 +15,7 @@ CPU = Target("cpu")
 
 def test_a_program_without_forms_is_plain_first() -> None:
     jaxpr = jax.make_jaxpr(lambda x: x + 1)(np.ones(3))
-    first, *others = versions(jaxpr, CPU)
+    first, *others = versions(Version("plain", jaxpr), CPU)
     assert first.name == "plain" and first.jaxpr is jaxpr and not first.options
     assert [v.name for v in others] == [
         "plain, ordered for memory",
@@ -27,7 +27,7 @@ def test_a_program_without_forms_is_plain_first() -> None:
 
 def test_forms_come_first_and_the_plain_program_last() -> None:
     jaxpr = jax.make_jaxpr(lambda x: jnp.argmax(x, -1))(np.ones((100, 100), np.float32))
-    found = tuple(versions(jaxpr, CPU))
+    found = tuple(versions(Version("plain", jaxpr), CPU))
     assert found[0].name == "forms" and found[0].remarks
     assert found[-1].name == "plain" and found[-1].jaxpr is jaxpr and not found[-1].remarks
 

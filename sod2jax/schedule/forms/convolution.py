@@ -21,7 +21,7 @@ from jax import lax
 
 from sod2jax._compat import JaxprEqn
 from sod2jax.schedule.axes import features_last, features_out_last
-from sod2jax.schedule.forms.form import Form, is_accumulated, register_form, strided
+from sod2jax.schedule.forms.form import Form, in_pairs, is_accumulated, register_form, strided
 
 _MOST_TAPS = 128  # each is an operation to compile
 _SUMS = 16  # in one loop: more do not make it faster
@@ -118,7 +118,7 @@ def _by_taps(eqn: JaxprEqn, conv: _Convolution, x: Any, weights: Any) -> Any:
         * lax.broadcast(weights[(*tap, 0)], conv.out[:-1])
         for tap, at in _taps(conv.window, p["rhs_dilation"])
     )
-    return _result(eqn, functools.reduce(operator.add, terms))
+    return _result(eqn, in_pairs(operator.add, terms))
 
 
 def _is_depthwise_gradient(conv: _Convolution, batches: int) -> bool:
@@ -166,7 +166,9 @@ def _by_groups(eqn: JaxprEqn, x: Any, weights: Any) -> Any:
     )
     params = {**eqn.params, "feature_group_count": 1}
     outs = [eqn.primitive.bind(part, weight, **params) for part, weight in parts]
-    return jnp.concatenate(outs, numbers.out_spec[1])
+    # As an axis of its own, beside the features: one loop less than joining them along these.
+    axis = numbers.out_spec[1]
+    return jnp.stack(outs, axis).reshape(eqn.outvars[0].aval.shape)
 
 
 def _as_product(eqn: JaxprEqn, x: Any, weights: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -38,6 +39,15 @@ def strided(x: Any, starts: Sequence[int], sizes: Sequence[int], strides: Sequen
     """So many lanes of each axis, from a start, and so far apart."""
     ends = [s + (n - 1) * t + 1 for s, n, t in zip(starts, sizes, strides, strict=True)]
     return lax.slice(x, starts, ends, strides)
+
+
+def in_pairs(operator: Callable[[Any, Any], Any], terms: Iterable[Any]) -> Any:
+    """Terms combined as a tree: in a chain, each operation would wait for the one before."""
+    terms = list(terms)
+    while len(terms) > 1:
+        pairs = (terms[k : k + 2] for k in range(0, len(terms), 2))
+        terms = [functools.reduce(operator, pair) for pair in pairs]
+    return terms[0]
 
 
 # The form of an equation, or None where it is best as it is. It has no side effects and looks at
