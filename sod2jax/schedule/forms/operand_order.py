@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax._compat import Jaxpr, JaxprEqn, Var
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import variables
 from sod2jax.passes.remark import Remark
 
@@ -30,11 +30,12 @@ def exchanged(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Remark]]:
         for eqn in jaxpr.eqns
         if eqn.primitive.name == "transpose" and not _compat.is_literal(eqn.invars[0])
     }
+    makers = {eqn.outvars[0]: eqn for eqn in jaxpr.eqns if eqn.primitive.name == "select_n"}
     remarks: list[Remark] = []
     new: dict[int, JaxprEqn] = {}
     for eqn in jaxpr.eqns:
         after = transposes.get(eqn.outvars[0]) if eqn.primitive.name == "dot_general" else None
-        if after is None or not _is_better_exchanged(eqn, after, reads):
+        if after is None or not _is_better_exchanged(eqn, after, reads, makers):
             continue
         new[id(eqn)], new[id(after)] = _exchange(eqn, after)
         remarks.append(
@@ -49,14 +50,15 @@ def exchanged(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Remark]]:
     return _compat.with_equations(jaxpr, [new.get(id(eqn), eqn) for eqn in jaxpr.eqns]), remarks
 
 
-def _is_better_exchanged(eqn: JaxprEqn, after: JaxprEqn, reads: Mapping[Var, int]) -> bool:
+def _is_better_exchanged(
+    eqn: JaxprEqn, after: JaxprEqn, reads: Mapping[Var, int], masks: Mapping[Var, JaxprEqn]
+) -> bool:
     """Whether the second operand's free axes come first in the end, and nothing else reads it.
 
     Nor may anything but the transpose read the product.
     """
     batch, left, right = _axes(eqn)
-    second = eqn.invars[1]
-    if _compat.is_literal(second) or reads[second] != 1 or reads[eqn.outvars[0]] != 1:
+    if not _is_read_once(eqn.invars[1], reads, masks) or reads[eqn.outvars[0]] != 1:
         return False
     (contracted, _), _ = eqn.params["dimension_numbers"]
     terms = math.prod(eqn.invars[0].aval.shape[k] for k in contracted)
@@ -64,6 +66,15 @@ def _is_better_exchanged(eqn: JaxprEqn, after: JaxprEqn, reads: Mapping[Var, int
         return False
     places = np.argsort(after.params["permutation"])
     return max(places[k] for k in right) < min(places[k] for k in left)
+
+
+def _is_read_once(atom: Atom, reads: Mapping[Var, int], masks: Mapping[Var, JaxprEqn]) -> bool:
+    """Whether nothing else reads a value, or what was masked to give it."""
+    while not _compat.is_literal(atom) and reads[atom] == 1:
+        if atom not in masks:
+            return True
+        atom = masks[atom].invars[-1]
+    return False
 
 
 def _axes(eqn: JaxprEqn) -> tuple[list[int], list[int], list[int]]:

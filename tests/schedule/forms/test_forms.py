@@ -240,6 +240,23 @@ def test_operands_with_other_readers_keep_their_order() -> None:
     assert reformed(twice, normal(2, 3, 40, 50), normal(2, 50, 3, 40))[1] == []
 
 
+def test_operands_that_others_read_before_a_mask_keep_their_order() -> None:
+    """As in gradients, where each reader has a mask of its own."""
+
+    def product(p: Any, v: Any) -> Any:
+        below = lax.broadcasted_iota(np.int32, p.shape, 3) < 40
+        return jnp.einsum("bhst,bthd->bshd", lax.select(below, p, jnp.zeros_like(p)), v)
+
+    args = normal(2, 3, 40, 50), normal(2, 50, 3, 40)
+    same(lambda p, v: product(jnp.exp(p), v), *args, what="exchanged")
+
+    def twice(p: Any, v: Any) -> Any:
+        p = jnp.exp(p)
+        return product(p, v), p.sum()
+
+    assert reformed(twice, *args)[1] == []
+
+
 def test_forms_inside_loops() -> None:
     def step(x: Any, _: Any) -> Any:
         return jnp.where(jnp.argmax(x, -1, keepdims=True) % 2 == 0, x * 1.5, -x), None
