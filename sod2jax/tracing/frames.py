@@ -97,7 +97,12 @@ def is_own(frame: FrameType) -> bool:
 
 def line(frame: FrameType) -> str:
     """Where a frame is: "file:line (function)"."""
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"
+    return line_of(frame.f_code, frame.f_lineno)
+
+
+def line_of(code: CodeType, number: int) -> str:
+    """The same of code at a line."""
+    return f"{code.co_filename}:{number} ({code.co_name})"
 
 
 def users_line() -> str:

@@ -22,7 +22,16 @@ from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.tracing import data_dependent, escaped, guards, numeric, overflow, type_calls
+from sod2jax.tracing import (
+    data_dependent,
+    escaped,
+    guards,
+    numeric,
+    overflow,
+    reach,
+    swallowed,
+    type_calls,
+)
 from sod2jax.tracing.advice import explain, worded
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
@@ -122,7 +131,8 @@ def _traced(
     tree = jax.tree.structure(tuple(arguments))
     decisions = Decisions(regime.sizes, regime.expected) if decides else None
     recording = guards.recording(region, scope, regime.assumptions, decisions)
-    with type_calls.answered(fun), recording as recorder:
+    called = reach.functions(fun)
+    with type_calls.answered(called), swallowed.noticed(called), recording as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
