@@ -16,7 +16,7 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax.ir import dims
-from sod2jax.tracing import arithmetic, callers, frames
+from sod2jax.tracing import arithmetic, callers, frames, shown
 from sod2jax.tracing.bound import Bound, NumberWanted
 from sod2jax.tracing.hooks import Patch, while_tracing
 from sod2jax.tracing.recorder import attentive, busy
@@ -25,8 +25,6 @@ from sod2jax.tracing.recorder import attentive, busy
 _OF_ONE_LENGTH = ("flax/core/lift.py",)
 # Try whether something is a number, and know what else it may be.
 _TRYING = ("dims.py", "polyfill.py", "shape_poly.py")
-# What these write is read by people only.
-_SHOWING = frozenset("logging traceback warnings".split())
 
 _INTEGERS = {
     "real": lambda dim: dim,
@@ -123,7 +121,7 @@ def _is_shown(frame: FrameType) -> bool:
     recorder = attentive()
     if recorder is None or recorder.is_read:
         return recorder is None
-    return frames.package(frame) in _SHOWING or frames.only_shows(frame)
+    return shown.only(frame)
 
 
 def _unread(original: Callable[..., Any], *args: Any) -> Any:
