@@ -24,6 +24,7 @@ from sod2jax import _compat
 from sod2jax.tracing import callers, frames, handlers, reach
 from sod2jax.tracing.bound import Bound
 from sod2jax.tracing.recorder import attentive, busy
+from sod2jax.tracing.size_arrays import SizeArray
 
 # What is raised where something is not there: hashes, indices and attributes tell; or by Python.
 _ELSEWHERE = (
@@ -182,7 +183,7 @@ def _holds_size(value: Any, depth: int) -> bool:
     if issubclass(kind, jax.core.Tracer | jax.ShapeDtypeStruct):
         return any(map(_compat.is_symbolic, getattr(value, "shape", ())))
     if issubclass(kind, np.ndarray):
-        return kind is np.ndarray and value.dtype == object
+        return value.dtype == object or kind is SizeArray
     if not depth:
         return False
     return any(_holds_size(item, depth - 1) for item in itertools.islice(_items(value), _FEW))

@@ -29,6 +29,7 @@ from sod2jax.tracing import (
     numeric,
     overflow,
     reach,
+    slots,
     swallowed,
     type_calls,
 )
@@ -175,6 +176,8 @@ def _traced(
         overflow.guard_shapes(recorder, closed)
     except overflow.TooLarge as error:
         raise TraceError(f"{name} cannot be computed in 32 bits: {error}") from error
+    if recorder.region.names:
+        slots.doubt_calls(recorder, called)
     closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))

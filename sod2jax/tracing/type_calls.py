@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-
 from sod2jax import _compat
 from sod2jax.tracing import reach
 from sod2jax.tracing.bound import Bound
@@ -44,7 +42,7 @@ class _Answering(type):
 
 def _answer(value: Any) -> type:
     if _compat.is_symbolic(value):
-        return np.int64 if type(value) is _compat.NumPyDimension else int
+        return _compat.stands_for(type(value))
     kind = type(value)
     if issubclass(kind, Bound):
         return value.stands_for()
