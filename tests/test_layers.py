@@ -25,8 +25,9 @@ ORDER = {
         region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound host
-        domains numeric arithmetic observations other_numbers polyfill threads guards type_calls
-        data_dependent regimes advice concrete
+        domains size_arrays numeric arithmetic shown
+        observations other_numbers polyfill threads guards reach
+        handlers slots type_calls swallowed data_dependent regimes advice concrete
         trace generalise audit""",
     "tracing/audit": "moves folding at_sizes loops canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",

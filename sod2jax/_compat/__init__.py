@@ -57,6 +57,7 @@ from sod2jax._compat.dims import (
     dim_text,
     dimensions,
     is_symbolic,
+    stands_for,
 )
 from sod2jax._compat.foreign import (
     is_foreign,
@@ -200,6 +201,7 @@ __all__ = [
     "sorts_before_or_equal",
     "source_line",
     "stand_in",
+    "stands_for",
     "sub_jaxprs",
     "trace_context",
     "trace_of",

@@ -39,6 +39,11 @@ dtypes.register_canonicalize_value_handler(NumPyDimension, None)
 dtypes.python_scalar_types_to_dtypes[NumPyDimension] = np.dtype(int)
 
 
+def stands_for(kind: type) -> type:
+    """The class of the numbers that dimensions of a class stand for."""
+    return np.int64 if issubclass(kind, NumPyDimension) else int
+
+
 def as_numpy(number: Any) -> Any:
     """A dimension or an integer as one of NumPy's; anything else as it is."""
     if isinstance(number, Dimension):

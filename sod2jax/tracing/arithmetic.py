@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from sod2jax import _compat
-from sod2jax.tracing import callers, hooks
+from sod2jax.tracing import callers, hooks, size_arrays
 from sod2jax.tracing.hooks import Patch, while_tracing
 from sod2jax.tracing.numeric import (
     Numeric,
@@ -160,10 +160,10 @@ def _array_of_sizes(original: Callable[..., Any], *args: Any, **kwargs: Any) -> 
     """Sizes become NumPy's integers where they become elements of one of its arrays."""
     first = args[0] if args else None
     if not isinstance(first, list | tuple) or not any(map(_compat.is_symbolic, first)):
-        return original(*args, **kwargs)
+        return size_arrays.seen(original(*args, **kwargs))
     array = np.empty(len(first), object)
     array[:] = list(map(_compat.as_numpy, first))
-    return original(array, *args[1:], **kwargs)
+    return size_arrays.seen(original(array, *args[1:], **kwargs))
 
 
 def _in_dtype(place: int) -> Callable[..., Any]:

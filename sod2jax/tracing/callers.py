@@ -44,6 +44,14 @@ def remembers(frame: FrameType) -> bool:
     return hasattr(called, "cache_info") or hasattr(called, "trace")
 
 
+def called(frame: FrameType, offset: int) -> Any:
+    """What a frame calls by name at an instruction; None for anything else.
+
+    Bound methods are found as the functions of their classes.
+    """
+    return _value(_callee(frame.f_code, offset), frame)
+
+
 def _value(steps: tuple[tuple[str, Any], ...], frame: FrameType) -> Any:
     """What a dotted name stands for, found without running anything; None for anything else."""
     if not steps or not steps[0][0].startswith(_VARIABLES):

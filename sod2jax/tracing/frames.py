@@ -24,7 +24,6 @@ WANT_TRUE_CLASS = frozenset("copy copyreg jax jaxlib pickle sod2jax weakref".spl
 _GENERATED = "<string>"  # the file of what dataclasses write
 _MOST_KNOWN = 1 << 16
 _known: dict[int, tuple[CodeType, bool]] = {}
-_SHOWING = frozenset("debug info warning error exception critical warn".split())
 # Of our modules, those that stand between a function and its caller.
 _HOOKS = ("arithmetic.py", "hooks.py", "numeric.py", "polyfill.py")
 # Of JAX's functions, those that write a text for whoever calls them.
@@ -97,7 +96,12 @@ def is_own(frame: FrameType) -> bool:
 
 def line(frame: FrameType) -> str:
     """Where a frame is: "file:line (function)"."""
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"
+    return line_of(frame.f_code, frame.f_lineno)
+
+
+def line_of(code: CodeType, number: int) -> str:
+    """The same of code at a line."""
+    return f"{code.co_filename}:{number} ({code.co_name})"
 
 
 def users_line() -> str:
@@ -127,12 +131,6 @@ def _asks_for_another(code: CodeType) -> bool:
     return ours or generated or name.endswith("shape_poly.py") or _compat.is_relay(code)
 
 
-def only_shows(frame: FrameType) -> bool:
-    """Whether the call that a frame is at prints or logs."""
-    calls = _nodes(frame.f_code, frame.f_lasti, ast.Call)
-    return any(map(_shows, calls))
-
-
 def words_error(frame: FrameType) -> bool:
     """Whether the statement that a frame is at words an error."""
     statement = _statement(frame.f_code, frame.f_lasti)
@@ -141,19 +139,6 @@ def words_error(frame: FrameType) -> bool:
     if isinstance(statement, ast.Assert) and statement.msg is not None:
         return (at := _position(frame)) is not None and at >= _start(statement.msg)
     return False
-
-
-def _shows(call: ast.Call) -> bool:
-    """Whether a call shows its arguments: ``print``, not ``jax.debug.print``, or a logger."""
-    if isinstance(call.func, ast.Name):
-        files = [word.value for word in call.keywords if word.arg == "file"]
-        return call.func.id == "print" and all(map(_is_stream, files))
-    return isinstance(call.func, ast.Attribute) and call.func.attr in _SHOWING
-
-
-def _is_stream(file: ast.expr) -> bool:
-    """Whether a file is written as one of those that a process has from the start."""
-    return isinstance(file, ast.Attribute) and file.attr in ("stderr", "stdout")
 
 
 def _position(frame: FrameType) -> tuple[int, int] | None:
@@ -171,7 +156,9 @@ def _start(node: ast.expr) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=4096)
 def _instruction(code: CodeType, offset: int) -> dis.Instruction | None:
-    return next((s for s in dis.get_instructions(code) if s.offset == offset), None)
+    """The one at an offset, which may be past its inline caches."""
+    steps = (s for s in dis.get_instructions(code) if s.offset <= offset)
+    return max(steps, key=lambda s: s.offset, default=None)
 
 
 @functools.lru_cache(maxsize=32)
@@ -201,3 +188,28 @@ def _nodes(code: CodeType, offset: int, kind: Any) -> Iterator[Any]:
 def _statement(code: CodeType, offset: int) -> ast.stmt | None:
     """The innermost statement around an instruction."""
     return next(iter(reversed(list(_nodes(code, offset, ast.stmt)))), None)
+
+
+def path(frame: FrameType) -> list[ast.AST]:
+    """The nodes around the instruction that a frame is at, outer ones first; or no source."""
+    at = _instruction(frame.f_code, frame.f_lasti)
+    place = None if at is None else at.positions
+    file = frame.f_code.co_filename
+    tree = _tree(file, tuple(linecache.getlines(file)))
+    if tree is None or place is None or None in place:
+        return []
+    first, last, start, end = place
+    return _around(tree, (first, start), (last, end))  # type: ignore[arg-type]
+
+
+def _around(node: ast.AST, start: tuple[int, int], end: tuple[int, int]) -> list[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        place: Any = child
+        if not hasattr(child, "lineno"):  # as of the parts of a comprehension
+            found = _around(child, start, end)
+            if found:
+                return [child, *found]
+        elif (place.lineno, place.col_offset) <= start:
+            if end <= (place.end_lineno, place.end_col_offset):
+                return [child, *_around(child, start, end)]
+    return []

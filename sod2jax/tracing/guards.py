@@ -158,6 +158,8 @@ def _equal(original: Callable[..., bool], a: Any, b: Any) -> Any:
     recorder = attentive()
     if recorder is None:
         return original(a, b)
+    if other_numbers.compares_itself(b):
+        return NotImplemented  # as an int does, and is compared with
     with busy(recorder):
         if isinstance(b, jax.Array | np.ndarray) and not isinstance(b, np.integer):
             return jnp.equal(jnp.asarray(a), b)

@@ -14,9 +14,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from sod2jax import _compat
 from sod2jax.ir import dims
-from sod2jax.tracing import arithmetic, callers, frames
+from sod2jax.tracing import arithmetic, callers, frames, shown
 from sod2jax.tracing.bound import Bound, NumberWanted
 from sod2jax.tracing.hooks import Patch, while_tracing
 from sod2jax.tracing.recorder import attentive, busy
@@ -25,8 +27,6 @@ from sod2jax.tracing.recorder import attentive, busy
 _OF_ONE_LENGTH = ("flax/core/lift.py",)
 # Try whether something is a number, and know what else it may be.
 _TRYING = ("dims.py", "polyfill.py", "shape_poly.py")
-# What these write is read by people only.
-_SHOWING = frozenset("logging traceback warnings".split())
 
 _INTEGERS = {
     "real": lambda dim: dim,
@@ -38,6 +38,16 @@ _INTEGERS = {
     "is_integer": lambda dim: lambda: True,
 }
 
+# Of those that stand for NumPy's integers, besides.
+_NUMPY_INTEGERS = {
+    "dtype": lambda dim: np.dtype(np.int64),
+    "item": lambda dim: functools.partial(_compat.as_python, dim),
+    "itemsize": lambda dim: 8,
+    "nbytes": lambda dim: 8,
+    "ndim": lambda dim: 0,
+    "shape": lambda dim: (),
+    "size": lambda dim: 1,
+}
 
 _AS_PYTHON_SAYS = {
     "index": "'{}' object cannot be interpreted as an integer",
@@ -123,7 +133,7 @@ def _is_shown(frame: FrameType) -> bool:
     recorder = attentive()
     if recorder is None or recorder.is_read:
         return recorder is None
-    return frames.package(frame) in _SHOWING or frames.only_shows(frame)
+    return shown.only(frame)
 
 
 def _unread(original: Callable[..., Any], *args: Any) -> Any:
@@ -187,7 +197,8 @@ def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any
         if attentive() is None:
             return original(dim, name)
         if name == "__class__":
-            return original(dim, name) if frames.wants_true_class(sys._getframe(1)) else int
+            wants_true = frames.wants_true_class(sys._getframe(1))
+            return original(dim, name) if wants_true else _compat.stands_for(type(dim))
         if name in arithmetic.METHODS:
             return functools.partial(arithmetic.METHODS[name], dim)
         try:
@@ -199,9 +210,11 @@ def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any
 
 
 def _attribute_of_int(dim: Any, name: str, frame: FrameType) -> Any:
-    if hasattr(int, name) and frames.package(frame) not in frames.WANT_TRUE_CLASS:
-        if name in _INTEGERS:
-            return _INTEGERS[name](dim)
+    kind = _compat.stands_for(type(dim))
+    if hasattr(kind, name) and frames.package(frame) not in frames.WANT_TRUE_CLASS:
+        known = _INTEGERS if kind is int else {**_INTEGERS, **_NUMPY_INTEGERS}
+        if name in known:
+            return known[name](dim)
         _doubt(f"the attribute {name}", dim, frame)
     raise AttributeError(f"a symbolic size has no attribute '{name}' while tracing")
 

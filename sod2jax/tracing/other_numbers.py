@@ -6,6 +6,7 @@ JAX takes ``int(5.5)`` for the number, and answers with a ``bool`` where NumPy h
 from __future__ import annotations
 
 import decimal
+import fractions
 import functools
 import math
 import numbers
@@ -13,9 +14,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from sod2jax import _compat
+from sod2jax.tracing.bound import Bound
 from sod2jax.tracing.recorder import attentive
 
 # What to compare a size with in the place of a number that is not whole.
@@ -27,6 +30,13 @@ _NEXT_WHOLE: dict[str, Callable[[Any], int]] = {
 }
 
 
+_PYTHONS = (bool, complex, decimal.Decimal, float, fractions.Fraction, int, str, type(None))
+_KNOWN = frozenset(_PYTHONS)
+_ARRAYS = (Bound, jax.Array, np.generic, np.ndarray)
+# What classes inherit that say nothing of their own.
+_EQUALITIES = (object.__eq__, *(kind.__eq__ for kind in _KNOWN))
+
+
 def is_whole(number: Any) -> bool:
     """Whether it is a number, of another class than ``int``, that is equal to an integer."""
     if isinstance(number, int | np.integer) or not isinstance(number, numbers.Number | np.bool_):
@@ -34,6 +44,14 @@ def is_whole(number: Any) -> bool:
     if number != number or abs(number) == math.inf:  # type: ignore[operator]
         return False
     return number == int(number.real)  # type: ignore[union-attr]
+
+
+def compares_itself(value: Any) -> bool:
+    """Whether the class of something, no number that is known here, says what it is equal to."""
+    kind = type(value)
+    if kind in _KNOWN or issubclass(kind, _ARRAYS) or _compat.is_symbolic(value):
+        return False
+    return kind.__eq__ not in _EQUALITIES
 
 
 def answer(found: Any, *operands: Any) -> Any:

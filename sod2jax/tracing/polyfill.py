@@ -14,6 +14,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 import jax
@@ -23,8 +24,9 @@ from jax import lax
 from jax.core import max_dim
 
 from sod2jax import _compat
-from sod2jax.tracing import caps, numeric
+from sod2jax.tracing import caps, frames, numeric
 from sod2jax.tracing.hooks import Patch, while_tracing
+from sod2jax.tracing.recorder import attentive
 
 Original = Callable[..., Any]
 
@@ -34,10 +36,25 @@ def _integer(original: Original, value: Any) -> Any:
     try:
         return original(value)
     except TypeError:
-        caller = sys._getframe(2).f_globals.get("__name__")
-        if _compat.is_symbolic(value) and caller not in _compat.TELL_SIZES_APART:
+        frame = sys._getframe(2)
+        if _compat.is_symbolic(value) and _tells_apart(frame):
+            _doubt_its_answer(frame)
+        elif _compat.is_symbolic(value):
             return value
         raise
+
+
+def _tells_apart(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") in _compat.TELL_SIZES_APART
+
+
+def _doubt_its_answer(frame: FrameType) -> None:
+    """Others than JAX are told that a size is no number."""
+    recorder, asking = attentive(), frame.f_back
+    if recorder is None or asking is None or frames.is_jax(asking) or frames.is_own(asking):
+        return
+    if not frames.is_passed(asking.f_code):
+        recorder.doubt(f"whether a size is a number at {frames.line(asking)}")
 
 
 def _of_a_shape(original: Original, dim: Any) -> Any:

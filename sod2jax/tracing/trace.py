@@ -22,7 +22,17 @@ from sod2jax.ir.closures import HiddenSize
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
-from sod2jax.tracing import data_dependent, escaped, guards, numeric, overflow, type_calls
+from sod2jax.tracing import (
+    data_dependent,
+    escaped,
+    guards,
+    numeric,
+    overflow,
+    reach,
+    slots,
+    swallowed,
+    type_calls,
+)
 from sod2jax.tracing.advice import explain, worded
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.regimes import Regime
@@ -125,7 +135,8 @@ def _traced(
     tree = jax.tree.structure(tuple(arguments))
     decisions = Decisions(regime.sizes, regime.expected) if decides else None
     recording = guards.recording(region, scope, regime.assumptions, decisions)
-    with type_calls.answered(fun), recording as recorder:
+    called = reach.functions(fun)
+    with type_calls.answered(called), swallowed.noticed(called), recording as recorder:
         try:
             traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
                 *jax.tree.unflatten(tree, specs)
@@ -173,6 +184,8 @@ def _traced(
         overflow.guard_shapes(recorder, closed)
     except overflow.TooLarge as error:
         raise TraceError(f"{name} cannot be computed in 32 bits: {error}") from error
+    if recorder.region.names:
+        slots.doubt_calls(recorder, called)
     closed, computed = data_dependent.exposed(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))

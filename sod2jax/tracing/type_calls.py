@@ -8,22 +8,16 @@ trace failed in.
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import CodeType, FunctionType, MethodType, ModuleType
+from collections.abc import Iterable, Iterator, Sequence
+from types import FunctionType
 from typing import Any
 
-import numpy as np
-
 from sod2jax import _compat
+from sod2jax.tracing import reach
 from sod2jax.tracing.bound import Bound
 from sod2jax.tracing.recorder import attentive
-
-# Packages that want the true class.
-_OTHERS = frozenset(sys.stdlib_module_names) | {"jax", "jaxlib", "numpy", "sod2jax"}
 
 
 class _Answering(type):
@@ -48,7 +42,7 @@ class _Answering(type):
 
 def _answer(value: Any) -> type:
     if _compat.is_symbolic(value):
-        return np.int64 if type(value) is _compat.NumPyDimension else int
+        return _compat.stands_for(type(value))
     kind = type(value)
     if issubclass(kind, Bound):
         return value.stands_for()
@@ -61,22 +55,20 @@ class _Type(type, metaclass=_Answering):
 
 # What is mentioned beside ``type`` where that of a number is asked for.
 _NUMBERS = frozenset("Integral Number Real bool float int integer issubclass".split())
-_MOST = 20_000  # objects to look through
-_FEW = 1000  # of them in one list, or table
 _modules: list[dict[str, Any]] = []
 _lock = threading.Lock()
 _traces = 0
 
 
 @contextlib.contextmanager
-def answered(fun: Callable[..., Any]) -> Iterator[None]:
+def answered(functions: Sequence[FunctionType]) -> Iterator[None]:
     """Has ``type`` answer for sizes as for integers, in the modules that are known to ask it.
 
     Args:
-      fun: is traced meanwhile; the modules of the functions that it calls become known.
+      functions: that what is traced meanwhile seems to call; their modules become known.
     """
     global _traces
-    _learn(_reached(fun))
+    _learn(f.__globals__ for f in functions if _may_ask(f.__globals__) and _asks(f))
     with _lock:
         _traces += 1
         for names in _modules:
@@ -99,67 +91,9 @@ def _learn(found: Iterable[dict[str, Any]]) -> bool:
     return bool(new)
 
 
-def _reached(fun: Callable[..., Any]) -> list[dict[str, Any]]:
-    """The modules of functions that call ``type``, of those that a function seems to call."""
-    seen, waiting = {}, [fun]
-    while waiting and len(seen) < _MOST:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen[id(value)] = value
-        waiting += _parts(value)
-    functions = [value for value in seen.values() if isinstance(value, FunctionType)]
-    return [f.__globals__ for f in functions if _may_ask(f.__globals__) and _asks(f)]
-
-
-def _parts(value: Any) -> list[Any]:
-    """What a function, or an object that has methods, may call."""
-    if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
-        return [*cells, *vars(value).values(), *_named(value)]
-    if isinstance(value, MethodType):
-        return [value.__func__, value.__self__]
-    if isinstance(value, functools.partial):
-        return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, dict | list | tuple):
-        return list(itertools.islice(value.values() if isinstance(value, dict) else value, _FEW))
-    kind = value if isinstance(value, type) else type(value)
-    own = [] if isinstance(value, type) else _attributes(value)
-    if kind.__module__.partition(".")[0] in _OTHERS - {"sod2jax"}:
-        return own if callable(value) else []  # as what jit makes of a function
-    methods = [getattr(m, "__func__", m) for m in vars(kind).values()]
-    return [*own, *(m for m in methods if isinstance(m, FunctionType)), *kind.__bases__]
-
-
-def _attributes(value: Any) -> list[Any]:
-    with contextlib.suppress(AttributeError):
-        return list(object.__getattribute__(value, "__dict__").values())
-    return []
-
-
-def _named(function: FunctionType) -> list[Any]:
-    """What the names in a function of others than ours stand for, in modules, too."""
-    if not _may_ask(function.__globals__):
-        return []
-    names = {name for code in _codes(function.__code__) for name in code.co_names}
-    values = [function.__globals__[name] for name in names if name in function.__globals__]
-    modules = [value for value in values if isinstance(value, ModuleType)]
-    inside = [vars(module)[name] for module in modules for name in names if name in vars(module)]
-    return [value for value in (*values, *inside) if not isinstance(value, ModuleType)]
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
-
-
 def _may_ask(names: dict[str, Any]) -> bool:
     """Whether a module may ask for the type of a size, and means Python's own."""
-    package = str(names.get("__name__", "")).partition(".")[0]
-    return package not in _OTHERS and names.get("type", _Type) is _Type
+    return reach.is_others(names) and names.get("type", _Type) is _Type
 
 
 def explains(error: BaseException | None) -> bool:
@@ -179,7 +113,7 @@ def explains(error: BaseException | None) -> bool:
 
 def _asks(function: FunctionType) -> bool:
     """Whether a function, or one inside of it, seems to ask for the type of a number."""
-    codes = _codes(function.__code__)
+    codes = reach.codes(function.__code__)
     names = {name for code in codes for name in code.co_names}
     if "type" not in names:
         return False
@@ -191,11 +125,4 @@ def _asks(function: FunctionType) -> bool:
 def _lists_int(table: Any) -> bool:
     if not isinstance(table, dict | frozenset | list | set | tuple):
         return False
-    return any(item is int for item in itertools.islice(table, _FEW))
-
-
-@functools.lru_cache(maxsize=4096)
-def _codes(code: CodeType) -> tuple[CodeType, ...]:
-    """Code, and that of the functions inside of it."""
-    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
-    return code, *(c for const in inner for c in _codes(const))
+    return any(item is int for item in itertools.islice(table, reach.FEW))

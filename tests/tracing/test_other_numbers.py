@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
@@ -64,6 +65,57 @@ def test_answers_are_those_of_integers(name, kind):
     for size in (6, 5, 1):
         x = np.ones(size, np.float32)
         np.testing.assert_array_equal(f(x), jax.jit(fun)(x))
+
+
+class Equal:
+    """Says itself what it is equal to."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return self.number == other
+
+    def __ne__(self, other: object) -> bool:
+        return self.number != other
+
+
+class EqualInt(int):
+    """An integer that says so."""
+
+    def __eq__(self, other: object) -> bool:
+        return other == int(self) + 1
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = int.__hash__
+
+
+OWN: dict[str, Callable[[Any], Any]] = {
+    "equal": lambda n: n == Equal(5),
+    "unequal": lambda n: n != Equal(5),
+    "reflected": lambda n: Equal(5) == n,
+    "element": lambda n: n in (Equal(5),),
+    "any": lambda n: n == mock.ANY,
+    "integer": lambda n: n == EqualInt(4),
+    "unequal integer": lambda n: n != EqualInt(4),
+    "text": lambda n: n == "5",
+    "none": lambda n: n == None,  # noqa: E711
+    "tuple": lambda n: n == (5,),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_says_itself_what_it_is_equal_to_is_asked(name):
+    def fun(x: jax.Array) -> jax.Array:
+        return x * 2 if OWN[name](x.shape[0]) else x * 3
+
+    f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 9",), audit=False)
+    for size in (6, 5, 1):
+        x = np.ones(size, np.float32)
+        np.testing.assert_array_equal(f(x), jax.jit(fun)(x))
+    assert "trust: proved" in f.explain()
 
 
 def test_sizes_that_numpy_computed_are_compared_as_numpy_does():

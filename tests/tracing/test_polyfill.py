@@ -194,3 +194,15 @@ def test_masks_behind_a_hooked_function_name_the_users_line():
     optimized(np.ones(5, np.float32))
     assert "test_polyfill.py" in optimized.explain()
     assert "sod2jax/tracing/polyfill.py" not in optimized.explain()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_others_than_jax_who_ask_whether_a_size_is_a_number_leave_a_doubt():
+    def fun(x):
+        return x * 2 if jax.core.is_constant_dim(x.shape[0]) else x * 3
+
+    f = sod2jax.optimize(fun, audit=False)
+    for size in (6, 5, 1):
+        x = np.ones(size, np.float32)
+        np.testing.assert_array_equal(f(x), 2 * x)
+    assert "trust: checked" in f.explain()

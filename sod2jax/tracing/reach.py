@@ -1,0 +1,92 @@
+"""The functions that a function seems to call, found without running anything."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import sys
+from collections.abc import Mapping
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+# Packages whose functions are looked at no further.
+NOT_LOOKED_AT = frozenset(sys.stdlib_module_names) | {"jax", "jaxlib", "numpy", "sod2jax"}
+FEW = 1000  # objects to look at in one list, or table
+_MOST = 20_000  # of them at all
+
+
+def functions(fun: Any) -> list[FunctionType]:
+    """The Python functions that a function seems to call, those of ``NOT_LOOKED_AT``, too.
+
+    Args:
+      fun: callable.
+    """
+    seen, waiting = {}, [fun]
+    while waiting and len(seen) < _MOST:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        waiting += _parts(value)
+    return [value for value in seen.values() if isinstance(value, FunctionType)]
+
+
+def is_others(names: Mapping[str, Any]) -> bool:
+    """Whether a module is of the user, or of a package that is looked at.
+
+    Args:
+      names: of the module.
+    """
+    return str(names.get("__name__", "")).partition(".")[0] not in NOT_LOOKED_AT
+
+
+@functools.lru_cache(maxsize=4096)
+def codes(code: CodeType) -> tuple[CodeType, ...]:
+    """Code, and that of the functions inside of it."""
+    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+    return code, *(c for const in inner for c in codes(const))
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a function, or an object that has methods, may call."""
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        return [*cells, *vars(value).values(), *_named(value)]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, dict | list | tuple):
+        return list(itertools.islice(value.values() if isinstance(value, dict) else value, FEW))
+    kind = value if isinstance(value, type) else type(value)
+    own = [] if isinstance(value, type) else _attributes(value)
+    if kind.__module__.partition(".")[0] in NOT_LOOKED_AT - {"sod2jax"}:
+        return own if callable(value) else []  # as what jit makes of a function
+    methods = [getattr(m, "__func__", m) for m in vars(kind).values()]
+    return [*own, *(m for m in methods if isinstance(m, FunctionType)), *kind.__bases__]
+
+
+def _attributes(value: Any) -> list[Any]:
+    with contextlib.suppress(AttributeError):
+        return list(object.__getattribute__(value, "__dict__").values())
+    return []
+
+
+def _named(function: FunctionType) -> list[Any]:
+    """What the names in a function of others than ours stand for, in modules, too."""
+    if not is_others(function.__globals__):
+        return []
+    names = {name for code in codes(function.__code__) for name in code.co_names}
+    values = [function.__globals__[name] for name in names if name in function.__globals__]
+    modules = [value for value in values if isinstance(value, ModuleType)]
+    inside = [vars(module)[name] for module in modules for name in names if name in vars(module)]
+    return [value for value in (*values, *inside) if not isinstance(value, ModuleType)]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

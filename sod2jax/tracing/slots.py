@@ -1,0 +1,35 @@
+"""Methods of numbers that are called by name: ``(25).__eq__(n)`` asks the number alone.
+
+Compiled code answers that with ``NotImplemented`` where it is given no ``int``, and asks nothing of
+a size. So a function that calls such methods by name makes a program doubtful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import FunctionType
+
+from sod2jax.tracing import frames, reach
+from sod2jax.tracing.recorder import Recorder
+
+_ARITHMETIC = "add and divmod floordiv lshift mod mul or pow rshift sub truediv xor"
+_REFLECTED = (f"r{name}" for name in _ARITHMETIC.split())
+_NAMES = frozenset(
+    f"__{name}__" for name in (*"eq ge gt le lt ne".split(), *_ARITHMETIC.split(), *_REFLECTED)
+)
+
+
+def doubt_calls(recorder: Recorder, functions: Iterable[FunctionType]) -> None:
+    """Leaves doubts about functions that call such methods, but for methods of such a name.
+
+    Args:
+      recorder: of the trace.
+      functions: that what was traced seems to call.
+    """
+    for function in functions:
+        if not reach.is_others(function.__globals__):
+            continue
+        for code in reach.codes(function.__code__):
+            if not _NAMES.isdisjoint(code.co_names) and code.co_name not in _NAMES:
+                where = frames.line_of(code, code.co_firstlineno)
+                recorder.doubt(f"a method of numbers that is called by name in {where}")
