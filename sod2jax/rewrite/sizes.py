@@ -112,19 +112,14 @@ class Sizes:
     def valid(self, extents: Sequence[Extent], axes: Iterable[int]) -> Any:
         """Bool array over ``extents``: lanes that are true ones on all of ``axes``."""
         shape = tuple(map(self.extent_size, extents))
-        axes = sorted(axis for axis in axes if padded.is_padded(extents[axis]))
-        if not axes:
-            return lax.full(shape, True)
-        layouts = tuple(extents[axis] for axis in axes)
-        joined = self._cached(("valid", layouts), lambda: self._valid(layouts))
-        return lax.broadcast_in_dim(joined, shape, axes)
-
-    def _valid(self, layouts: Sequence[Extent]) -> Any:
-        """Over these axes alone: what is as large as the masked array would be kept in memory where
-        several masks share it, in and outside of branches."""
-        shape = tuple(map(self.extent_size, layouts))
-        lanes = [broadcast_along(self.lanes(layout), k, shape) for k, layout in enumerate(layouts)]
-        return functools.reduce(lax.bitwise_and, lanes)
+        # Only the lanes of each axis are remembered: a branch that shared all of this with others
+        # would be given it as an array as large as what it masks.
+        lanes = [
+            broadcast_along(self.lanes(extents[axis]), axis, shape)
+            for axis in axes
+            if padded.is_padded(extents[axis])
+        ]
+        return functools.reduce(lax.bitwise_and, lanes) if lanes else lax.full(shape, True)
 
     def flat_index(self, layouts: Sequence[Extent]) -> Any:
         """int32[N0, N1, ...]: row-major index among the *true* elements, at every lane of the axes.

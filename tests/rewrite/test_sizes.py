@@ -55,7 +55,7 @@ def test_valid_lanes_are_where_the_true_elements_are(true, layouts):
     assert (np.asarray(valid) == ~np.isnan(array)).all()
 
 
-def test_masks_that_differ_in_other_axes_share_one_array():
+def test_branches_are_given_lanes_and_no_masks():
     """Else a branch would be given an array as large as what it masks."""
 
     def run(at, x, y):
@@ -71,7 +71,7 @@ def test_masks_that_differ_in_other_axes_share_one_array():
     jaxpr = jax.make_jaxpr(run)({"a": jnp.int32(3), "b": jnp.int32(2)}, x, y)
     (cond,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "cond"]
     given = [atom.aval for atom in cond.invars if atom.aval.dtype == bool]
-    assert [aval.shape for aval in given] == [(4, 3)]
+    assert sorted(aval.shape for aval in given) == [(3,), (4,)]
 
 
 @given(SIZES, st.lists(LAYOUTS, min_size=1, max_size=2))
