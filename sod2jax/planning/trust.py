@@ -167,7 +167,7 @@ class Trust:
         """Whether a trace at concrete sizes gives the program."""
         concrete = self._concrete(sizes)
         is_trace = isinstance(concrete, Concrete)
-        return is_trace and difference(self._program, concrete, sizes) is None
+        return is_trace and difference(self._program, concrete, sizes, exactly=True) is None
 
     def _concrete(self, sizes: Sizes) -> Concrete | Exception:
         """The trace at concrete sizes; the error if the function fails there."""
@@ -280,15 +280,15 @@ class Trust:
         start = time.perf_counter()
         silent = dataclasses.replace(concrete, jaxpr=silence.silent(concrete.jaxpr))
         has_calls = silent.jaxpr is not concrete.jaxpr
-        if (has_calls or executable.target.is_absent) and not suspect.is_of_results:
+        if (has_calls or executable.target.is_absent) and not suspect.is_final:
             executable = self._compile_silent(executable.bucket)
-        if not suspect.is_of_results and same_results(
+        if not suspect.is_final and same_results(
             self._program, executable, constants, silent, sizes
         ):
             self.audited.append(sizes)
             self._hidden |= min(sizes.values()) == 1
         else:
-            what = suspect.what if suspect.is_of_results else f"it has {suspect.what}"
+            what = suspect.what if suspect.is_final else f"it has {suspect.what}"
             self._doubt(sizes, suspect.cause, what)
         self.seconds += time.perf_counter() - start
 
