@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
-from sod2jax.errors import DataDependentSizeError, TraceError
+from sod2jax.errors import DataDependentSizeError, StateError, TraceError
 from sod2jax.ir import dims, silence
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
@@ -164,15 +164,23 @@ class Trust:
             return self._checked[key]
 
     def _agrees(self, sizes: Sizes) -> bool:
-        """Whether a trace at concrete sizes gives the program."""
+        """Whether a trace at concrete sizes gives the program; none has sizes that values make."""
+        if self._program.data_dependent:
+            return False
         concrete = self._concrete(sizes)
         is_trace = isinstance(concrete, Concrete)
         return is_trace and difference(self._program, concrete, sizes, exactly=True) is None
 
     def _concrete(self, sizes: Sizes) -> Concrete | Exception:
-        """The trace at concrete sizes; the error if the function fails there."""
+        """The trace at concrete sizes; the error if the function fails there.
+
+        Raises:
+          StateError: it uses a size that the symbolic trace left behind, as a later one would.
+        """
         try:
             return self._traced_at(sizes)
+        except StateError:
+            raise
         except Exception as error:  # the exact run of that size raises it again
             return error
 
@@ -200,8 +208,12 @@ class Trust:
         """
         if not self.begin():
             return build(None)
-        executable = build(self.audit_own)
-        self.finish(executable, constants)
+        try:
+            executable = build(self.audit_own)
+            self.finish(executable, constants)
+        except StateError:
+            self._pending = True  # nor does the next call go on without
+            raise
         return executable
 
     def audit_own(self) -> None:
