@@ -29,7 +29,7 @@ ORDER = {
         observations other_numbers polyfill threads guards reach
         handlers slots type_calls swallowed data_dependent regimes advice concrete
         trace generalise audit""",
-    "tracing/audit": "moves folding at_sizes loops canonical __init__",
+    "tracing/audit": "moves folding at_sizes loops numbering canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
     "classify": "table classes __init__",
     "rdp": "lattice values arithmetic lanes facts rule engine rules __init__",

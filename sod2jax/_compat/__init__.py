@@ -61,6 +61,7 @@ from sod2jax._compat.dims import (
 )
 from sod2jax._compat.foreign import (
     is_foreign,
+    is_others,
     lowered_function,
     meanings,
     stand_in,
@@ -167,6 +168,7 @@ __all__ = [
     "is_compile_only",
     "is_elsewhere",
     "is_foreign",
+    "is_others",
     "is_harmless_equality",
     "is_harmless_number",
     "is_harmless_order",

@@ -69,6 +69,11 @@ class StandIn(core.Primitive):
         return self.original.bind(*args, **self.original.get_bind_params(params))
 
 
+def is_others(primitive: Any) -> bool:
+    """Whether a primitive is foreign, or stands for one."""
+    return isinstance(primitive, StandIn) or is_foreign(primitive)
+
+
 @functools.cache
 def stand_in(primitive: Any, name: str | None = None) -> Any:
     """What stands for a foreign primitive, always the same; ``package:name`` is its own name.

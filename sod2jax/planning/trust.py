@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
-from sod2jax.errors import DataDependentSizeError, TraceError
+from sod2jax.errors import DataDependentSizeError, StateError, TraceError
 from sod2jax.ir import dims, silence
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.program import Program
@@ -164,15 +164,23 @@ class Trust:
             return self._checked[key]
 
     def _agrees(self, sizes: Sizes) -> bool:
-        """Whether a trace at concrete sizes gives the program."""
+        """Whether a trace at concrete sizes gives the program; none has sizes that values make."""
+        if self._program.data_dependent:
+            return False
         concrete = self._concrete(sizes)
         is_trace = isinstance(concrete, Concrete)
-        return is_trace and difference(self._program, concrete, sizes) is None
+        return is_trace and difference(self._program, concrete, sizes, exactly=True) is None
 
     def _concrete(self, sizes: Sizes) -> Concrete | Exception:
-        """The trace at concrete sizes; the error if the function fails there."""
+        """The trace at concrete sizes; the error if the function fails there.
+
+        Raises:
+          StateError: it uses a size that the symbolic trace left behind, as a later one would.
+        """
         try:
             return self._traced_at(sizes)
+        except StateError:
+            raise
         except Exception as error:  # the exact run of that size raises it again
             return error
 
@@ -200,8 +208,12 @@ class Trust:
         """
         if not self.begin():
             return build(None)
-        executable = build(self.audit_own)
-        self.finish(executable, constants)
+        try:
+            executable = build(self.audit_own)
+            self.finish(executable, constants)
+        except StateError:
+            self._pending = True  # nor does the next call go on without
+            raise
         return executable
 
     def audit_own(self) -> None:
@@ -280,15 +292,15 @@ class Trust:
         start = time.perf_counter()
         silent = dataclasses.replace(concrete, jaxpr=silence.silent(concrete.jaxpr))
         has_calls = silent.jaxpr is not concrete.jaxpr
-        if (has_calls or executable.target.is_absent) and not suspect.is_of_results:
+        if (has_calls or executable.target.is_absent) and not suspect.is_final:
             executable = self._compile_silent(executable.bucket)
-        if not suspect.is_of_results and same_results(
+        if not suspect.is_final and same_results(
             self._program, executable, constants, silent, sizes
         ):
             self.audited.append(sizes)
             self._hidden |= min(sizes.values()) == 1
         else:
-            what = suspect.what if suspect.is_of_results else f"it has {suspect.what}"
+            what = suspect.what if suspect.is_final else f"it has {suspect.what}"
             self._doubt(sizes, suspect.cause, what)
         self.seconds += time.perf_counter() - start
 

@@ -12,6 +12,7 @@ from sod2jax import _compat
 from sod2jax._compat import Jaxpr
 from sod2jax.arguments.signature import Leaf
 from sod2jax.ir import dims, foreign
+from sod2jax.tracing import escaped
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,8 +43,10 @@ def traced_at(
       sizes: of the symbols.
 
     Raises:
+      StateError: the function uses a size that a symbolic trace left in Python state.
       Exception: whatever the function raises.
     """
+    name = getattr(fun, "__name__", "the function")
     specs = [
         jax.ShapeDtypeStruct(
             tuple(dims.evaluate(d, sizes) for d in leaf.shape),
@@ -52,6 +55,12 @@ def traced_at(
         )
         for leaf in leaves
     ]
-    traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-    closed = foreign.opened(_compat.without_unread(traced.jaxpr), always=True)
+    try:
+        traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
+        closed = foreign.opened(_compat.without_unread(traced.jaxpr), always=True)
+    except Exception as error:
+        if (left := escaped.in_error(error, name)) is not None:
+            raise left from error
+        raise
+    escaped.refuse(closed, None, name)
     return Concrete(closed, jax.tree.structure(traced.out_info))

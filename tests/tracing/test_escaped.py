@@ -13,7 +13,8 @@ import pytest
 from jax import lax
 
 import sod2jax
-from sod2jax.errors import StateError
+import sod2jax.numpy as snp
+from sod2jax.errors import ExactFallbackWarning, StateError
 
 
 class Remembering:
@@ -161,3 +162,53 @@ def test_who_catches_the_error_does_not_go_on():
     f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 9",))
     with pytest.raises(StateError):
         f(np.ones(3, np.float32))
+
+
+def _longest(kept: Remembering, x: jax.Array) -> Any:
+    kept.length = max(kept.length or 0, x.shape[0])
+    return x * jnp.arange(kept.length)[: x.shape[0]]
+
+
+def _before(kept: Remembering, x: jax.Array) -> Any:
+    before, kept.length = kept.length, x.shape[0]
+    return x if before is None else x * before
+
+
+def _looped(kept: Remembering, x: jax.Array) -> Any:
+    before, kept.length = kept.length, x.shape[0]
+    return sum((x for _ in range(before or 1)), x)
+
+
+@pytest.mark.parametrize("options", [{}, {"shapes": ("n",), "constraints": ("n <= 40",)}])
+@pytest.mark.parametrize("use", [_longest, _before, _looped])
+def test_a_trace_at_concrete_sizes_refuses_them_too(use: Any, options: dict[str, Any]):
+    kept = Remembering()
+    function = sod2jax.optimize(lambda x: use(kept, x), **options)
+    where = rf"size.* in .* at .*test_escaped.*\({use.__name__}\)"
+    with pytest.raises(StateError, match=where):
+        for size in (3, 5, 7, 2):
+            function(np.ones(size, np.float32))
+
+
+def test_errors_of_its_own_are_what_they_are():
+    def fun(x: jax.Array) -> jax.Array:
+        if str(x.shape[0]) == "3":
+            raise KeyError("three")
+        return x
+
+    function = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 9",))
+    function(np.ones(4, np.float32))
+    with pytest.raises(KeyError, match="three"):
+        function(np.ones(3, np.float32))
+
+
+def test_the_text_of_a_size_that_values_make_is_that_of_its_number():
+    def fun(x: jax.Array) -> jax.Array:
+        kept = snp.compress(x > 2, x)
+        return kept * {"3": 2.0}.get(f"{kept.shape[0]}", 1.0)
+
+    for options in ({}, {"shapes": ("n",), "constraints": ("n <= 9",)}):
+        function = sod2jax.optimize(fun, **options)
+        with pytest.warns(ExactFallbackWarning):
+            np.testing.assert_array_equal(function(np.arange(6, dtype=np.float32)), [6, 8, 10])
+            np.testing.assert_array_equal(function(np.arange(5, dtype=np.float32)), [3, 4])

@@ -6,14 +6,17 @@ nothing for granted: where both have one canonical form, the program is right at
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sod2jax import _compat
+from sod2jax._compat import JaxprEqn
 from sod2jax.ir import dims, trees
 from sod2jax.ir.program import Program
-from sod2jax.tracing.audit.canonical import Numbering
+from sod2jax.tracing.audit.canonical import canonical
+from sod2jax.tracing.audit.numbering import Canonical, Numbering
 from sod2jax.tracing.concrete import Concrete
 from sod2jax.tracing.generalise.form import token
 
@@ -28,42 +31,64 @@ class Difference:
       sizes: of its symbols.
       what: the equation of the trace that the program lacks, with its line; or the results.
       cause: equal where other sizes show the same difference.
-      is_of_results: whether the results differ in number, shape or dtype.
+      is_final: whether no results could show that there is none: it is in their number, shapes or
+        dtypes, or in what the program does besides.
     """
 
     sizes: tuple[tuple[str, int], ...]
     what: str
     cause: str
-    is_of_results: bool = False
+    is_final: bool = False
 
     def __str__(self) -> str:
         return f"at {', '.join(f'{n} = {size}' for n, size in self.sizes)}: {self.what}"
 
 
-def difference(program: Program, concrete: Concrete, sizes: Mapping[str, int]) -> Difference | None:
-    """Where a program and a trace of the same function differ; None if they do not."""
+def difference(
+    program: Program, concrete: Concrete, sizes: Mapping[str, int], exactly: bool = False
+) -> Difference | None:
+    """Where a program and a trace of the same function differ; None if they do not.
+
+    Args:
+      program: as it was traced.
+      concrete: the trace.
+      sizes: that it was made at.
+      exactly: whether all counts that callbacks close over, texts and objects of their own, too.
+    """
     point = tuple(sorted(sizes.items()))
     shapes = [_signature(atom, sizes) for atom in program.results]
     wanted = [_signature(atom, sizes) for atom in concrete.jaxpr.outvars]
     if shapes == wanted and not _alike(program.tree(sizes), concrete.out_tree):
         what = "the structure of the results"
-        return Difference(point, what, what, is_of_results=True)
+        return Difference(point, what, what, is_final=True)
     if shapes != wanted:
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
-        return Difference(point, what, "the results", is_of_results=True)
+        return Difference(point, what, "the results", is_final=True)
     numbering = Numbering()
-    ours = numbering.outputs(program.opened, sizes)[: len(shapes)]
+    ours = canonical(numbering, program.opened, sizes, exactly)
+    ours = dataclasses.replace(ours, results=ours.results[: len(shapes)])
     known = set(numbering.equations)
-    theirs = numbering.outputs(concrete.jaxpr, sizes)
+    theirs = canonical(numbering, concrete.jaxpr, sizes, exactly)
     if ours == theirs:
         return None
+    if ours.kinds != theirs.kinds:
+        what = _effect(numbering, ours, theirs)
+        return Difference(point, what, what, is_final=True)
     lacking = (eqn for number, eqn in numbering.equations.items() if number not in known)
     eqn = next(lacking, None)
-    if eqn is None:
-        what = "the results are computed from others of the same values"
-    else:
-        what = f"'{eqn.primitive.name}' at {_compat.source_line(eqn)}"
+    what = "the results are computed from others of the same values" if eqn is None else _at(eqn)
     return Difference(point, what, what)
+
+
+def _effect(numbering: Numbering, ours: Canonical, theirs: Canonical) -> str:
+    """What one of two programs does besides its results, and the other does not."""
+    more, less = collections.Counter(theirs.kinds), collections.Counter(ours.kinds)
+    kind = next(iter([*(more - less), *(less - more)]), None)
+    return "another order of effects" if kind is None else _at(numbering.equations[kind])
+
+
+def _at(eqn: JaxprEqn) -> str:
+    return f"'{eqn.primitive.name}' at {_compat.source_line(eqn)}"
 
 
 def _alike(ours: Any, theirs: Any) -> bool:

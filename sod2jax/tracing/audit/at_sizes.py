@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,12 +18,16 @@ from sod2jax.tracing.generalise.form import token
 
 Shape = tuple[int, ...]
 
-# What JAX prefers or promises, names, and what is told of the results themselves.
+# Of JAX's own primitives: what it prefers or promises, names, and what is told of the results
+# themselves.
 _HINTS = frozenset(
     """
     indices_are_sorted is_stable jaxpr name out_sharding result_avals sharding unique_indices
     """.split()
 )
+
+# Objects that all traces find at the same place.
+_ONE_FOR_ALL = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -35,12 +39,14 @@ class Fixed:
       bodies: the jaxprs among its parameters.
       params: its other parameters that decide on results.
       token: equal for parameters that are alike.
+      doing: equal for callbacks whose functions do the same, as far as can be told.
     """
 
     eqn: JaxprEqn
     bodies: Sequence[Jaxpr]
     params: Mapping[str, Any]
     token: Any
+    doing: Any = None
 
     def __repr__(self) -> str:
         return f"Fixed({self.eqn.primitive.name})"
@@ -51,10 +57,11 @@ class AtSizes:
 
     Args:
       sizes: of the symbols.
+      exactly: whether all counts that callbacks close over, texts and objects of their own, too.
     """
 
-    def __init__(self, sizes: Mapping[str, int]):
-        self._sizes = dict(sizes)
+    def __init__(self, sizes: Mapping[str, int], exactly: bool = False):
+        self._sizes, self._exactly = dict(sizes), exactly
         self._dims: dict[Any, int] = {}
         # By identity, with what is identified.
         self._avals: dict[int, tuple[Any, tuple[Shape, str]]] = {}
@@ -74,10 +81,13 @@ class AtSizes:
         known = self._equations.get(id(eqn))
         if known is None:
             bodies = [body for _, body in _compat.sub_jaxprs(eqn)]
-            params = {k: self.static(v) for k, v in eqn.params.items() if k not in _HINTS}
-            params |= self._called(eqn)
+            params = {k: self.static(v) for k, v in eqn.params.items() if not _is_hint(eqn, k)}
+            called = self._called(eqn)
+            if called is not None:
+                rest = {k: v for k, v in params.items() if "callback" in params}
+                params = rest | {"callback": called}
             told = tuple((k, _hashable(v)) for k, v in sorted(params.items()))
-            known = self._equations[id(eqn)] = Fixed(eqn, bodies, params, told)
+            known = self._equations[id(eqn)] = Fixed(eqn, bodies, params, told, called)
         return known
 
     def static(self, param: Any) -> Any:
@@ -92,30 +102,45 @@ class AtSizes:
             return self._dims[param]
         return param
 
-    def _called(self, eqn: JaxprEqn) -> dict[str, Any]:
-        """What a callback's function is, whichever trace made it, at the sizes."""
-        if eqn.primitive.name not in CALLBACKS or "callback" not in eqn.params:
-            return {}
-        with contextlib.suppress(HiddenSize):  # which the rewrite refuses
-            call = token(closures.at(eqn.params["callback"], self._sizes))
-            return {"callback": _without_texts(call)}
-        return {}
+    def _called(self, eqn: JaxprEqn) -> Any:
+        """What a callback's function is, whichever trace made it, at the sizes; None of others."""
+        if eqn.primitive.name not in CALLBACKS:
+            return None
+        try:
+            call = token(closures.at(_compat.called(eqn), self._sizes))
+        except HiddenSize:  # which the rewrite refuses
+            return "hidden"
+        return _hashable(call if self._exactly else _as_written(call))
 
     def __repr__(self) -> str:
         return f"AtSizes({self._sizes})"
 
 
-def _without_texts(call: Any) -> Any:
-    """What tells a callback's function, but for texts that it closes over.
+def _is_hint(eqn: JaxprEqn, name: str) -> bool:
+    """Whether a parameter decides on no results, or is among the bodies."""
+    if _compat.is_others(eqn.primitive):  # which may mean anything by its names
+        return _compat.is_jaxpr(eqn.params[name])
+    return name in _HINTS
 
-    They may tell of the trace itself, as where it was called from. One that is made of a size is
-    no secret: the recorder doubts it.
+
+def is_of_sizes(eqn: JaxprEqn) -> bool:
+    """Whether an equation makes numbers of symbolic sizes, if its operands do not say so."""
+    made = (*(d for var in eqn.outvars for d in getattr(var.aval, "shape", ())),)
+    return any(map(_compat.is_symbolic, (*made, eqn.params.get("dim"))))
+
+
+def _as_written(call: Any) -> Any:
+    """What tells a callback's function, but for texts that it closes over, and its own objects.
+
+    They may tell of the trace itself, as where it was called from, or be made by each. What is made
+    of a size is no secret: the recorder doubts it, and then all is compared.
     """
     if isinstance(call, str | bytes):
         return "text"
     if not isinstance(call, tuple):
-        return call
-    items = tuple(map(_without_texts, call))
+        is_own = type(call).__eq__ is object.__eq__ and not isinstance(call, _ONE_FOR_ALL)
+        return type(call) if is_own else call
+    items = tuple(map(_as_written, call))
     alike = bool(items) and all(isinstance(item, str) for item in items)
     return "text" if alike else items  # however many they are
 

@@ -3,7 +3,7 @@
 Every value gets a number: equal numbers, equal values. Calls are read through, what depends on
 sizes only is evaluated, and elements that are only moved are followed to where they come from. So
 neither the order of equations, nor dead code, nor the way in which an index is written makes a
-difference.
+difference. What has an effect, as a callback, counts in its order, whether or not it has results.
 """
 
 from __future__ import annotations
@@ -14,96 +14,39 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn
 from sod2jax.ir.vocabulary import CALLS
 from sod2jax.tracing.audit import loops, moves
-from sod2jax.tracing.audit.at_sizes import AtSizes
+from sod2jax.tracing.audit.at_sizes import AtSizes, Fixed, is_of_sizes
 from sod2jax.tracing.audit.folding import evaluated
+from sod2jax.tracing.audit.numbering import Canonical, Effect, Numbering, Value
 
 
-@dataclasses.dataclass(frozen=True)
-class Value:
-    """A value of a program.
+def canonical(
+    numbering: Numbering, jaxpr: Jaxpr, sizes: Mapping[str, int], exactly: bool = False
+) -> Canonical:
+    """The canonical form of a closed jaxpr at given sizes of its symbols.
 
-    Attributes:
-      number: equal for what is computed in the same way.
-      known: its elements, where they depend on sizes only.
-      places: where its elements stand in the value ``base``, flat; -1 where they are ``fill``.
-      base: the number of the value that its elements are of.
-      fill: the number of a scalar.
+    Args:
+      numbering: of all that it is compared with.
+      jaxpr: closed.
+      sizes: of its symbols.
+      exactly: whether all counts that callbacks close over, texts and objects of their own, too.
     """
-
-    number: int
-    known: np.ndarray | None = None
-    places: np.ndarray | None = None
-    base: int | None = None
-    fill: int | None = None
-
-
-class Numbering:
-    """Numbers the values of several programs, so that these can be compared.
-
-    Attributes:
-      equations: the first equation that each number was given to.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: dict[Any, int] = {}
-        self._constants: dict[Any, list[Value]] = {}
-        self._exact: dict[Any, Value] = {}
-        self.equations: dict[int, JaxprEqn] = {}
-
-    def outputs(self, jaxpr: Jaxpr, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The numbers of the results of a closed jaxpr at given sizes of its symbols."""
-        return tuple(value.number for value in _Reader(self, sizes).program(jaxpr))
-
-    def number(self, token: Any, eqn: JaxprEqn | None = None) -> int:
-        """The number of what a hashable token describes."""
-        number = self._numbers.setdefault(token, len(self._numbers))
-        if eqn is not None:
-            self.equations.setdefault(number, eqn)
-        return number
-
-    def constant(self, array: Any) -> Value:
-        """A constant: the same number for equal elements, but for rounding."""
-        if np.size(array) > moves.LARGEST or _compat.is_key_array(array):
-            return Value(self.number(("object", id(array))))
-        array = np.asarray(array)
-        kind = array.dtype.name, array.shape
-        exact = (*kind, array.tobytes())
-        if exact not in self._exact:
-            self._exact[exact] = self._alike(kind, array)
-        return self._exact[exact]
-
-    def _alike(self, kind: Any, array: np.ndarray) -> Value:
-        alike = self._constants.setdefault(kind, [])
-        if jnp.issubdtype(array.dtype, np.inexact):
-            same = next((value for value in alike if _is_same(value.known, array)), None)
-            if same is not None:
-                return same
-        alike.append(Value(self.number(("constant", *kind, len(alike))), array))
-        return alike[-1]
-
-
-def _is_same(a: Any, b: np.ndarray) -> bool:
-    """Whether elements are equal, but for rounding."""
-    wide = np.complex128 if a.dtype.kind == "c" else np.float64
-    tolerance = {8: 1e-12, 4: 3e-6}.get(a.dtype.itemsize // (1 + (a.dtype.kind == "c")), 1e-2)
-    x, y = a.astype(wide), b.astype(wide)
-    with np.errstate(invalid="ignore"):
-        near = (np.abs(x - y) <= tolerance * np.abs(y)) & np.isfinite(y)
-    return bool((near | (x == y) | (np.isnan(x) & np.isnan(y))).all())
+    reader = _Reader(numbering, sizes, exactly)
+    results = tuple(value.number for value in reader.program(jaxpr))
+    return Canonical(results, tuple(reader.effects))
 
 
 class _Reader:
     """Reads jaxprs at fixed sizes into a numbering."""
 
-    def __init__(self, numbering: Numbering, sizes: Mapping[str, int]):
-        self._numbering, self._sizes = numbering, AtSizes(sizes)
+    def __init__(self, numbering: Numbering, sizes: Mapping[str, int], exactly: bool):
+        self._numbering, self._sizes = numbering, AtSizes(sizes, exactly)
+        self.effects: list[Effect] = []  # of the body that is being read, in order
         self.static, self._aval = self._sizes.static, self._sizes.aval
         self._depth = 0  # of loops that are being read
 
@@ -149,6 +92,8 @@ class _Reader:
             return _STRUCTURED[name](self, eqn, operands)
         fixed = self._sizes.equation(eqn)
         bodies, params = fixed.bodies, fixed.params
+        if eqn.effects:
+            return self._effectful(eqn, fixed, operands)
         if len(eqn.outvars) == 1:
             if 0 in self._aval(eqn.outvars[0])[0]:
                 return [Value(self._numbering.number(("empty", self._aval(eqn.outvars[0]))))]
@@ -160,6 +105,49 @@ class _Reader:
             numbers.sort()
         inner = tuple(map(self._scalars, bodies))
         return self.results(eqn, (eqn.primitive, fixed.token, inner, *numbers))
+
+    def _effectful(self, eqn: JaxprEqn, fixed: Fixed, operands: list[Value]) -> list[Value]:
+        inner, within = [], []
+        for body in fixed.bodies:
+            with self.apart() as effects:
+                inner.append(self._scalars(body))
+            within.append(tuple(effects))
+        what = (eqn.primitive, fixed.token, tuple(inner))
+        shapes = tuple(map(self._aval, eqn.invars))
+        numbers = [value.number for value in operands]
+        return self.acting(eqn, (*what, *numbers), (what[0], shapes, fixed.doing), sum(within, ()))
+
+    def acting(
+        self,
+        eqn: JaxprEqn,
+        token: Any,
+        kind: Any,
+        within: Sequence[Effect],
+        which: Sequence[int] | None = None,
+    ) -> list[Value]:
+        """The results of an equation with effects, which is one of the program's own.
+
+        Args:
+          eqn: the equation.
+          token: what describes its results.
+          kind: what describes what it does, whatever its operands are.
+          within: the effects of its bodies.
+          which: of the results; all if None.
+        """
+        token = ("effect", token, tuple(effect.number for effect in within))
+        kinds = ("kind", kind, tuple(effect.kind for effect in within))
+        numbers = self._numbering.number(token, eqn), self._numbering.number(kinds, eqn)
+        self.effects.append(Effect(*numbers))
+        return self.results(eqn, token, which)
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[list[Effect]]:
+        """Keeps the effects of a body apart from those of the bodies around it."""
+        outer, self.effects = self.effects, []
+        try:
+            yield self.effects
+        finally:
+            self.effects = outer
 
     def results(self, eqn: JaxprEqn, token: Any, which: Sequence[int] | None = None) -> list[Value]:
         """The results of an equation, or some of them, by what describes them together."""
@@ -191,8 +179,10 @@ class _Reader:
         known = [operand.known for operand in operands]
         if any(array is None for array in known) or math.prod(shape) > moves.LARGEST:
             return None
-        result = evaluated(eqn.primitive.name, params, known, shape, eqn.outvars[0].aval.dtype)
-        return None if result is None else self._numbering.constant(result)
+        aval = eqn.outvars[0].aval
+        result = evaluated(eqn.primitive.name, params, known, shape, aval.dtype)
+        of_sizes = any(operand.of_sizes for operand in operands) or is_of_sizes(eqn)
+        return None if result is None else self._numbering.constant(result, of_sizes)
 
     def _moved(
         self, eqn: JaxprEqn, params: Mapping[str, Any], operands: Sequence[Value]
@@ -250,8 +240,16 @@ class _Reader:
         if index.known is not None and index.known.ndim == 0:
             chosen = min(max(int(index.known), 0), len(branches) - 1)
             return self.run(branches[chosen], rest)
-        outputs = [tuple(value.number for value in self.run(b, rest)) for b in branches]
-        return self.results(eqn, ("cond", index.number, tuple(outputs)))
+        outputs, within = [], []
+        for branch in branches:
+            with self.apart() as effects:
+                outputs.append(tuple(value.number for value in self.run(branch, rest)))
+            within.append(tuple(effects))
+        token = ("cond", index.number, tuple(outputs))
+        if not any(within):
+            return self.results(eqn, token)
+        counts = tuple(map(len, within))
+        return self.acting(eqn, (*token, counts), ("cond", counts), sum(within, ()))
 
 
 def _whole(value: Value, shape: tuple[int, ...]) -> Value:

@@ -19,12 +19,12 @@ def scan(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
     with reader.inside():
         rows = reader.arguments(body.invars[consts + carries :], "row")
         variables = body.invars[consts : consts + carries]
-        steps, env = _settled(
+        steps, env, effects = _settled(
             reader, body, variables, inits, lambda steps: [*operands[:consts], *steps, *rows]
         )
         outputs = reader.outputs(body, env)
     length, reverse = reader.static(eqn.params["length"]), eqn.params["reverse"]
-    return _counted(reader, eqn, inits, steps, outputs, xs, (length, bool(reverse)))
+    return _counted(reader, eqn, inits, steps, outputs, xs, effects, (length, bool(reverse)))
 
 
 def loop(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
@@ -35,11 +35,12 @@ def loop(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
     inits = operands[both:]
     with reader.inside():
         variables = body.invars[both - split :]
-        steps, env = _settled(
+        steps, env, effects = _settled(
             reader, body, variables, inits, lambda steps: [*operands[split:both], *steps]
         )
         outputs = reader.outputs(body, env)
-        tested = reader.environment(cond, [*operands[:split], *steps])
+        with reader.apart() as before:
+            tested = reader.environment(cond, [*operands[:split], *steps])
         tests = reader.outputs(cond, tested)
         trips = _trips(
             _definition(reader, cond, tested, 0),
@@ -47,9 +48,12 @@ def loop(reader: Any, eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
             inits,
             steps,
         )
-    if trips is not None:
-        return _counted(reader, eqn, inits, steps, outputs, [], (trips, False))
+    if trips is not None and not before:
+        return _counted(reader, eqn, inits, steps, outputs, [], effects, (trips, False))
     numbers = tuple(value.number for value in (*inits, *tests, *outputs))
+    if before or effects:
+        kind = ("while", len(before))
+        return reader.acting(eqn, (*kind, numbers), kind, [*before, *effects])
     return reader.results(eqn, ("while", numbers))
 
 
@@ -59,8 +63,9 @@ def _settled(
     variables: Sequence[Any],
     inits: Values,
     given: Callable[[list[Any]], list[Any]],
-) -> tuple[list[Any], Mapping[Any, Any]]:
-    """What a step takes, with what no step changes as it is before the loop; and what it computes.
+) -> tuple[list[Any], Mapping[Any, Any], list[Any]]:
+    """What a step takes, with what no step changes as it is before the loop; and what it computes,
+    and its effects.
 
     Args:
       reader: gives values their numbers.
@@ -74,11 +79,12 @@ def _settled(
     while True:
         fresh = dict(zip(kept, reader.arguments([variables[k] for k in kept], "step"), strict=True))
         steps = [fresh.get(k, init) for k, init in enumerate(inits)]
-        env = reader.environment(body, given(steps))
+        with reader.apart() as effects:
+            env = reader.environment(body, given(steps))
         after = reader.outputs(body, env)
         changed = [k for k in kept if after[k].number != steps[k].number]
         if changed == kept:
-            return steps, env
+            return steps, env, effects
         kept = changed
 
 
@@ -89,6 +95,7 @@ def _counted(
     steps: Values,
     outputs: Values,
     xs: Values,
+    effects: Sequence[Any],
     modes: tuple[Any, ...],
 ) -> list[Any]:
     """The results of a loop of known length; what it does not change passes through."""
@@ -97,7 +104,11 @@ def _counted(
     taken = [steps[k].number for k in changed]
     made = [outputs[k].number for k in changed] + [y.number for y in outputs[len(inits) :]]
     token = ("scan", modes, tuple(given), tuple(taken), tuple(made))
-    results = reader.results(eqn, token, [*changed, *range(len(inits), len(outputs))])
+    which = [*changed, *range(len(inits), len(outputs))]
+    if effects:
+        results = reader.acting(eqn, token, ("scan", modes), effects, which)
+    else:
+        results = reader.results(eqn, token, which)
     values = iter(results)
     return [
         inits[k] if k < len(inits) and k not in changed else next(values)

@@ -25,6 +25,8 @@ from sod2jax.tracing import hooks
 
 _NO_NUMBERS = (bool, np.bool_, enum.Enum)  # though some are integers, as ``lax.FftType``
 
+_LARGEST = 1 << 16  # elements of an array that are compared
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Form:
@@ -173,10 +175,12 @@ def token(param: Any, outer: tuple[Any, ...] = ()) -> Any:
     if isinstance(param, types.FunctionType) and hooks.original(param) is not param:
         return token(hooks.original(param), outer)
     inner = functools.partial(token, outer=(*outer, param))
+    if isinstance(param, np.ndarray) and param.dtype.hasobject:
+        return (param.shape, inner(param.tolist()))
     if isinstance(param, np.ndarray):
-        return (str(param.dtype), param.shape, param.tobytes())
+        return Elements(str(param.dtype), param.shape, param.tobytes())
     if isinstance(param, jax.Array):
-        return ("array", id(param))
+        return _elements(param)
     if isinstance(param, dict):
         return tuple((key, inner(value)) for key, value in param.items())
     if isinstance(param, (tuple, list)):
@@ -193,6 +197,22 @@ def token(param: Any, outer: tuple[Any, ...] = ()) -> Any:
         fields = [getattr(param, field.name) for field in dataclasses.fields(param)]
         return (type(param), inner(fields))
     return param
+
+
+@dataclasses.dataclass(frozen=True)
+class Elements:
+    """What an array is, to compare by ``==``."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: Any
+
+
+def _elements(array: jax.Array) -> Elements:
+    """Those of an array of JAX; a large one is only what it is itself."""
+    is_here = not _compat.is_unknown(array) and array.is_fully_addressable
+    data = _bits(array).tobytes() if is_here and array.size <= _LARGEST else id(array)
+    return Elements(str(array.dtype), array.shape, data)
 
 
 def _content(cell: Any) -> Any:

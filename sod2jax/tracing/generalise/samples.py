@@ -7,6 +7,7 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax.arguments.signature import Leaf
+from sod2jax.errors import StateError
 from sod2jax.tracing.concrete import traced_at
 from sod2jax.tracing.generalise.form import Form, form_of
 
@@ -36,6 +37,8 @@ class Sampler:
         self.traces += 1
         try:
             concrete = traced_at(self._fun, self._tree, self._leaves, sizes)
+        except StateError:
+            raise
         except Exception as error:  # the exact-shape run of that size raises it again
             self.error = self.error or error
             return None

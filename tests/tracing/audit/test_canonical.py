@@ -9,14 +9,15 @@ import pytest
 from jax import export, lax
 
 import sod2jax
-from sod2jax.tracing.audit.canonical import Numbering
+from sod2jax.tracing.audit.canonical import canonical
+from sod2jax.tracing.audit.numbering import Numbering
 
 X = jax.ShapeDtypeStruct((5, 4), np.float32)
 WEIGHTS = jnp.arange(20.0).reshape(5, 4)
 
 
 def numbers(numbering, fun, *specs, sizes=None):
-    return numbering.outputs(jax.make_jaxpr(fun)(*specs), sizes or {})
+    return canonical(numbering, jax.make_jaxpr(fun)(*specs), sizes or {})
 
 
 def same(one, other, *specs):
