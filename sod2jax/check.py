@@ -231,9 +231,7 @@ def _compare(
     labels = [", ".join(f"{n}={size}" for n, size in point.items()) for point in points]
     wanted = [optimized.exactly(a, k) for a, k in inputs]
     paths = jax.tree_util.tree_flatten_with_path(wanted[0])[0]
-    by_leaf = [
-        list(zip(*map(jax.tree.leaves, each), strict=True)) for each in (*results, wanted)
-    ]
+    by_leaf = [list(zip(*map(jax.tree.leaves, each), strict=True)) for each in (*results, wanted)]
     reports = [
         _leaf_report(
             jax.tree_util.keystr(path), labels, *(column[k] for column in by_leaf), rtol=rtol

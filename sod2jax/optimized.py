@@ -134,9 +134,7 @@ class OptimizedFunction:
                 served = self._again(call, served, outcome, tried)
         return self._run_exact(served, args, kwargs)
 
-    def _outcome(
-        self, choice: Choice, call: Call, poison: bool, foreign: bool
-    ) -> Outcome | Exact:
+    def _outcome(self, choice: Choice, call: Call, poison: bool, foreign: bool) -> Outcome | Exact:
         """What a run comes to, or why the program cannot be compiled."""
         try:
             if choice.specialisation.trust.is_pending:
@@ -280,8 +278,8 @@ class OptimizedFunction:
         compiled = "; ".join(str(e.bucket) for e in ready) or "none"
         raise SpecError(
             f"no executable of bucket {bucket} is compiled; compiled buckets: {compiled}. Call the "
-            "function, or compile(...), first; a bucket is what bucket_for(...) gives, its sizes by "
-            "symbol, as in {'s': 64}, or the size of the only symbol"
+            "function, or compile(...), first; a bucket is what bucket_for(...) gives, its sizes "
+            "by symbol, as in {'s': 64}, or the size of the only symbol"
         )
 
     def stats(self) -> Stats:

@@ -41,7 +41,8 @@ class Stats:
         hits = ", ".join(f"[{bucket}]: {count}" for bucket, count in self.hits.items()) or "none"
         return (
             f"{self._done}, {counted(self.compiles, 'compile')} "
-            f"({self.compile_seconds:.2f} s, added over threads), {counted(self.exact_fallbacks, 'exact fallback')}, "
+            f"({self.compile_seconds:.2f} s, added over threads), "
+            f"{counted(self.exact_fallbacks, 'exact fallback')}, "
             f"padding waste {self.padding_waste:.1%}; calls per bucket: {hits}"
         )
 

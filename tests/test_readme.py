@@ -21,7 +21,9 @@ def test_every_example_shows_its_output():
     assert len(EXAMPLES) == TEXT.count("```python") == TEXT.count("```text")
 
 
-@pytest.mark.parametrize(("code", "expected"), EXAMPLES, ids=["optimize", "training", "ragged_vmap", "numpy"])
+@pytest.mark.parametrize(
+    ("code", "expected"), EXAMPLES, ids=["optimize", "training", "ragged_vmap", "numpy"]
+)
 def test_the_example_prints_its_output(code, expected):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -32,8 +32,8 @@ def test_before_the_first_call_there_is_nothing_to_tell():
     assert report.splitlines() == [
         "sod2jax report of attention",
         "",
-        "so far: 0 calls, 0 traces, 0 compiles (0.00 s, added over threads), 0 exact fallbacks, padding waste 0.0%; "
-        "calls per bucket: none",
+        "so far: 0 calls, 0 traces, 0 compiles (0.00 s, added over threads), 0 exact "
+        "fallbacks, padding waste 0.0%; calls per bucket: none",
     ]
 
 

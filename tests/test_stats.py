@@ -50,8 +50,8 @@ def test_no_count_is_lost_between_threads() -> None:
 def test_text() -> None:
     stats = Stats(3, 1, 0, 2, 1.5, 1, 0.25, {SMALL: 2})
     assert str(stats) == (
-        "3 calls, 1 trace, 2 compiles (1.50 s, added over threads), 1 exact fallback, padding waste 25.0%; "
-        "calls per bucket: [s=8]: 2"
+        "3 calls, 1 trace, 2 compiles (1.50 s, added over threads), 1 exact fallback, "
+        "padding waste 25.0%; calls per bucket: [s=8]: 2"
     )
     assert str(Stats()).endswith("calls per bucket: none")
     assert repr(stats) == "Stats(3 calls, 1 trace, 2 compiles, 1 exact fallback)"

@@ -302,8 +302,9 @@ def is_linear(dim: Dim, name: str) -> bool:
 def is_invertible(dim: Dim, name: str) -> bool:
     """Whether a dimension is linear in a symbol, or grows with it, as ``s*s + 1`` does."""
     polynomial = sympy.sympify(dim).as_poly(dims.symbol(name))
-    grows = polynomial is not None and all(c.is_nonnegative for c in polynomial.all_coeffs())
-    return is_linear(dim, name) or (grows and polynomial.degree() > 1)
+    if polynomial is None or is_linear(dim, name):
+        return is_linear(dim, name)
+    return polynomial.degree() > 1 and all(c.is_nonnegative for c in polynomial.all_coeffs())
 
 
 def invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:

@@ -266,8 +266,8 @@ def _read_padded(name: str, value: Any) -> Argument:
         for leaf in leaves:
             if not np.shape(leaf):
                 raise ShapeError(
-                    f"'{name}' is mapped, but {shortened(leaf)} in it has no axis of rows: stack it, "
-                    "pass a list of examples, or set its in_axes to None"
+                    f"'{name}' is mapped, but {shortened(leaf)} in it has no axis of rows: stack "
+                    "it, pass a list of examples, or set its in_axes to None"
                 )
         avals += [aval.update(shape=aval.shape[1:]) for aval in (_aval(x, name) for x in leaves)]
         trees.append(inner)
@@ -276,8 +276,8 @@ def _read_padded(name: str, value: Any) -> Argument:
     if len(counts) > 1:
         what = "a list, not a tuple" if isinstance(value, tuple) else "a list"
         raise ShapeError(
-            f"the arrays of '{name}' have different numbers of rows: {counts}; examples of different "
-            f"sizes are passed as {what}"
+            f"the arrays of '{name}' have different numbers of rows: {counts}; examples of "
+            f"different sizes are passed as {what}"
         )
     count = counts[0] if counts else None
     whole = jax.tree.structure(tree.unflatten([t.unflatten([0] * t.num_leaves) for t in trees]))

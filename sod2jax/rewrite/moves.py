@@ -50,12 +50,12 @@ def _in_slices(
     filler = _filler(value, start, stop)
     if filler is None or not (0 < len(old) <= 2 and 0 < len(new) <= 2):
         return None
-    pairs = [(1, *each) if len(each) == 1 else tuple(each) for each in (old, new)]
-    how = restride(sizes, *pairs)
+    before, after = ((*[1] * (2 - len(each)), *each) for each in (old, new))
+    how = restride(sizes, before, after)
     if how is None or (fuses_gathers and not how.only_splits):
         return None
     head, tail = value.array.shape[:start], value.array.shape[stop:]
-    array = lax.reshape(value.array, (*head, *sizes.sizes(pairs[0]), *tail))
+    array = lax.reshape(value.array, (*head, *sizes.sizes(before), *tail))
     moved = how.apply(sizes, array, start, filler)
     return lax.reshape(moved, (*head, *sizes.sizes(shape), *tail))
 

@@ -12,6 +12,7 @@ lays out its operand with whatever axes are left in 128 lanes.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -79,13 +80,15 @@ class Restride:
         line = _sheared(line, axis, self.r, margin, filler)
         steps = [jnp.int32(k * sizes.true(f)) if k else 0 for k in range(self.p)]
         new = [_slice(line, step, lanes, axis + 1) for step in steps]
-        joined = new[0] if self.p == 1 else lax.reshape(
-            jnp.stack(new, axis + 1), _with(array, axis, groups * self.p, lanes)
+        joined = (
+            new[0]
+            if self.p == 1
+            else lax.reshape(jnp.stack(new, axis + 1), _with(array, axis, groups * self.p, lanes))
         )
         return lax.slice_in_dim(joined, 0, sizes.size(e), axis=axis)
 
 
-def restride(sizes: Sizes, old: tuple[Dim, Dim], new: tuple[Dim, Dim]) -> Restride | None:
+def restride(sizes: Sizes, old: Sequence[Dim], new: Sequence[Dim]) -> Restride | None:
     """How ``[c, d]`` becomes ``[e, f]``; None if that is no matter of few slices."""
     (_, d), (e, f) = old, new
     for p in range(1, _MOST_ROWS + 1):

@@ -146,9 +146,7 @@ class Reader:
         identity = IDENTITY[found.monoid](eqn.invars[0].aval.dtype)
         return found if self._behind(found) == identity else None
 
-    def _before(
-        self, operand: Atom, axis: int, kept: set[Var]
-    ) -> tuple[dict[Var, int], set[Var]]:
+    def _before(self, operand: Atom, axis: int, kept: set[Var]) -> tuple[dict[Var, int], set[Var]]:
         """The values that are computed lane by lane on the way to an operand, with their axes.
 
         And those that are read whole, or along another axis.

@@ -68,7 +68,7 @@ def _dimension_operator(name: str, reflected: bool) -> Callable[..., Any]:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether it is one of NumPy's, of numbers: its arithmetic has 64 bits, as that of JAX has not."""
+    """Whether it is one of NumPy's, of numbers: its arithmetic has 64 bits, unlike JAX's."""
     return isinstance(value, np.ndarray) and value.dtype != object
 
 

@@ -96,8 +96,8 @@ def _dim(recorder: guards.Recorder, name: str, most: Dim | None) -> Dim:
     """What a symbol is, given what the trace assumes: another dimension, a number, or itself."""
     fixed = dict(recorder.assumptions.fixed).get(name)
     if fixed is not None:
-        numbers = {dims.symbol(other): size for other, size in recorder.numbers.items()}
-        return fixed if isinstance(fixed, int) else dims.normalise(fixed.xreplace(numbers))
+        numbers: Any = {dims.symbol(other): size for other, size in recorder.numbers.items()}
+        return fixed if isinstance(fixed, int) else dims.normalise(fixed.subs(numbers))
     known = {*recorder.region.names, name}
     limits = [c for c in recorder.assumptions.limits if name in c.symbols and c.symbols <= known]
     region = recorder.region.with_symbol(name, most, limits)

@@ -209,7 +209,9 @@ def _around(node: ast.AST, start: tuple[int, int], end: tuple[int, int]) -> list
             found = _around(child, start, end)
             if found:
                 return [child, *found]
-        elif (place.lineno, place.col_offset) <= start:
-            if end <= (place.end_lineno, place.end_col_offset):
-                return [child, *_around(child, start, end)]
+        elif (place.lineno, place.col_offset) <= start and end <= (
+            place.end_lineno,
+            place.end_col_offset,
+        ):
+            return [child, *_around(child, start, end)]
     return []

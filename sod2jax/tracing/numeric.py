@@ -317,7 +317,7 @@ def _value(operand: Any) -> Any:
 def called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """One of JAX's functions on 64-bit values, for NumPy's, which takes nothing that is traced."""
     leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
-    for traced in (x for x in leaves if isinstance(x, jax.core.Tracer)):
+    for traced in filter(_compat.is_unknown, leaves):
         doubt("NumPy's code on arrays")
         traced.__array__()
     with _as_numpy():

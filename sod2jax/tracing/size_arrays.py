@@ -23,7 +23,7 @@ class SizeArray(np.ndarray):
     def dtype(self) -> Any:  # type: ignore[override]
         """As NumPy has it for the user's code; where it is not known, a doubt."""
         true = _TRUE_DTYPE.__get__(self)
-        if true != object or not _is_users(frame := sys._getframe(1)):
+        if true.kind != "O" or not _is_users(frame := sys._getframe(1)):
             return true
         if all(_is_whole(value) for value in np.ndarray.tolist(self.ravel())):
             return np.dtype(np.int64)
@@ -40,7 +40,7 @@ def _watched(name: str) -> property:
     original: Any = np.ndarray.__dict__[name]
 
     def read(array: SizeArray) -> Any:
-        if _TRUE_DTYPE.__get__(array) == object and _is_users(frame := sys._getframe(1)):
+        if _TRUE_DTYPE.__get__(array).kind == "O" and _is_users(frame := sys._getframe(1)):
             _doubt(f"the {name}", frame)
         return original.__get__(array)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from sod2jax import _compat
 from sod2jax.tracing import callers, frames, handlers, reach
@@ -160,7 +161,7 @@ def _mentioned(frame: FrameType, offset: int) -> list[Any]:
     values = frame.f_locals
     if here is None or None in here or not reach.is_others(frame.f_globals):
         return list(values.values())
-    inside = [s for s in steps if None not in s.positions and _is_inside(s.positions, here)]
+    inside = [s for s in steps if s.positions is not None and _is_inside(s.positions, here)]
     names = {s.argval for s in inside if s.opname.startswith("LOAD_")}
     if sum(s.opname == "CALL" or s.opname.startswith("CALL_") for s in inside) > 1:
         names.update(values)
@@ -169,10 +170,15 @@ def _mentioned(frame: FrameType, offset: int) -> list[Any]:
 
 def _is_inside(place: dis.Positions, around: dis.Positions) -> bool:
     first, last, start, end = around
-    return (first, start) <= (place.lineno, place.col_offset) and (
-        place.end_lineno,
-        place.end_col_offset,
-    ) <= (last, end)
+    return (
+        None not in place
+        and (first, start) <= (place.lineno, place.col_offset)
+        and (
+            place.end_lineno,
+            place.end_col_offset,
+        )
+        <= (last, end)
+    )
 
 
 def _holds_size(value: Any, depth: int) -> bool:
@@ -180,7 +186,7 @@ def _holds_size(value: Any, depth: int) -> bool:
     kind = type(value)
     if issubclass(kind, _compat.Dimension | Bound):
         return True
-    if issubclass(kind, jax.core.Tracer | jax.ShapeDtypeStruct):
+    if issubclass(kind, Tracer | jax.ShapeDtypeStruct):
         return any(map(_compat.is_symbolic, getattr(value, "shape", ())))
     if issubclass(kind, np.ndarray):
         return value.dtype == object or kind is SizeArray

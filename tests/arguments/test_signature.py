@@ -247,7 +247,10 @@ def test_an_expression_that_disagrees_is_named():
         solved(x=("s", (3,)), y=("2*s", (7,)))
 
 
-@pytest.mark.parametrize(("spec", "size"), [("2*k", 7), ("k*k", 7), ("k*k + 1", 1), ("k + 5", 3), ("k + 5", 5), ("6 - k", 9)])
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [("2*k", 7), ("k*k", 7), ("k*k + 1", 1), ("k + 5", 3), ("k + 5", 5), ("6 - k", 9)],
+)
 def test_sizes_that_no_symbol_gives(spec, size):
     message = f"axis 0 of 'x' has size {size}, which no 'k' of 1 or more gives for its spec"
     with pytest.raises(ShapeError, match=message):

@@ -50,7 +50,7 @@ def test_what_jit_refuses_has_a_remedy_here(fun):
 
 def test_other_errors_of_the_function_have_no_note_of_ours():
     for fun in (lambda x: -x if x.sum() > 0 else x, lambda x: x.foo()):
-        with pytest.raises(Exception) as raised:  # noqa: PT011, what is raised is jit's
+        with pytest.raises(Exception) as raised:
             sod2jax.optimize(fun, shapes=("n",))(ones(3))
         assert not any("sod2jax" in note for note in getattr(raised.value, "__notes__", ()))
 

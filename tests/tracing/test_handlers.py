@@ -44,7 +44,7 @@ def returned_in_finally(n):
     try:
         return 1 // n
     finally:
-        return "finally"  # noqa: B012
+        return "finally"  # noqa: B012, SIM107
 
 
 def suppressed(n):
@@ -102,8 +102,6 @@ def raises(n):
         return 1 // n
     except KeyError:
         return "no"
-
-
 
 
 exec(  # a way back that one byte does not hold

@@ -64,8 +64,7 @@ def _settled(
     inits: Values,
     given: Callable[[list[Any]], list[Any]],
 ) -> tuple[list[Any], Mapping[Any, Any], list[Any]]:
-    """What a step takes, with what no step changes as it is before the loop; and what it computes,
-    and its effects.
+    """What a step takes, what it computes, and its effects; what no step changes is as before.
 
     Args:
       reader: gives values their numbers.

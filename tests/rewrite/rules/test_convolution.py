@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 
 import sod2jax
-from sod2jax import pipeline
 from sod2jax.target import Target
 
 KERNEL = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
