@@ -37,6 +37,11 @@ def relayout(
     return value.with_array(moved, extents, value.fills_from(origin))
 
 
+def _as_two(factors: Sequence[Dim]) -> tuple[Dim, Dim]:
+    *before, last = factors
+    return before[0] if before else 1, last
+
+
 def _in_slices(
     sizes: Sizes,
     value: Padded,
@@ -50,7 +55,7 @@ def _in_slices(
     filler = _filler(value, start, stop)
     if filler is None or not (0 < len(old) <= 2 and 0 < len(new) <= 2):
         return None
-    before, after = ((*[1] * (2 - len(each)), *each) for each in (old, new))
+    before, after = _as_two(old), _as_two(new)
     how = restride(sizes, before, after)
     if how is None or (fuses_gathers and not how.only_splits):
         return None

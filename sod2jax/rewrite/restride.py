@@ -12,7 +12,6 @@ lays out its operand with whatever axes are left in 128 lanes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -88,7 +87,7 @@ class Restride:
         return lax.slice_in_dim(joined, 0, sizes.size(e), axis=axis)
 
 
-def restride(sizes: Sizes, old: Sequence[Dim], new: Sequence[Dim]) -> Restride | None:
+def restride(sizes: Sizes, old: tuple[Dim, Dim], new: tuple[Dim, Dim]) -> Restride | None:
     """How ``[c, d]`` becomes ``[e, f]``; None if that is no matter of few slices."""
     (_, d), (e, f) = old, new
     for p in range(1, _MOST_ROWS + 1):
