@@ -1,8 +1,8 @@
 """Whether an executable gives what a concrete trace gives, on arrays drawn at random.
 
-Arrays are drawn three times: standard normal, as most data are; of magnitudes from 1e-3 to 1e4, with
-both signs and zeros, to reach branches that no usual number does; and these with some NaNs and
-infinities. Results that rounding alone changes, as that of a sine of a large sum, tell nothing.
+Arrays are drawn three times: standard normal, as most data are; of magnitudes from 1e-3 to 1e4,
+with both signs and zeros, to reach branches that no usual number does; and these with some NaNs
+and infinities. Results that rounding alone changes, as a sine of a large sum, tell nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What callbacks close over, and what others call their parameters, counts where there is a doubt."""
+"""What callbacks close over, and parameters of others, count where there is a doubt."""
 
 from __future__ import annotations
 
