@@ -35,7 +35,7 @@ def _cell(x: jax.Array) -> Any:
 
 
 def _default(x: jax.Array) -> Any:
-    return jax.pure_callback(lambda a, how=_how(x): _named(how, a), SCALAR, x)
+    return jax.pure_callback(lambda a, how=_how(x): _named(how, a), SCALAR, x)  # noqa: B008, as people write it
 
 
 def _keyword_only(x: jax.Array) -> Any:
