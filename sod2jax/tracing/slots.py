@@ -6,6 +6,7 @@ a size. So a function that calls such methods by name makes a program doubtful.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from types import FunctionType
 
@@ -19,6 +20,11 @@ _NAMES = frozenset(
 )
 
 
+def _is_installed(function: FunctionType) -> bool:
+    """Whether it is of a package, which has such names in what it makes of classes."""
+    return f"{os.sep}site-packages{os.sep}" in function.__code__.co_filename
+
+
 def doubt_calls(recorder: Recorder, functions: Iterable[FunctionType]) -> None:
     """Leaves doubts about functions that call such methods, but for methods of such a name.
 
@@ -26,9 +32,8 @@ def doubt_calls(recorder: Recorder, functions: Iterable[FunctionType]) -> None:
       recorder: of the trace.
       functions: that what was traced seems to call.
     """
-    for function in functions:
-        if not reach.is_others(function.__globals__):
-            continue
+    own = [f for f in functions if reach.is_others(f.__globals__) and not _is_installed(f)]
+    for function in own:
         for code in reach.codes(function.__code__):
             if not _NAMES.isdisjoint(code.co_names) and code.co_name not in _NAMES:
                 where = frames.line_of(code, code.co_firstlineno)

@@ -74,6 +74,8 @@ def difference(
     if ours.kinds != theirs.kinds:
         what = _effect(numbering, ours, theirs)
         return Difference(point, what, what, is_final=True)
+    if ours.results == theirs.results and not exactly:
+        return None  # what effects are given may be written in other ways, as in a loop
     lacking = (eqn for number, eqn in numbering.equations.items() if number not in known)
     eqn = next(lacking, None)
     what = "the results are computed from others of the same values" if eqn is None else _at(eqn)

@@ -137,7 +137,7 @@ class _Reader:
         token = ("effect", token, tuple(effect.number for effect in within))
         kinds = ("kind", kind, tuple(effect.kind for effect in within))
         numbers = self._numbering.number(token, eqn), self._numbering.number(kinds, eqn)
-        self.effects.append(Effect(*numbers))
+        self.effects.append(Effect(*numbers, tuple(within)))
         return self.results(eqn, token, which)
 
     @contextlib.contextmanager

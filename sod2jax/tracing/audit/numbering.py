@@ -45,10 +45,18 @@ class Effect:
     Attributes:
       number: equal for what is done in the same way, with the same values.
       kind: the number of the same, whatever the values are.
+      within: what it consists of, as those of a loop.
     """
 
     number: int
     kind: int
+    within: tuple[Effect, ...] = dataclasses.field(default=(), compare=False)
+
+    @property
+    def innermost(self) -> tuple[int, ...]:
+        """The kinds of the effects in all loops and branches of it."""
+        inner = tuple(kind for effect in self.within for kind in effect.innermost)
+        return inner or (self.kind,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +68,8 @@ class Canonical:
 
     @property
     def kinds(self) -> list[int]:
-        """Those of the effects."""
-        return [effect.kind for effect in self.effects]
+        """Those of the effects, each once: some traces do one by one what others do in a loop."""
+        return list(dict.fromkeys(k for effect in self.effects for k in effect.innermost))
 
 
 class Numbering:
