@@ -222,7 +222,11 @@ def _compare(
 ) -> CheckReport:
     events = _events()
     # Bits are compared where the padding counts as unknown: calls rely on the zeros there.
-    runs = ({"poison": False}, {"poison": False, "foreign": True}, {"poison": True})
+    runs = (
+        {"poison": False},
+        {"poison": False, "foreign": True},
+        {"poison": True, "foreign": True},
+    )
     for a, k in inputs:
         jax.block_until_ready([optimized.run(a, k, **how) for how in runs[:2]])
     before, fallbacks = events.total(), optimized.stats().exact_fallbacks

@@ -102,9 +102,8 @@ class OptimizedFunction:
         Args:
           args: of the call.
           kwargs: of the call.
-          poison: whether there is poison. Executables that rely on zeros there are for other calls.
-          foreign: whether such executables are for other calls with zeros, too: then results with
-            and without poison come from one executable.
+          poison: whether there is poison, but for inputs whose executable relies on zeros there.
+          foreign: whether to run in executables, compiled apart, that rely on nothing there.
 
         Returns:
           The result; an ``nnx.Updated`` if the function writes to variables.

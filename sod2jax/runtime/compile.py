@@ -54,6 +54,10 @@ class Executable:
     figures: tuple[Figures, ...] = ()
     zeroed: tuple[bool, ...] = ()
 
+    def wants_zeros(self, k: int) -> bool:
+        """Whether the pad lanes of an input must hold zeros."""
+        return bool(self.zeroed) and self.zeroed[k]
+
     def __repr__(self) -> str:
         return f"Executable([{self.bucket}], {len(self.jaxpr.eqns)} equations)"
 

@@ -49,11 +49,12 @@ class WholePlan:
 
     def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
         """Runs a call whose leaves have the plan's shapes; see ``Plan.run``."""
-        executables = self.executables.foreign if poison or foreign else self.executables
+        executables = self.executables.foreign if foreign else self.executables
         executable = executables.get(self.bucket)
         inputs = [*map(leaves.__getitem__, self.order), *self.constants]
         for k in self.dynamic:
-            inputs[k] = pad(inputs[k], executable.in_shapes[k], poison)
+            poisoned = poison and not executable.wants_zeros(k)
+            inputs[k] = pad(inputs[k], executable.in_shapes[k], poisoned)
         outputs = executable.call(self.sizes, list(self.program.constants), inputs)
         trimmed = [trim(y, shape) for y, shape in zip(outputs, self.out_shapes, strict=True)]
         result = jax.tree.unflatten(self.out_tree, trimmed)

@@ -53,7 +53,7 @@ class PartedPlan:
         values |= zip(program.jaxpr.invars, (leaves[k] for k in self.order), strict=True)
         computed: dict[str, int] = {}
         for part in self.parts:
-            executables = part.foreign if poison or foreign else part
+            executables = part.foreign if foreign else part
             piece = executables.part.program
             counts = _run_part(executables, values, sizes, poison)
             is_wrong = _learn(piece, counts, sizes, computed)
@@ -78,8 +78,10 @@ def _run_part(
     executable = executables.at({name: sizes[name] for name in piece.symbols})
     vector = np.array([sizes[name] for name in piece.symbols], np.int32)
     inputs = [
-        _fitted(values[var], _true_shape(var, sizes), shape, poison)
-        for var, shape in zip(part.inputs, executable.in_shapes, strict=True)
+        _fitted(
+            values[var], _true_shape(var, sizes), shape, poison and not executable.wants_zeros(k)
+        )
+        for k, (var, shape) in enumerate(zip(part.inputs, executable.in_shapes, strict=True))
     ]
     outputs = executable.call(vector, list(piece.constants), inputs)
     own, counts = outputs[: len(part.outputs)], outputs[len(part.outputs) :]

@@ -53,8 +53,8 @@ class Plan(Protocol):
         Args:
           leaves: of the call.
           poison: as for ``transfer.pad``.
-          foreign: whether to run in executables that rely on nothing in the padding of inputs; with
-            poison there it is so in any case.
+          foreign: whether to run in executables that rely on nothing in the padding of inputs; in
+            others, where zeros are relied on, there is no poison.
 
         Raises:
           UnsupportedPrimitiveError: a primitive has no exact padded form.

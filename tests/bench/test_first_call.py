@@ -42,7 +42,10 @@ def test_every_program_pads_and_is_exact(program) -> None:
     optimized = first_call.optimized(program)
     for n in (2, *first_call.SIZES):
         args = program.arguments(np.random.default_rng(n), n)
-        got, wanted = optimized.run(args, {}, poison=True), jax.jit(program.fun)(*args)
+        got, wanted = (
+            optimized.run(args, {}, poison=True, foreign=True),
+            jax.jit(program.fun)(*args),
+        )
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
     assert optimized.stats().exact_fallbacks == 0

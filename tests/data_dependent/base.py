@@ -59,7 +59,9 @@ def check(program: Program, cut: str, eagerly: bool = False) -> None:
         rng = np.random.default_rng(number)
         inputs = tuple(arg.values(rng, sizes) for arg in program.args)
         where = f"{program.name} at {sizes}"
-        seen, poisoned = (jax.tree.leaves(optimized.run(inputs, {}, p)) for p in (False, True))
+        seen, poisoned = (
+            jax.tree.leaves(optimized.run(inputs, {}, p, foreign=p)) for p in (False, True)
+        )
         assert_equal(seen, _plainly(program, inputs), where)
         assert list(map(bits, seen)) == list(map(bits, poisoned)), f"poison changed {where}"
         if eagerly:

@@ -187,7 +187,8 @@ def check_refused(harness: Harness) -> None:
 def run_both(optimized: sod2jax.OptimizedFunction, inputs: list[Any]) -> Iterator[list[Any]]:
     """Results with zeros and with poison in the padding; asserts that no bit differs."""
     clean, poisoned = (
-        jax.tree.leaves(optimized.run(tuple(inputs), {}, poison)) for poison in (False, True)
+        jax.tree.leaves(optimized.run(tuple(inputs), {}, poison, foreign=poison))
+        for poison in (False, True)
     )
     for a, b in zip(clean, poisoned, strict=True):
         assert bits(a) == bits(b), "poison in the padding changed a result"

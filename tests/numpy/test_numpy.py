@@ -140,7 +140,9 @@ def test_equals_numpy(name: str, cut: str) -> None:
 def check(f: sod2jax.OptimizedFunction, plain: Callable[..., Any], args: Any, where: str) -> None:
     """Asserts that a call equals NumPy's, whatever the padding holds."""
     want = jax.tree.leaves(plain(*args))
-    clean, poisoned = (jax.tree.leaves(f.run(args, {}, poison)) for poison in (False, True))
+    clean, poisoned = (
+        jax.tree.leaves(f.run(args, {}, poison, foreign=poison)) for poison in (False, True)
+    )
     assert len(clean) == len(want), where
     for a, b, c in zip(clean, want, poisoned, strict=True):
         b = np.asarray(b)
@@ -373,7 +375,7 @@ def test_nms(cut: str) -> None:
         want = plain_nms(boxes, scores, 0.3, 0.2)
         seen = f(boxes, scores)
         assert (seen.tolist(), seen.dtype) == (want, np.int32)
-        assert bits(seen) == bits(f.run((boxes, scores), {}, True))
+        assert bits(seen) == bits(f.run((boxes, scores), {}, True, foreign=True))
         assert snp.nms(boxes, scores, 0.3, 0.2).tolist() == want
     assert f.stats().exact_fallbacks == 0
     for wrong in [(boxes[:, :3], scores), (boxes, scores[1:])]:

@@ -82,7 +82,9 @@ def test_a_plan_in_use_runs_on_when_its_kind_is_forgotten(monkeypatch):
     choice = f.planner.choose(call)
     f({"a": ones(4), "b": ones(4)})
     assert choice.specialisation not in f.planner.specialisations
-    np.testing.assert_array_equal(choice.plan.run(call.leaves, poison=True).result, [1, 2, 3])
+    np.testing.assert_array_equal(
+        choice.plan.run(call.leaves, poison=True, foreign=True).result, [1, 2, 3]
+    )
 
 
 def test_the_settings_of_jax_make_kinds():

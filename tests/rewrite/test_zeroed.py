@@ -39,13 +39,21 @@ def call(executable: Executable, x: np.ndarray, poison: bool) -> np.ndarray:
 def test_a_call_needs_no_mask_on_its_inputs_and_foreign_padding_does() -> None:
     f = optimized(jnp.sum)
     x = np.arange(1, 6, dtype=np.float32)
-    assert f(x) == f.run((x,), {}, True) == f.run((x,), {}, False, foreign=True) == 15
+    assert f(x) == f.run((x,), {}, True, foreign=True) == f.run((x,), {}, False, foreign=True) == 15
     own, foreign = executables_of(f).ready, executables_of(f).foreign.ready
     assert [e.zeroed for e in (*own, *foreign)] == [(True,), ()]
     assert [emitted(e) for e in (*own, *foreign)] == [[], ["reduce_sum"]]
     assert [mask.emitted for mask in own[0].masks] == [False]  # for explain() to tell
     assert np.isnan(call(own[0], x, poison=True))  # what it was promised is all that it knows
     assert call(foreign[0], x, poison=True) == 15
+
+
+def test_poison_in_one_call_is_where_no_zeros_were_promised() -> None:
+    f = optimized(jnp.sum)
+    x = np.ones(5, np.float32)
+    assert f(x) == f.run((x,), {}, True) == 5
+    assert len(executables_of(f).ready) == 1
+    assert not executables_of(f).foreign.ready  # nothing is compiled for a call with poison
 
 
 @pytest.mark.parametrize("poison", [True, "deep"])
@@ -96,7 +104,7 @@ def test_what_an_earlier_part_made_is_not_relied_on() -> None:
     f = optimized(fun, cut="always")
     for x in (np.array([1, -2, 3, -4, 5], np.float32), -np.ones(3, np.float32)):
         want = x[x > 0].sum() + x.sum()
-        assert f(x) == f.run((x,), {}, True) == want
+        assert f(x) == f.run((x,), {}, True, foreign=True) == want
     parts = f.planner.specialisations[0].parts
     assert len(parts) > 1
     for part in parts:

@@ -48,7 +48,7 @@ def check(f, fun, counts=(0, 1, 2, 5, 8), size=8):
         x = vector(count, size)
         want = jax.tree.leaves(fun(jnp.asarray(x)))
         clean = jax.tree.leaves(f(x))
-        poisoned = jax.tree.leaves(f.run((x,), {}, True))
+        poisoned = jax.tree.leaves(f.run((x,), {}, True, foreign=True))
         assert len(want) == len(clean)
         for a, b, c in zip(want, clean, poisoned, strict=True):
             assert (a.shape, a.dtype) == (b.shape, b.dtype)

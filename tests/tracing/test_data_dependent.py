@@ -43,7 +43,9 @@ def positive(x: Any) -> Any:
 
 def check(f: Any, x: np.ndarray, want: Any) -> None:
     """Asserts that a call gives this, whatever the padding holds."""
-    clean, poisoned = (jax.tree.leaves(f.run((x,), {}, poison)) for poison in (False, True))
+    clean, poisoned = (
+        jax.tree.leaves(f.run((x,), {}, poison, foreign=poison)) for poison in (False, True)
+    )
     want = jax.tree.leaves(want)
     assert len(clean) == len(want)
     for a, b, c in zip(clean, want, poisoned, strict=True):
