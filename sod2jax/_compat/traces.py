@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 from jax._src import config, source_info_util
+from jax._src.mesh import get_concrete_mesh
 
 from sod2jax._compat.jaxprs import JaxprEqn, is_wide_dtype
 
@@ -56,7 +57,7 @@ def trace_of(tracer: Any) -> Any:
 
 def trace_context() -> Any:
     """The settings that tracing reads, such as 64-bit mode, and the mesh around; hashable."""
-    return config.trace_context(), config.device_context.value
+    return config.trace_context(), get_concrete_mesh()
 
 
 def listen_for_compiles(callback: Callable[[str, float], None]) -> None:
