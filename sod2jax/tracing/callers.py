@@ -76,6 +76,8 @@ def _callee(code: CodeType, offset: int) -> tuple[tuple[str, Any], ...]:
     if "CALL" not in step.opname or here.col_offset is None:  # past its inline caches, perhaps
         return ()
     start, end = (here.lineno, here.col_offset), (here.end_lineno, here.end_col_offset)
+    if step.opname == "CALL_KW":  # the names of keywords are pushed last, and stand at no place
+        steps = [pair for pair in steps if pair[0].offset != step.offset - 2]
     found = [
         ((p.end_lineno, p.end_col_offset), s)
         for s, p in steps

@@ -6,9 +6,12 @@ a size. So a function that calls such methods by name makes a program doubtful.
 
 from __future__ import annotations
 
+import dis
+import functools
+import itertools
 import os
 from collections.abc import Iterable
-from types import FunctionType
+from types import CodeType, FunctionType
 
 from sod2jax.tracing import frames, reach
 from sod2jax.tracing.recorder import Recorder
@@ -25,6 +28,21 @@ def _is_installed(function: FunctionType) -> bool:
     return f"{os.sep}site-packages{os.sep}" in function.__code__.co_filename
 
 
+@functools.lru_cache(maxsize=4096)
+def _calls_by_name(code: CodeType) -> bool:
+    """Whether such a method is looked up in a literal, or in a variable that is no class."""
+    if _NAMES.isdisjoint(code.co_names):
+        return False
+    steps = [s for s in dis.get_instructions(code) if s.opname != "EXTENDED_ARG"]
+    return any(
+        found.argval in _NAMES
+        and found.opname in ("LOAD_METHOD", "LOAD_ATTR")
+        and owner.opname.startswith(("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_FAST"))
+        and owner.argval not in ("self", "cls")
+        for owner, found in itertools.pairwise(steps)
+    )
+
+
 def doubt_calls(recorder: Recorder, functions: Iterable[FunctionType]) -> None:
     """Leaves doubts about functions that call such methods, but for methods of such a name.
 
@@ -35,6 +53,6 @@ def doubt_calls(recorder: Recorder, functions: Iterable[FunctionType]) -> None:
     own = [f for f in functions if reach.is_others(f.__globals__) and not _is_installed(f)]
     for function in own:
         for code in reach.codes(function.__code__):
-            if not _NAMES.isdisjoint(code.co_names) and code.co_name not in _NAMES:
+            if code.co_name not in _NAMES and _calls_by_name(code):
                 where = frames.line_of(code, code.co_firstlineno)
                 recorder.doubt(f"a method of numbers that is called by name in {where}")

@@ -14,7 +14,7 @@ from tests.compile_log import compile_log
 from tests.e2e import language_model
 
 EXECUTABLES = 4
-TOLERANCE = 1e-5
+TOLERANCE = 4e-5  # gradients that cancel, divided by their own size
 
 
 def optimized() -> sod2jax.OptimizedFunction:

@@ -47,7 +47,7 @@ def moved(x: jax.Array) -> jax.Array:
 
 
 def array(n: int) -> np.ndarray:
-    return np.linspace(-1, 1, 3 * n, dtype=np.float32).reshape(n, 3)
+    return np.linspace(0, 1, 3 * n, dtype=np.float32).reshape(n, 3)
 
 
 def alone(device: Any, kind: Any = jax.sharding.AxisType.Auto) -> Mesh:
