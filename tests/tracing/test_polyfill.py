@@ -197,7 +197,7 @@ def test_masks_behind_a_hooked_function_name_the_users_line():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.skipif(not hasattr(jax.core, "is_constant_dim"), reason="is private from jax 0.12 on")
+@pytest.mark.skipif(jax.__version_info__ >= (0, 12), reason="is_constant_dim is no longer public")
 def test_others_than_jax_who_ask_whether_a_size_is_a_number_leave_a_doubt():
     def fun(x):
         return x * 2 if jax.core.is_constant_dim(x.shape[0]) else x * 3
