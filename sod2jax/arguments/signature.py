@@ -301,10 +301,12 @@ def is_linear(dim: Dim, name: str) -> bool:
 
 def is_invertible(dim: Dim, name: str) -> bool:
     """Whether a dimension is linear in a symbol, or grows with it, as ``s*s + 1`` does."""
+    if is_linear(dim, name):
+        return True
     polynomial = sympy.sympify(dim).as_poly(dims.symbol(name))
-    if polynomial is None or is_linear(dim, name):
-        return is_linear(dim, name)
-    return polynomial.degree() > 1 and all(c.is_nonnegative for c in polynomial.all_coeffs())
+    if polynomial is None or polynomial.degree() < 2:
+        return False
+    return all(c.is_nonnegative for c in polynomial.all_coeffs())
 
 
 def invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | None:
@@ -313,8 +315,8 @@ def invert(dim: Dim, symbol: str, size: int, sizes: Mapping[str, int]) -> int | 
     def at(value: int) -> int:
         return dims.evaluate(dim, {**sizes, symbol: value})
 
-    zero = at(0)
     if is_linear(dim, symbol):
+        zero = at(0)
         slope = at(1) - zero
         exact = slope != 0 and (size - zero) % slope == 0
         return (size - zero) // slope if exact else None
