@@ -27,7 +27,7 @@ ORDER = {
     "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound host
         domains size_arrays numeric arithmetic shown
         observations other_numbers polyfill threads guards reach
-        handlers slots type_calls swallowed data_dependent regimes advice concrete
+        left handlers slots type_calls swallowed data_dependent regimes advice concrete
         trace generalise audit""",
     "tracing/audit": "moves folding at_sizes loops numbering canonical __init__",
     "tracing/generalise": "form fit rebuild host_sizes samples splits varying __init__",
@@ -54,7 +54,7 @@ ORDER = {
     "schedule/forms": """form arg_reduction contraction convolution pooling
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables plan dispatch parts",
-    "planning": """__init__ exact kinds out_of_range placement results trust specialise
+    "planning": """__init__ exact kinds out_of_range placement rounds results trust specialise
         requests search planner""",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",

@@ -12,7 +12,7 @@ from sod2jax import _compat
 from sod2jax._compat import Jaxpr
 from sod2jax.arguments.signature import Leaf
 from sod2jax.ir import dims, foreign
-from sod2jax.tracing import escaped
+from sod2jax.tracing import escaped, left
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,11 +56,12 @@ def traced_at(
         for leaf in leaves
     ]
     try:
-        traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
+        with left.kept(fun):
+            traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
         closed = foreign.opened(_compat.without_unread(traced.jaxpr), always=True)
     except Exception as error:
-        if (left := escaped.in_error(error, name)) is not None:
-            raise left from error
+        if (stale := escaped.in_error(error, name)) is not None:
+            raise stale from error
         raise
     escaped.refuse(closed, None, name)
     return Concrete(closed, jax.tree.structure(traced.out_info))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import itertools
@@ -22,14 +23,26 @@ def functions(fun: Any) -> list[FunctionType]:
     Args:
       fun: callable.
     """
-    seen, waiting = {}, [fun]
+    return [value for value in objects(fun) if isinstance(value, FunctionType)]
+
+
+def objects(fun: Any) -> list[Any]:
+    """All that a function can be seen to reach: functions, containers, what has methods.
+
+    The nearest come first.
+
+    Args:
+      fun: callable.
+    """
+    seen: dict[int, Any] = {}
+    waiting = collections.deque([fun])
     while waiting and len(seen) < _MOST:
-        value = waiting.pop()
+        value = waiting.popleft()
         if id(value) in seen:
             continue
         seen[id(value)] = value
         waiting += _parts(value)
-    return [value for value in seen.values() if isinstance(value, FunctionType)]
+    return list(seen.values())
 
 
 def is_others(names: Mapping[str, Any]) -> bool:
@@ -51,7 +64,7 @@ def codes(code: CodeType) -> tuple[CodeType, ...]:
 def _parts(value: Any) -> list[Any]:
     """What a function, or an object that has methods, may call."""
     if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        cells = [cell.cell_contents for cell in value.__closure__ or () if is_filled(cell)]
         return [*cells, *vars(value).values(), *_named(value)]
     if isinstance(value, MethodType):
         return [value.__func__, value.__self__]
@@ -84,7 +97,8 @@ def _named(function: FunctionType) -> list[Any]:
     return [value for value in (*values, *inside) if not isinstance(value, ModuleType)]
 
 
-def _is_filled(cell: Any) -> bool:
+def is_filled(cell: Any) -> bool:
+    """Whether a variable of a closure has a value."""
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:
