@@ -25,7 +25,7 @@ ORDER = {
         region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound host
-        domains size_arrays numeric arithmetic shown
+        domains size_arrays numeric arithmetic ufuncs shown
         observations other_numbers polyfill threads guards reach
         left handlers slots type_calls swallowed data_dependent regimes advice concrete
         trace generalise audit""",

@@ -140,6 +140,8 @@ class Trust:
 
     def reading(self, sizes: Sizes) -> Reading | None:
         """What a call with these sizes passes besides its arrays; None if the program is wrong."""
+        if self._pending and not any(map(self._serves, self._first)):
+            self._first.append(sizes)  # it was traced for a call that another program serves
         if self._program.varying is not None:
             before = self._program.varying.traces
             reading = self._program.varying.at(sizes)

@@ -146,7 +146,7 @@ def _creation_function(name: str) -> Callable[..., Any]:
         # An array of sizes, as a shape is, stays one of Python objects.
         ours = is_numeric if name not in ("array", "asarray") else lambda x: type(x) is Numeric
         if not any(map(ours, leaves)):
-            return _array_of_sizes(original, *args, **kwargs)
+            return array_of_sizes(original, *args, **kwargs)
         caller = sys._getframe(2)
         package = caller.f_globals.get("__name__", "").partition(".")[0]
         if package in ("jax", "numpy") or not callers.calls(caller, original):
@@ -156,7 +156,7 @@ def _creation_function(name: str) -> Callable[..., Any]:
     return call
 
 
-def _array_of_sizes(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def array_of_sizes(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Sizes become NumPy's integers where they become elements of one of its arrays."""
     first = args[0] if args else None
     if not isinstance(first, list | tuple) or not any(map(_compat.is_symbolic, first)):
@@ -187,7 +187,7 @@ PATCHES = (
     *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
     *(Patch(math, name, while_tracing(_integer_function(name))) for name in _INTEGERS.split()),
     *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
-    *(Patch(np, name, while_tracing(_array_of_sizes)) for name in _OF_ARRAYS.split()),
+    *(Patch(np, name, while_tracing(array_of_sizes)) for name in _OF_ARRAYS.split()),
     *(Patch(jnp, name, while_tracing(_in_dtype(1))) for name in ("array", "asarray")),
     *(Patch(module, "full", while_tracing(_in_dtype(2))) for module in (jnp, lax)),
     *(Patch(module, "full_like", while_tracing(_in_dtype(2))) for module in (jnp, lax)),

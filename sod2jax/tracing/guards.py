@@ -38,6 +38,7 @@ from sod2jax.tracing import (
     overflow,
     polyfill,
     threads,
+    ufuncs,
 )
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
@@ -78,6 +79,7 @@ def _patches() -> tuple[Patch, ...]:
     }
     return (
         *arithmetic.PATCHES,
+        *ufuncs.PATCHES,
         *polyfill.PATCHES,
         *threads.PATCHES,
         *observations.PATCHES,

@@ -270,3 +270,20 @@ def test_programs_of_another_form_that_call_python_are_compared_without_that():
     assert called == [5, 5, 40, 40, 1, 1]
     assert "audited at n=5" in f.explain()
     assert not f.stats().exact_fallbacks
+
+
+def test_a_program_made_for_another_call_is_audited_at_its_own(monkeypatch):
+    """The call that it was traced for broke a guard of it, and ran in another program."""
+    monkeypatch.setattr(trust, "_SHARE", 0)
+
+    def fun(x: jax.Array) -> jax.Array:
+        n = x.shape[0]
+        if n % 2 == 1:
+            return x * 2
+        return x * (3 if builtins.type(n) is int else 4)
+
+    function = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (8,)})
+    function(np.ones(3, np.float32))
+    x = np.ones(6, np.float32)
+    with pytest.warns(AuditWarning, match="shape .6,"):
+        np.testing.assert_array_equal(function(x), jax.jit(fun)(x))

@@ -39,6 +39,15 @@ PROVED: dict[str, Fun] = {
     "decision": lambda x: x * 2 if np.prod(x.shape) > 12 else x * 3,
     "absolute": lambda x: jnp.zeros(abs(x.shape[0] - 5) + 1) * abs(-x.shape[0]),
     "larger": lambda x: max(np.prod(x.shape), 7),
+    "least": lambda x: (x, np.minimum(x.shape[0], 3), np.fmin(9, x.shape[0])),
+    "greatest": lambda x: x.astype(jnp.int8) * np.maximum(x.shape[0], 3),
+    "added": lambda x: x.astype(jnp.int8) * np.add(x.shape[0], 1),
+    "added to a real": lambda x: x.astype(jnp.bfloat16) * np.add(x.shape[0], 0.5),
+    "multiplied": lambda x: x.astype(jnp.int8) * np.multiply(x.shape[0], x.shape[1]),
+    "squared": lambda x: np.square(x.shape[0]) - np.power(x.shape[0], 2) + np.negative(x.shape[0]),
+    "divided": lambda x: (np.floor_divide(x.shape[0], 3), np.remainder(x.shape[0], 3)),
+    "a shape of the least": lambda x: jnp.zeros(np.minimum(x.shape[0], 20) + 1) + x.sum(),
+    "reduced": lambda x: (x, np.add.reduce(list(x.shape)), isinstance(np.add, np.ufunc)),
 }
 
 
