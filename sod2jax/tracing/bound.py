@@ -6,8 +6,11 @@ import sys
 from types import FrameType
 from typing import Any, Self
 
+from sod2jax.ir import dims
 from sod2jax.tracing import frames, hooks
 from sod2jax.tracing.recorder import stale
+
+_MOST_COMPARED = 256  # numbers that one place in the code compares a size with
 
 
 class NumberWanted(TypeError):
@@ -92,3 +95,12 @@ def check_attribute(name: str, kind: type, known: bool, frame: FrameType) -> Non
         raise AttributeError(f"'{kind.__name__}' object has no attribute '{name}'")
     if not known:
         doubt(f"the attribute {name} of what is")
+
+
+def count_comparison(recorder: Any, dim: Any, frame: FrameType) -> None:
+    """Refuses to compare with one number after another: ``n in range(65536)`` does."""
+    place = frame.f_code, frame.f_lasti
+    recorder.compared[place] += 1
+    if recorder.compared[place] > _MOST_COMPARED:
+        message = f"'{dim}' is compared with more than {_MOST_COMPARED} numbers"
+        raise NumberWanted(f"{message} at {frames.line(frame)}", frozenset([dims.from_jax(dim)]))

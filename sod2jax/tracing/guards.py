@@ -40,6 +40,7 @@ from sod2jax.tracing import (
     threads,
     ufuncs,
 )
+from sod2jax.tracing.bound import count_comparison
 from sod2jax.tracing.decisions import Decisions
 from sod2jax.tracing.hooks import Patch
 from sod2jax.tracing.recorder import Recorder, attentive, busy, stale
@@ -196,6 +197,8 @@ def _never_differ(recorder: Recorder, a: Any, b: Any) -> bool:
     harmless = harmless or callers.remembers(frame)
     if harmless and not recorder.data_dependent:
         return False
+    if not harmless and isinstance(b, int):
+        count_comparison(recorder, a, frame)
     guard = _unequal(a, b)
     if recorder.region.proves(guard):
         return False

@@ -8,11 +8,12 @@ import functools
 import itertools
 import sys
 from collections.abc import Mapping
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 # Packages whose functions are looked at no further.
 NOT_LOOKED_AT = frozenset(sys.stdlib_module_names) | {"jax", "jaxlib", "numpy", "sod2jax"}
+_CONTAINERS = ("collections", "types", "argparse")  # whose classes have attributes of users
 FEW = 1000  # objects to look at in one list, or table
 _MOST = 20_000  # of them at all
 
@@ -70,20 +71,46 @@ def _parts(value: Any) -> list[Any]:
         return [value.__func__, value.__self__]
     if isinstance(value, functools.partial):
         return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, dict | list | tuple):
-        return list(itertools.islice(value.values() if isinstance(value, dict) else value, FEW))
+    if isinstance(value, dict | list | tuple | collections.deque):
+        held = value.values() if isinstance(value, dict) else value
+        return [*itertools.islice(held, FEW), *attributes(value).values()]
     kind = value if isinstance(value, type) else type(value)
-    own = [] if isinstance(value, type) else _attributes(value)
+    own = [] if isinstance(value, type) else [*attributes(value).values(), *slots(value).values()]
     if kind.__module__.partition(".")[0] in NOT_LOOKED_AT - {"sod2jax"}:
-        return own if callable(value) else []  # as what jit makes of a function
-    methods = [getattr(m, "__func__", m) for m in vars(kind).values()]
-    return [*own, *(m for m in methods if isinstance(m, FunctionType)), *kind.__bases__]
+        is_container = kind.__module__ in _CONTAINERS
+        return own if callable(value) or is_container else []  # as what jit makes of a function
+    inside = [getattr(m, "__func__", m) for m in vars(kind).values()]
+    looked_at = (FunctionType, dict, list, tuple)
+    return [*own, *(m for m in inside if isinstance(m, looked_at)), *kind.__bases__]
 
 
-def _attributes(value: Any) -> list[Any]:
-    with contextlib.suppress(AttributeError):
-        return list(object.__getattribute__(value, "__dict__").values())
-    return []
+def attributes(value: Any) -> dict[str, Any]:
+    """The attributes of an object that are in its dictionary, which is given itself."""
+    if not isinstance(value, type | ModuleType):
+        with contextlib.suppress(AttributeError):
+            own = object.__getattribute__(value, "__dict__")
+            return own if isinstance(own, dict) else {}
+    return {}
+
+
+def slots(value: Any) -> dict[str, Any]:
+    """The attributes of an object that are in slots."""
+    if isinstance(value, type):
+        return {}
+    names = [n for kind in type(value).__mro__ for n in _slots_of(kind)]
+    found = {}
+    for name in names:
+        with contextlib.suppress(AttributeError):
+            found[name] = object.__getattribute__(value, name)
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots_of(kind: type) -> tuple[str, ...]:
+    if not is_others({"__name__": kind.__module__}):
+        return ()
+    members = vars(kind).items()
+    return tuple(name for name, member in members if isinstance(member, MemberDescriptorType))
 
 
 def _named(function: FunctionType) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import sys
@@ -41,6 +42,7 @@ class Recorder:
       stale: the error of a size that an earlier trace left behind, which somebody may catch.
       computed: results that stand for the same argument whenever it comes, by its id.
       shown: where texts for people go; somebody who replaces that reads them.
+      compared: how often one place in the code has compared a size with numbers.
     """
 
     region: Region
@@ -59,6 +61,7 @@ class Recorder:
     stale: StateError | None = None
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     shown: tuple[Any, ...] = dataclasses.field(default_factory=lambda: _shown(), repr=False)
+    compared: collections.Counter[Any] = dataclasses.field(default_factory=collections.Counter)
     busy: bool = False
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jax import export
 
+import sod2jax
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import parse
 from sod2jax.ir.region import Region
@@ -116,3 +117,15 @@ def test_a_size_that_must_be_zero_is_false_and_divides_nothing():
         with pytest.raises(ZeroDivisionError):
             7 // (n % 2)
     assert seen == (False, True) and not recorder.guards
+
+
+@pytest.mark.parametrize("end", [100, 100_000])
+def test_a_long_range_is_not_searched_number_by_number(end):
+    def fun(x: jax.Array) -> jax.Array:
+        return x * 3 if x.shape[0] in range(3, end, 2) else x * 2
+
+    function = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 20",))
+    for size in (5, 1, 20, 9):
+        x = np.ones(size, np.float32)
+        np.testing.assert_array_equal(function(x), jax.jit(fun)(x))
+    assert function.stats().exact_fallbacks == 0

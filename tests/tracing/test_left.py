@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import types
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,10 @@ from sod2jax.tracing.left import kept
 LAST: Any = None
 
 
+class Slotted:
+    __slots__ = ("n",)
+
+
 class Model:
     """Stores a size in every way that a function can be seen to."""
 
@@ -27,6 +32,10 @@ class Model:
         self.sizes: list[Any] = []
         self.table: dict[str, Any] = {}
         self.inner = types.SimpleNamespace()
+        self.slotted = Slotted()
+        self.queue: collections.deque[Any] = collections.deque(maxlen=2)
+        self.config: Any = None
+        self.rows: list[Any] = []
         count = None
 
         def store(n: Any) -> None:
@@ -43,6 +52,10 @@ class Model:
         self.half = n * 0.5
         self.sizes.append(n)
         self.store(n)
+        self.slotted.n = n
+        self.queue.append(n)
+        self.config = {"sizes": [n], "inner": types.SimpleNamespace(n=n)}
+        self.rows.append({"n": n})
         return x * n
 
 
@@ -53,6 +66,11 @@ READ: dict[str, Callable[[Model], Any]] = {
     "list": lambda m: m.sizes[-1],
     "table": lambda m: m.table["n"],
     "inner": lambda m: m.inner.n,
+    "slot": lambda m: m.slotted.n,
+    "queue": lambda m: m.queue[-1],
+    "list made anew": lambda m: m.config["sizes"][0],
+    "object made anew": lambda m: m.config["inner"].n,
+    "rows": lambda m: m.rows[-1]["n"],
     "closure": lambda m: m.stored(),
     "class": lambda m: m.of_class,
     "global": lambda m: LAST,

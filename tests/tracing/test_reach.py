@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -28,9 +28,19 @@ def closing(function: Any) -> Any:
     return lambda x: function(x)
 
 
+class Registry:
+    """Holds functions that nothing else names."""
+
+    table: ClassVar[dict[str, Any]] = {}
+
+
+Registry.table["help"] = helper
+
+
 @pytest.mark.parametrize(
     "fun",
     [
+        lambda x: Registry.table["help"](x),
         lambda x: helper(x),
         lambda x: [helper(y) for y in x],
         closing(helper),
