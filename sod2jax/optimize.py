@@ -17,13 +17,22 @@ def optimize(
     constraints: Sequence[str] = (),
     buckets: Mapping[str, Sequence[int]] | None = None,
     max_executables: int = 8,
-    static_argnums: int | Sequence[int] | None = None,
-    static_argnames: str | Sequence[str] | None = None,
     on_unsupported: str = "exact",
     cut: str = "auto",
     audit: bool = True,
     tune: str = "fast",
     poison: bool | str = False,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    keep_unused: bool = False,
+    inline: bool = False,
+    compiler_options: Mapping[str, Any] | None = None,
+    device: Any = None,
+    backend: str | None = None,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
 ) -> Any:
     """Lets a function written for exact shapes run at any shape, exactly, from few executables.
 
@@ -43,8 +52,6 @@ def optimize(
         or grown by powers of two where they leave no upper bound (from 16, or from less where
         padding to 16 is 0.1 ms of work or more).
       max_executables: how many buckets a program may have.
-      static_argnums: as for ``jax.jit``.
-      static_argnames: as for ``jax.jit``.
       on_unsupported: "exact" runs what has no exact padded form through exact-shape executables,
         with one warning; "error" raises instead.
       cut: where a size depends on values (see ``sod2jax.numpy``), "never" goes on in the same
@@ -61,6 +68,18 @@ def optimize(
         ``"deep"`` does so with the pad lanes of every value in the program that nothing is known
         of; ``"inside"`` leaves the zeros in input padding, which executables rely on otherwise. No
         result changes by a bit.
+      static_argnums: as for ``jax.jit``, and so are all that follow.
+      static_argnames: by name.
+      donate_argnums: arguments whose arrays are consumed by a call: XLA reuses their memory where
+        one has the shape of its bucket and of a result; others are freed as soon as they are read.
+      donate_argnames: by name.
+      keep_unused: for exact runs.
+      inline: whether calls inside of other traces leave no call in their program.
+      compiler_options: for XLA, in every executable.
+      device: calls run there, with exact shapes if it is not the default device.
+      backend: the same, by the name of a platform.
+      in_shardings: calls run with exact shapes, as ``jit`` places them.
+      out_shardings: the same.
 
     Returns:
       An ``OptimizedFunction``, or a decorator if ``fun`` is omitted.
@@ -68,19 +87,29 @@ def optimize(
     Raises:
       SpecError: an option is malformed.
       TypeError: ``fun`` is no function.
+      ValueError: an argument is to be static and donated.
     """
     options = Options.checked(
         shapes=shapes,
         constraints=constraints,
         buckets=buckets,
         max_executables=max_executables,
-        static_argnums=static_argnums,
-        static_argnames=static_argnames,
         on_unsupported=on_unsupported,
         cut=cut,
         audit=audit,
         tune=tune,
         poison=poison,
+        static_argnums=static_argnums,
+        static_argnames=static_argnames,
+        donate_argnums=donate_argnums,
+        donate_argnames=donate_argnames,
+        keep_unused=keep_unused,
+        inline=inline,
+        compiler_options=compiler_options,
+        device=device,
+        backend=backend,
+        in_shardings=in_shardings,
+        out_shardings=out_shardings,
     )
     if fun is None:
         return lambda f: OptimizedFunction(f, options)

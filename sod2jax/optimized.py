@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import tqdm
 
 from sod2jax import memory, report
 from sod2jax.arguments import nnx
-from sod2jax.arguments.calls import Call
+from sod2jax.arguments.calls import Call, copied, on_device
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import (
     AuditWarning,
@@ -28,12 +25,14 @@ from sod2jax.errors import (
 )
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
+from sod2jax.planning.ahead import compile_all, device_meant
 from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
 from sod2jax.planning.planner import Choice, Planner
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.plan import Outcome
+from sod2jax.stages import Lowered
 from sod2jax.stats import Counters, Stats
-from sod2jax.target import TOPOLOGIES, Target, topology
+from sod2jax.target import Target
 
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
 
@@ -53,30 +52,39 @@ class OptimizedFunction:
         self._fun, self.options = fun, options
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._counters = Counters()
-        self._traced = traced = nnx.returning_updates(fun)
+        self._traced = nnx.returning_updates(fun)
         how = "runs through exact-shape executables, one compile per shape"
         self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
-        self.planner = Planner(traced, self._name, options, self._counters, self._fallbacks)
+        self.planner = self._new_planner()
         self._computes_sizes = False
         self._told: set[str] = set()  # causes that the audit found
-        self._exact = jax.jit(
-            traced,
-            static_argnums=options.static_argnums or None,
-            static_argnames=options.static_argnames or None,
-        )
+        self._exact = jax.jit(self._traced, **options.jit.given)
 
     def __repr__(self) -> str:
+        programs = self.planner.specialisations
+        symbols = ", ".join(dict.fromkeys(n for s in programs for n in s.analysis.program.symbols))
         buckets = ", ".join(f"[{bucket}]" for bucket in self.buckets) or "none yet"
-        compiled = sum(len(s.ready) for s in self.planner.specialisations)
-        return f"<optimized {self._name}: buckets {buckets}; {compiled} compiled>"
+        compiled = ", ".join(f"[{e.bucket}]" for s in programs for e in s.ready) or "none"
+        return (
+            f"<optimized {self._name}({symbols or 'no sizes yet'}): buckets {buckets}; "
+            f"compiled {compiled}>"
+        )
+
+    def _new_planner(self) -> Planner:
+        return Planner(self._traced, self._name, self.options, self._counters, self._fallbacks)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedFunction:
+        """Another function, of a copy of what this one wraps; nothing of it is compiled."""
+        return type(self)(copy.deepcopy(self._fun, memo), self.options)
 
     # Calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the function; the result equals that of ``jax.jit(fun)`` on the same arguments.
 
-        Inside ``jit``, ``grad`` or ``vmap`` the function is inlined. What it writes to variables of
-        ``flax.nnx`` modules among its arguments comes back, as with ``nnx.jit``.
+        Inside ``jit``, ``grad`` or ``vmap`` it is what ``jax.jit(fun)`` is there. What it
+        writes to variables of ``flax.nnx`` modules among its arguments comes back, as with
+        ``nnx.jit``.
 
         Raises:
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
@@ -85,7 +93,8 @@ class OptimizedFunction:
           TargetError: it was compiled for a device that is not there.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        return nnx.write_back(self.run(args, kwargs, self.options.poisons_inputs), (args, kwargs))
+        result = self.run(args, kwargs, self.options.poisons_inputs, consume=True)
+        return nnx.write_back(result, (args, kwargs))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -96,6 +105,7 @@ class OptimizedFunction:
         kwargs: Mapping[str, Any],
         poison: bool,
         foreign: bool = False,
+        consume: bool = False,
     ) -> Any:
         """Runs a call with zeros, or with poison, in the padding of its inputs.
 
@@ -104,13 +114,17 @@ class OptimizedFunction:
           kwargs: of the call.
           poison: whether there is poison, but for inputs whose executable relies on zeros there.
           foreign: whether to run in executables, compiled apart, that rely on nothing there.
+          consume: whether arguments that are donated are deleted.
 
         Returns:
           The result; an ``nnx.Updated`` if the function writes to variables.
         """
         call = self.planner.read(args, kwargs)
         if call.is_traced:
-            return self._fun(*args, **kwargs)
+            return self._exact(*args, **kwargs)
+        if call.donated and not consume:
+            args, kwargs = copied(args, kwargs)
+            call = self.planner.read(args, kwargs)
         if self.planner.aim is not None:
             raise TargetError(
                 f"{self._name} is compiled for {self.planner.aim.kind}, which is not there: its "
@@ -127,6 +141,7 @@ class OptimizedFunction:
                 served = self.planner.choose(call)
             elif outcome.holds:
                 self._counters.hit(outcome.bucket, *outcome.elements)
+                call.consume(outcome.result)
                 return outcome.result
             else:
                 tried.append(served.specialisation)
@@ -167,21 +182,31 @@ class OptimizedFunction:
 
     def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The only way to an exact run."""
-        return self._fallbacks.run(exact, lambda: self.exactly(args, kwargs))
+        return self._fallbacks.run(exact, lambda: self.exactly(args, kwargs, consume=True))
 
-    def exactly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Runs a call with exact shapes, step by step where sizes depend on values."""
+    def exactly(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], consume: bool = False
+    ) -> Any:
+        """Runs a call with exact shapes, step by step where sizes depend on values.
+
+        Args:
+          args: of the call.
+          kwargs: of the call.
+          consume: whether arguments that are donated are deleted.
+        """
+        if not consume and (self.options.jit.donate_argnums or self.options.jit.donate_argnames):
+            args, kwargs = copied(args, kwargs)
         if not self._computes_sizes:
             try:
                 return self._exact(*args, **kwargs)
             except DataDependentSizeError:
                 self._computes_sizes = True
-        args, kwargs = jax.tree.map(_on_device, (args, dict(kwargs)))
+        args, kwargs = jax.tree.map(on_device, (args, dict(kwargs)))
         return jax.tree.map(jnp.asarray, self._traced(*args, **kwargs))
 
     # Ahead of time
 
-    def trace(self, *args: Any, **kwargs: Any) -> Analysis:
+    def analyse(self, *args: Any, **kwargs: Any) -> Analysis:
         """The symbolic program for arguments like these (arrays or ``jax.ShapeDtypeStruct``).
 
         Raises:
@@ -211,10 +236,9 @@ class OptimizedFunction:
           TargetError: there are programs for another device.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        if isinstance(target, str) and target in TOPOLOGIES and not _takes(self._fun, "target"):
-            target = topology(target)
-        if isinstance(target, jax.Device):
-            self.planner.aim_at(Target.of(target))
+        aim = device_meant(self._fun, target)
+        if aim is not None:
+            self.planner.aim_at(Target.of(aim))
         elif target is not None:
             kwargs["target"] = target
         choices = self.planner.alternatives(self.planner.read(args, kwargs))
@@ -223,7 +247,7 @@ class OptimizedFunction:
         first = choices[0]
         self.planner.check_sizes(first.specialisation)
         try:
-            self._compile_all(choices)
+            compile_all(self._name, choices)
         except UnsupportedPrimitiveError as error:
             self.planner.give_up(first.specialisation, error)
         if first.is_doubtful:
@@ -231,20 +255,37 @@ class OptimizedFunction:
             return self.compile(*args, **kwargs)
         return self
 
-    def _compile_all(self, choices: Sequence[Choice]) -> None:
-        """Compiles all buckets in threads, and audits the programs in this one meanwhile."""
-        jobs = [job for c in choices for job in c.specialisation.buckets(c.plan.bucket)]
-        audited = [choice for choice in choices if choice.specialisation.trust.begin()]
-        bar = tqdm.tqdm(total=len(jobs), desc=f"compile {self._name}", unit="bucket", disable=None)
-        with bar, ThreadPoolExecutor() as pool:
-            built = pool.map(lambda job: job[0].get(job[1]), reversed(jobs))
-            for choice in audited:
-                choice.specialisation.trust.audit_own()
-            for _ in built:
-                bar.update()
-        for choice in audited:
-            executable = choice.specialisation.executables.get(choice.plan.bucket)
-            choice.specialisation.trust.finish(executable, choice.plan.program.constants)
+    # The stages of ``jax.jit``
+
+    def trace(self, *args: Any, **kwargs: Any) -> jax.stages.Traced:
+        """As ``jax.jit(fun).trace``: the program for the very shapes of the arguments.
+
+        ``analyse`` gives the symbolic one.
+        """
+        return self._exact.trace(*args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered | jax.stages.Lowered:
+        """The program of the bucket that serves arguments like these, lowered.
+
+        What runs with exact shapes is lowered as ``jax.jit`` does it.
+
+        Raises:
+          ShapeError, SpecError: as for a call.
+        """
+        choice = self.planner.choose(self.planner.read(args, kwargs))
+        if isinstance(choice, Exact):
+            return self._exact.lower(*args, **kwargs)
+        traced = self.trace(*args, **kwargs)
+        return Lowered(self, choice.specialisation.executables, choice.plan.bucket, traced)
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``jax.jit(fun).eval_shape``: the shapes and dtypes of the result."""
+        return self._exact.eval_shape(*args, **kwargs)
+
+    def clear_cache(self) -> None:
+        """Forgets all programs and executables; what is counted and told stays."""
+        self._exact.clear_cache()
+        self.planner = self._new_planner()
 
     # Reading
 
@@ -301,17 +342,3 @@ def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
         f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
         f"on: {relied}"
     )
-
-
-def _takes(fun: Callable[..., Any], name: str) -> bool:
-    """Whether a function may have a keyword argument of that name."""
-    try:
-        parameters = inspect.signature(fun).parameters.values()
-    except (TypeError, ValueError):
-        return True
-    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _on_device(leaf: Any) -> Any:
-    """JAX's dtypes for what NumPy hands in, as under ``jax.jit``."""
-    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf

@@ -19,6 +19,65 @@ _CUT = ("auto", "always", "never")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
+class JitKeywords:
+    """The keywords of ``jax.jit``, under its names; None stands for what was not given."""
+
+    static_argnums: tuple[int, ...] = ()
+    static_argnames: tuple[str, ...] = ()
+    donate_argnums: tuple[int, ...] = ()
+    donate_argnames: tuple[str, ...] = ()
+    keep_unused: bool = False
+    inline: bool = False
+    compiler_options: Mapping[str, Any] | None = None
+    device: Any = None
+    backend: str | None = None
+    in_shardings: Any = None
+    out_shardings: Any = None
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        static_argnums: int | Sequence[int] | None = None,
+        static_argnames: str | Sequence[str] | None = None,
+        donate_argnums: int | Sequence[int] | None = None,
+        donate_argnames: str | Sequence[str] | None = None,
+        compiler_options: Mapping[str, Any] | None = None,
+        **rest: Any,
+    ) -> JitKeywords:
+        """Reads what was given as for ``jax.jit``.
+
+        Raises:
+          SpecError: the compiler options are no dictionary.
+          ValueError: an argument is to be static and donated.
+        """
+        if not isinstance(compiler_options, Mapping | None):
+            raise SpecError(f"compiler_options must be a dictionary; got {compiler_options!r}")
+        read = cls(
+            static_argnums=_tuple(static_argnums, int),
+            static_argnames=_tuple(static_argnames, str),
+            donate_argnums=_tuple(donate_argnums, int),
+            donate_argnames=_tuple(donate_argnames, str),
+            compiler_options=compiler_options,
+            **rest,
+        )
+        both = {*read.static_argnums} & {*read.donate_argnums}
+        both |= {*read.static_argnames} & {*read.donate_argnames}  # type: ignore[arg-type]
+        if both:
+            raise ValueError(f"arguments are static and donated: {sorted(both, key=str)}")
+        return read
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults, to be passed on to ``jax.jit``."""
+        pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {name: value for name, value in pairs if not _is_default(value)}
+
+    def __repr__(self) -> str:
+        return f"JitKeywords({', '.join(f'{k}={reprlib.repr(v)}' for k, v in self.given.items())})"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Options:
     """What a user asked for; see ``sod2jax.optimize`` for the meaning of each field."""
 
@@ -26,13 +85,12 @@ class Options:
     constraints: tuple[Comparison, ...] = ()
     buckets: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     max_executables: int = 8
-    static_argnums: tuple[int, ...] = ()
-    static_argnames: tuple[str, ...] = ()
     on_unsupported: str = "exact"
     cut: str = "auto"
     audit: bool = True
     tune: str = "fast"
     poison: bool | str = False
+    jit: JitKeywords = dataclasses.field(default_factory=JitKeywords)
 
     @classmethod
     def checked(
@@ -43,17 +101,17 @@ class Options:
         buckets: Mapping[str, Sequence[int]] | None,
         max_executables: int,
         on_unsupported: str,
-        static_argnums: int | Sequence[int] | None = None,
-        static_argnames: str | Sequence[str] | None = None,
         cut: str = "auto",
         audit: bool = True,
         tune: str = "fast",
         poison: bool | str = False,
+        **keywords: Any,
     ) -> Options:
-        """Reads the arguments of the decorator.
+        """Reads the arguments of the decorator; ``keywords`` are those of ``jax.jit``.
 
         Raises:
           SpecError: an argument is malformed; the message names it.
+          ValueError: an argument is to be static and donated.
         """
         if shapes is None and (constraints or buckets):
             given = "constraints" if constraints else "buckets"
@@ -66,13 +124,12 @@ class Options:
             constraints=_constraints(constraints),
             buckets=_ladders(buckets),
             max_executables=_count(max_executables),
-            static_argnums=_tuple(static_argnums, int),
-            static_argnames=_tuple(static_argnames, str),
             on_unsupported=_one_of(_ON_UNSUPPORTED, "on_unsupported", on_unsupported),
             cut=_one_of(_CUT, "cut", cut),
             tune=_one_of(_TUNE, "tune", tune),
             audit=_one_of((False, True), "audit", audit),
             poison=_one_of((False, True, "deep", "inside"), "poison", poison),
+            jit=JitKeywords.checked(**keywords),
         )
 
     @property
@@ -90,6 +147,11 @@ class Options:
             if (name == "shapes" and value is not None) or value != getattr(default, name)
         ]
         return f"Options({', '.join(given)})"
+
+
+def _is_default(value: Any) -> bool:
+    """Whether a keyword of ``jit`` says nothing."""
+    return value is None or value is False or (isinstance(value, tuple) and not value)
 
 
 def _specs(shapes: Any) -> Specs:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sod2jax import _compat, classify, passes, rdp
 from sod2jax.buckets.bucket import Bucket
@@ -39,6 +40,7 @@ class Analysis:
       tune: how much is spent on finding the best version of each bucket.
       deep_poison: whether its values get poison in the pad lanes that nothing is known of.
       relies_on_zeros: whether executables rely on the zeros that the dispatcher pads inputs with.
+      compiler_options: the user's, for XLA.
     """
 
     program: Program
@@ -51,6 +53,7 @@ class Analysis:
     tune: str
     deep_poison: bool = False
     relies_on_zeros: bool = True
+    compiler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
@@ -91,6 +94,7 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
         options.tune,
         deep_poison=options.poison in ("deep", "inside"),
         relies_on_zeros=not options.poisons_inputs,
+        compiler_options=options.jit.compiler_options or {},
     )
 
 
@@ -114,11 +118,12 @@ def compile_part(
     analysis: Analysis,
     beside: Callable[[], None] | None = None,
     foreign: bool = False,
+    donated: tuple[bool, ...] = (),
 ) -> Executable:
     """Decides what the bucket's sizes decide, rewrites, lowers and compiles.
 
     ``beside`` is what this thread does while XLA compiles; ``foreign`` says that inputs may be
-    padded with anything.
+    padded with anything; ``donated``, of the first inputs, whether they are consumed.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -135,6 +140,8 @@ def compile_part(
         beside,
         analysis.deep_poison,
         () if foreign or not analysis.relies_on_zeros else part.own,
+        donated,
+        analysis.compiler_options,
     )
     return dataclasses.replace(built, remarks=(*remarks, *built.remarks))
 

@@ -18,10 +18,19 @@ def enlarged(host: np.ndarray, shape: tuple[int, ...], fill: Any = None) -> np.n
     return out
 
 
+def owned(array: Any) -> Any:
+    """``array``, or a copy of one of NumPy's, which its owner may write to while it is read.
+
+    XLA reads aligned memory of the host where it lies, after the call that it was given to
+    (jax#37830).
+    """
+    return array.copy() if isinstance(array, np.ndarray) else array
+
+
 def pad(array: Any, shape: tuple[int, ...], poison: bool) -> Any:
     """``array`` in the corner of a larger one; pad lanes hold zeros, or poison on request."""
     if np.shape(array) == shape:
-        return array
+        return owned(array)
     if _compat.is_key_array(array):
         bits = _compat.key_bits(array)
         wide = pad(bits, (*shape, *bits.shape[array.ndim :]), poison)

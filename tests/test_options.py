@@ -9,7 +9,7 @@ import pytest
 
 from sod2jax.errors import SpecError
 from sod2jax.ir.comparisons import Comparison
-from sod2jax.options import Options
+from sod2jax.options import JitKeywords, Options
 
 
 def checked(**given: Any) -> Options:
@@ -38,10 +38,10 @@ def test_nothing_given() -> None:
         ),
         ({"shapes": ("s",), "buckets": {"s": 8}}, "buckets", {"s": (8,)}),
         ({"shapes": ("s",), "buckets": {"s": [16, np.int64(8), 16]}}, "buckets", {"s": (8, 16)}),
-        ({"static_argnums": 1}, "static_argnums", (1,)),
-        ({"static_argnums": [2, 1]}, "static_argnums", (2, 1)),
-        ({"static_argnames": "mode"}, "static_argnames", ("mode",)),
-        ({"static_argnames": None}, "static_argnames", ()),
+        ({"static_argnums": 1}, "jit", JitKeywords(static_argnums=(1,))),
+        ({"static_argnums": [2, 1]}, "jit", JitKeywords(static_argnums=(2, 1))),
+        ({"static_argnames": "mode"}, "jit", JitKeywords(static_argnames=("mode",))),
+        ({"static_argnames": None}, "jit", JitKeywords(static_argnames=())),
         ({"shapes": {"x": "b, s"}}, "shapes", {"x": "b, s"}),
     ],
 )

@@ -39,7 +39,7 @@ def test_before_the_first_call_there_is_nothing_to_tell():
 
 def test_a_program_that_is_only_traced_has_buckets_and_no_masks():
     f = optimized()
-    f.trace(normal(2, 3, 4), W)
+    f.analyse(normal(2, 3, 4), W)
     report = f.explain()
     assert "x: float32[b,s,4]" in report
     assert "buckets:\n  b: 3\n  s: 4, 8\n  none compiled yet" in report

@@ -103,7 +103,7 @@ def test_the_target_reaches_the_executable(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Target, "default", lambda: Target("gpu"))
     f = sod2jax.optimize(lambda x: x + 1, shapes=("n",), buckets={"n": (8,)})
     f(np.ones(3))
-    assert f.trace(np.ones(3)).target == f.memory_plan(8).target == Target("gpu")
+    assert f.analyse(np.ones(3)).target == f.memory_plan(8).target == Target("gpu")
 
 
 def test_topologies_have_names() -> None:
@@ -146,7 +146,7 @@ def test_the_device_at_hand_may_be_the_target() -> None:
 
 
 def test_a_target_may_be_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sod2jax.optimized.topology", lambda name: jax.local_devices()[0])
+    monkeypatch.setattr("sod2jax.planning.ahead.topology", lambda name: jax.local_devices()[0])
     x = np.ones(3, np.float32)
     f = sod2jax.optimize(lambda x: x + 1, shapes=("n",), buckets={"n": (8,)})
     assert f.compile(x, target="h100").stats().compiles == 1

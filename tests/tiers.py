@@ -45,7 +45,7 @@ def kinds(harness: Harness) -> list[Hashable]:
     if harness.exact is not None:
         return []
     specs = [jax.ShapeDtypeStruct(arg.shape(harness.full), arg.dtype) for arg in harness.args]
-    program = harness.optimized().trace(*specs).program
+    program = harness.optimized().analyse(*specs).program
     return [_kind(eqn) for eqn in jaxprs.equations(program.jaxpr)]
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import ShapedArray, Tracer
 
 from sod2jax import _compat
 from sod2jax._compat import unplaced_aval
 from sod2jax.ir import foreign
-from sod2jax.options import Options
+from sod2jax.options import JitKeywords
 
 # Kinds of parameters that a position may name.
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -33,6 +35,7 @@ class Call:
       static: (where, value) of every static argument.
       leaves: the arrays among the dynamic arguments.
       key: hashable; equal for calls that one plan serves.
+      donated: the positions of those leaves that the call consumes.
     """
 
     args: tuple[Any, ...]
@@ -40,19 +43,35 @@ class Call:
     static: tuple[tuple[Any, Any], ...]
     leaves: list[Any]
     key: Any
+    donated: frozenset[int] = frozenset()
 
     @property
     def is_traced(self) -> bool:
         """Whether the call happens inside a JAX transformation."""
         return any(issubclass(kind, Tracer) for kind in set(map(type, self.leaves)))
 
+    def consume(self, result: Any) -> None:
+        """Deletes the donated arrays that are not deleted yet, but for those in the result."""
+        if not self.donated:
+            return
+        kept = set(map(id, jax.tree.leaves(result)))
+        for leaf in map(self.leaves.__getitem__, self.donated):
+            if isinstance(leaf, jax.Array) and id(leaf) not in kept and not leaf.is_deleted():
+                leaf.delete()
+
     def check_values(self, name: str) -> None:
-        """Raises where a leaf is a shape without values; ``name`` is the function's.
+        """Raises where a leaf has no values; ``name`` is the function's.
 
         Raises:
+          RuntimeError: the leaf was donated to an earlier call, or deleted.
           TypeError: the leaf is a ``jax.ShapeDtypeStruct``.
         """
         for leaf in self.leaves:
+            if isinstance(leaf, jax.Array) and leaf.is_deleted():
+                raise RuntimeError(
+                    f"{name} was called with an array that has been deleted, or donated to an "
+                    f"earlier call: {described(leaf)}"
+                )
             if isinstance(leaf, jax.ShapeDtypeStruct):
                 raise TypeError(
                     f"{name} was called with the jax.ShapeDtypeStruct {described(leaf)}, which has "
@@ -72,10 +91,10 @@ class Caller:
 
     Args:
       fun: the user's function.
-      options: says which arguments are static.
+      keywords: say which arguments are static, or consumed.
     """
 
-    def __init__(self, fun: Callable[..., Any], options: Options):
+    def __init__(self, fun: Callable[..., Any], keywords: JitKeywords):
         self.fun = fun
         self._name = getattr(fun, "__name__", type(fun).__name__)
         try:
@@ -87,14 +106,21 @@ class Caller:
                     inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
                 ]
             )
-        names = [p.name for p in self.signature.parameters.values() if p.kind in _BY_POSITION]
-        nums = [k + len(names) if k < 0 else k for k in options.static_argnums]
-        self._nums = frozenset(nums) | {
-            names.index(name) for name in options.static_argnames if name in names
-        }
-        self._names = frozenset(options.static_argnames) | {
-            names[k] for k in nums if k < len(names)
-        }
+        static = self._chosen(keywords.static_argnums, keywords.static_argnames)
+        self._nums, self._names = static
+        self._donated = self._chosen(keywords.donate_argnums, keywords.donate_argnames)
+        self._donated_leaves: dict[Any, frozenset[int]] = {}
+
+    def _chosen(
+        self, nums: Sequence[int], names: Sequence[str]
+    ) -> tuple[frozenset[int], frozenset[str]]:
+        """The positions and names of parameters of which some are given by position or name."""
+        places = [p.name for p in self.signature.parameters.values() if p.kind in _BY_POSITION]
+        positive = [k + len(places) if k < 0 else k for k in nums]
+        return (
+            frozenset(positive) | {places.index(name) for name in names if name in places},
+            frozenset(names) | {places[k] for k in positive if k < len(places)},
+        )
 
     def __repr__(self) -> str:
         return f"Caller({self._name}({', '.join(self.signature.parameters)}))"
@@ -120,7 +146,28 @@ class Caller:
         except TypeError:
             self._name_what_is_no_array(args, kwargs, static)
             raise
-        return Call(args, dict(kwargs), tuple(static), leaves, (tree, fixed, keys))
+        donated = self._consumed(args, kwargs, static, tree) if any(self._donated) else frozenset()
+        return Call(args, dict(kwargs), tuple(static), leaves, (tree, fixed, keys), donated)
+
+    def _consumed(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        static: Sequence[tuple[Any, Any]],
+        tree: Any,
+    ) -> frozenset[int]:
+        """The positions of the donated leaves of a call; ``args`` are without what is static."""
+        places = tuple(where for where, _ in static if isinstance(where, int))
+        if (tree, places) not in self._donated_leaves:
+            nums, names = self._donated
+            dynamic = (k for k in itertools.count() if k not in places)
+            marks = (
+                tuple(_marked(a, k in nums) for a, k in zip(args, dynamic)),  # noqa: B905
+                {name: _marked(a, name in names) for name, a in kwargs.items()},
+            )
+            flags = enumerate(jax.tree.leaves(marks))
+            self._donated_leaves[tree, places] = frozenset(k for k, marked in flags if marked)
+        return self._donated_leaves[tree, places]
 
     def _name_what_is_no_array(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], static: Sequence[tuple[Any, Any]]
@@ -200,6 +247,11 @@ class Caller:
         return where if isinstance(where, int) else list(self.signature.parameters).index(where)
 
 
+def _marked(argument: Any, mark: bool) -> list[bool]:
+    """A mark for each leaf of an argument."""
+    return [mark] * jax.tree.structure(argument).num_leaves
+
+
 def _key_of(leaf: Any) -> Any:
     """What a program depends on: shape, dtype, weak type and place; not the value."""
     if (aval := unplaced_aval(leaf)) is not None:
@@ -254,3 +306,13 @@ def abstract(leaf: Any) -> Any:
             dtype = jax.dtypes.canonicalize_dtype(dtype)
         return ShapedArray(leaf.shape, dtype, weak_type=leaf.weak_type)
     return jax.typeof(leaf)
+
+
+def copied(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Arguments whose arrays a call may delete."""
+    return jax.tree.map(lambda x: x.copy() if isinstance(x, jax.Array) else x, (args, dict(kwargs)))
+
+
+def on_device(leaf: Any) -> Any:
+    """JAX's dtypes for what NumPy hands in, as under ``jax.jit``."""
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf

@@ -103,7 +103,7 @@ def _runs(executable: Executable, program: Any, args: Sequence[Any], n: int) -> 
     ]
     sizes = jax.device_put(np.full(len(program.symbols), n, np.int32))
     constants = list(program.constants)
-    return lambda: executable.call(sizes, constants, inputs)
+    return lambda: executable.run(sizes, constants, inputs)
 
 
 def _medians(

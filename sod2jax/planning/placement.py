@@ -16,9 +16,26 @@ from sod2jax.arguments.calls import described
 from sod2jax.errors import PlacementError, UnsupportedPrimitiveError
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.program import Program
+from sod2jax.options import JitKeywords
 from sod2jax.tracing.trace import HIGH, REFERENCE
 
 _REMEDY = "such calls run where their arrays are, as under jax.jit"
+
+
+def asked(name: str, keywords: JitKeywords) -> PlacementError | None:
+    """Why no bucket serves any call: keywords of ``jit`` that place its arrays elsewhere."""
+    for keyword in ("in_shardings", "out_shardings"):
+        if getattr(keywords, keyword) is not None:
+            return PlacementError(
+                f"{name} has {keyword}, and buckets are for one device; {_REMEDY}. For buckets, "
+                f"leave out {keyword}"
+            )
+    default = _compat.default_device()
+    if keywords.device not in (None, default):
+        return PlacementError(f"{name} is for {keywords.device}, not for {default}; {_REMEDY}")
+    if keywords.backend not in (None, default.platform):
+        return PlacementError(f"{name} is for {keywords.backend}, not for {default}; {_REMEDY}")
+    return None
 
 
 def of_call(name: str, arguments: Mapping[str, Any]) -> PlacementError | None:

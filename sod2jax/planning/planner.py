@@ -84,7 +84,7 @@ class Planner:
     ):
         self._fun, self._name, self._options = fun, name, options
         self._counters, self._fallbacks = counters, fallbacks
-        self._caller = Caller(fun, options)
+        self._caller = Caller(fun, options.jit)
         self._learner = Learner()
         self._search = Search(name, options, counters)
         self._lock = threading.RLock()
@@ -253,7 +253,8 @@ class Planner:
 
     def _chosen(self, call: Call) -> Choice | Exact:
         request, arguments, order = self._request(call)
-        misplaced = placement.of_call(self._name, arguments)
+        misplaced = placement.asked(self._name, self._options.jit)
+        misplaced = misplaced or placement.of_call(self._name, arguments)
         if misplaced is not None:
             return self.exact(misplaced)
         leaves = self._leaves(call, arguments)
@@ -283,7 +284,9 @@ class Planner:
     def _request(self, call: Call) -> tuple[Request, dict[str, Any], tuple[int, ...]]:
         """What to search for, the arguments by name, and the place of each leaf in the call's."""
         arguments, order, function = self._caller.named(call)
-        return Request(call.key[:2], function, list(arguments.values())), arguments, order
+        donated = tuple(k in call.donated for k in order)
+        request = Request(call.key[:2], function, list(arguments.values()), donated)
+        return request, arguments, order
 
     def _searched(self, request: Request, regime: Regime) -> Match | Failed:
         """The program for a call; where sizes were learned, with what it needs to be known of them.

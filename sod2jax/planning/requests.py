@@ -25,11 +25,13 @@ class Request:
       key: the tree and what is static: calls that may share programs have it in common.
       function: takes the arguments by position.
       arguments: pytrees of arrays, or of what stands for arrays.
+      donated: for each of these arrays, whether calls consume it.
     """
 
     key: Any
     function: Callable[..., Any]
     arguments: Sequence[Any]
+    donated: tuple[bool, ...] = ()
 
     def __repr__(self) -> str:
         return f"Request({len(self.arguments)} arguments)"

@@ -257,7 +257,7 @@ class Search:
             lambda bucket: pipeline.compile_silent(program, bucket, options, Target.default()),
         )
         most = options.max_executables
-        return specialise(key, regime, analysis, trust, most, self._count_compile)
+        return specialise(key, regime, analysis, trust, most, self._count_compile, request.donated)
 
     def _next(
         self, regime: Regime, traced: Specialisation | Undecided | Failed

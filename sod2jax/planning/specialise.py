@@ -68,13 +68,28 @@ def specialise(
     trust: Trust,
     max_executables: int,
     built: Callable[[Executable], None],
+    donated: tuple[bool, ...] = (),
 ) -> Specialisation:
-    """A program with executables to be compiled on demand; ``built`` is told of each."""
+    """A program with executables to be compiled on demand.
+
+    Args:
+      key: the tree, static arguments and regime that it serves.
+      regime: the shapes it was traced for.
+      analysis: the program and what is known of it.
+      trust: what confirms it.
+      max_executables: how many to keep of each part.
+      built: is told of each executable.
+      donated: for each array of a call, whether it is consumed. Where sizes are computed, another
+        program may have to read it again.
+    """
+    consumed = () if analysis.program.computed_dims else donated
 
     def executables(part: Part, foreign: bool) -> Executables:
         def build(bucket: Bucket) -> Executable:
             executable = trust.compiled(
-                lambda beside: pipeline.compile_part(part, bucket, analysis, beside, foreign),
+                lambda beside: pipeline.compile_part(
+                    part, bucket, analysis, beside, foreign, consumed
+                ),
                 part.program.constants,
             )
             built(executable)

@@ -21,12 +21,18 @@ from sod2jax.rewrite.padded import Padded, constant_fill
 from sod2jax.rewrite.placement import Notes, Wish
 from sod2jax.target import Target
 
-__all__ = ["MaskRecord", "Notes", "Wish", "padded_function", "padded_shapes"]
+__all__ = ["MaskRecord", "Notes", "Wish", "padded_function", "padded_results", "padded_shapes"]
 
 
 def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ...]:
     """Padded shape of each flat input for an executable that serves ``region``."""
     return tuple(tuple(upper(d, region) for d in shape) for shape in program.in_shapes)
+
+
+def padded_results(program: Program, region: Region) -> list[tuple[tuple[int, ...], Any]]:
+    """Padded shape and dtype of each flat output."""
+    pairs = zip(program.out_shapes, program.results, strict=False)
+    return [(tuple(upper(d, region) for d in shape), x.aval.dtype) for shape, x in pairs]
 
 
 def padded_function(

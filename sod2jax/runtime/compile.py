@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -30,7 +32,8 @@ class Executable:
 
     Attributes:
       bucket: the padded sizes.
-      call: takes (int32[k] true sizes, constants, padded inputs); gives padded outputs.
+      call: takes (int32[k] true sizes, constants, padded inputs), and apart from these the inputs
+        that it consumes, with None for the others in both lists; gives padded outputs.
       in_shapes: padded shape of each input.
       jaxpr: the static program that was compiled.
       figures: what the versions of it take that were compared.
@@ -41,6 +44,8 @@ class Executable:
       seconds: time spent on tracing, lowering and compiling.
       target: what it was compiled for.
       remarks: what its sizes decided before it was compiled, and how it is written for XLA.
+      donated: the inputs whose memory results take, one flag for each; none if it is empty.
+      lowered: gives the ``jax.stages.Lowered`` of what was compiled, made once more.
     """
 
     bucket: Bucket
@@ -53,6 +58,15 @@ class Executable:
     remarks: tuple[Remark, ...] = ()
     figures: tuple[Figures, ...] = ()
     zeroed: tuple[bool, ...] = ()
+    donated: tuple[bool, ...] = ()
+    lowered: Callable[[], Any] | None = None
+
+    def run(self, sizes: Any, constants: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+        """Runs on int32[k] true sizes, constants and padded inputs; gives padded outputs.
+
+        A device array among the inputs that are donated is deleted.
+        """
+        return self.call(sizes, list(constants), *parted(inputs, self.donated))
 
     def wants_zeros(self, k: int) -> bool:
         """Whether the pad lanes of an input must hold zeros."""
@@ -81,6 +95,8 @@ def compile_bucket(
     beside: Callable[[], None] | None = None,
     deep_poison: bool = False,
     zeroed: tuple[bool, ...] = (),
+    donated: tuple[bool, ...] = (),
+    compiler_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
 
@@ -95,6 +111,8 @@ def compile_bucket(
       beside: what this thread does while XLA compiles.
       deep_poison: whether every value has poison in the pad lanes that nothing is known of.
       zeroed: for each input, whether it will be padded with zeros; none by default.
+      donated: for each of the first inputs, whether a call consumes it.
+      compiler_options: for XLA, besides those of the version.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -108,7 +126,8 @@ def compile_bucket(
         for shape, v in zip(shapes, program.jaxpr.invars, strict=True)
     ]
     sizes = target.placed(jax.ShapeDtypeStruct((len(program.symbols),), np.int32))
-    arguments = (sizes, list(map(target.placed, _specs(constants))), specs)
+    taken = _taken(donated, specs, rewrite.padded_results(program, region))
+    arguments = (sizes, list(map(target.placed, _specs(constants))), *parted(specs, taken))
     waited: list[float] = []
 
     def rewritten(wished: Sequence[Wish]) -> tuple[Any, Notes]:
@@ -117,11 +136,10 @@ def compile_bucket(
             program, region, value_range, target, notes.append, deep_poison, wished, zeroed
         )
 
-        def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
-            return padded(sizes, [given[k] for k in kept], inputs)
+        def run(sizes: Any, given: Sequence[Any], *lists: Sequence[Any]) -> list[Any]:
+            return padded(sizes, [given[k] for k in kept], joined(lists))
 
-        run.__name__ = run.__qualname__ = program.name
-        return jax.jit(run).trace(*arguments), notes[-1]
+        return _jitted(run, program.name, taken).trace(*arguments), notes[-1]
 
     traced, notes = rewritten(())
     if notes.wishes:
@@ -131,7 +149,9 @@ def compile_bucket(
     def lower(version: Version) -> Any:
         if version.jaxpr is traced.jaxpr:
             return traced.lower()
-        return _function_of(version.jaxpr, program.name).trace(*arguments).lower()
+        flat = _compat.function_of(version.jaxpr)
+        run = _jitted(lambda *args: flat(*jax.tree.leaves(args)), program.name, taken)
+        return run.trace(*arguments).lower()
 
     def compiled(lowered: Any, options: Mapping[str, Any]) -> Any:
         call, late = _compiled_meanwhile(lowered, options, beside)
@@ -140,12 +160,12 @@ def compile_bucket(
 
     def synthetic() -> tuple[Any, ...]:
         true = np.array([region.range(name)[1] for name in program.symbols], np.int32)
-        return true, list(constants), list(map(versions.synthetic, specs))
+        return true, list(constants), *parted(list(map(versions.synthetic, specs)), taken)
 
     placed, remarks = schedule.at_edges(traced.jaxpr, target)
     plain = Version(PLAIN, placed, remarks=remarks)
     offered = [plain] if tune == "none" else schedule.versions(plain, target)
-    best = versions.chosen(offered, tune, lower, compiled, synthetic, target)
+    best = versions.chosen(offered, tune, lower, compiled, synthetic, target, compiler_options)
     return Executable(
         bucket,
         best.call,
@@ -157,6 +177,8 @@ def compile_bucket(
         best.version.remarks,
         best.figures,
         zeroed,
+        taken,
+        lambda: lower(best.version),
     )
 
 
@@ -177,15 +199,37 @@ def _compiled_meanwhile(
     return call, time.perf_counter() - ready
 
 
-def _function_of(jaxpr: Jaxpr, name: str) -> Any:
-    """A jitted function of (true sizes, constants, inputs) that runs a static program."""
-    flat = _compat.function_of(jaxpr)
+def parted(inputs: Sequence[Any], taken: Sequence[bool]) -> list[list[Any]]:
+    """Inputs, and apart from them those that are taken, with None for the others in both lists."""
+    if not any(taken):
+        return [list(inputs)]
+    pairs = list(zip(inputs, taken, strict=True))
+    return [[None if t else x for x, t in pairs], [x if t else None for x, t in pairs]]
 
-    def run(sizes: Any, given: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
-        return flat(sizes, *given, *inputs)
 
+def joined(lists: Sequence[Sequence[Any]]) -> list[Any]:
+    """The inputs again."""
+    return [next((x for x in each if x is not None), None) for each in zip(*lists, strict=True)]
+
+
+def _taken(
+    donated: Sequence[bool], inputs: Sequence[Any], results: Sequence[tuple[Any, Any]]
+) -> tuple[bool, ...]:
+    """The donated inputs whose memory a result can take: one of the same shape and dtype."""
+    if not any(donated):
+        return ()
+    left = collections.Counter(results)
+    flags = [*donated, *[False] * (len(inputs) - len(donated))]
+    for k, (spec, flag) in enumerate(zip(inputs, flags, strict=True)):
+        kind = (tuple(spec.shape), spec.dtype)
+        flags[k] = flag and left[kind] > 0
+        left[kind] -= flags[k]
+    return tuple(flags)
+
+
+def _jitted(run: Callable[..., Any], name: str, taken: Sequence[bool]) -> Any:
     run.__name__ = run.__qualname__ = name
-    return jax.jit(run)
+    return jax.jit(run, donate_argnums=3 if any(taken) else ())
 
 
 def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:

@@ -16,7 +16,7 @@ from sod2jax.runtime import plan
 from sod2jax.runtime.compile import Executable
 from sod2jax.runtime.executables import Executables
 from sod2jax.runtime.plan import Outcome
-from sod2jax.transfer import pad, trim
+from sod2jax.transfer import owned, pad, trim
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -52,10 +52,12 @@ class WholePlan:
         executables = self.executables.foreign if foreign else self.executables
         executable = executables.get(self.bucket)
         inputs = [*map(leaves.__getitem__, self.order), *self.constants]
+        if np.ndarray in set(map(type, inputs)):
+            inputs = [x if k in self.dynamic else owned(x) for k, x in enumerate(inputs)]
         for k in self.dynamic:
             poisoned = poison and not executable.wants_zeros(k)
             inputs[k] = pad(inputs[k], executable.in_shapes[k], poisoned)
-        outputs = executable.call(self.sizes, list(self.program.constants), inputs)
+        outputs = executable.run(self.sizes, self.program.constants, inputs)
         trimmed = [trim(y, shape) for y, shape in zip(outputs, self.out_shapes, strict=True)]
         result = jax.tree.unflatten(self.out_tree, trimmed)
         return Outcome(executable.bucket, self._elements_in(executable), result)

@@ -20,7 +20,7 @@ from sod2jax.ir.program import Program
 from sod2jax.runtime import plan
 from sod2jax.runtime.executables import Executables
 from sod2jax.runtime.plan import Outcome
-from sod2jax.transfer import pad, trim
+from sod2jax.transfer import owned, pad, trim
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +50,7 @@ class PartedPlan:
         """
         program, sizes = self.program, dict(self.sizes)
         values = dict(zip(program.jaxpr.constvars, _compat.constants(program.jaxpr), strict=True))
-        values |= zip(program.jaxpr.invars, (leaves[k] for k in self.order), strict=True)
+        values |= zip(program.jaxpr.invars, (owned(leaves[k]) for k in self.order), strict=True)
         computed: dict[str, int] = {}
         for part in self.parts:
             executables = part.foreign if foreign else part
@@ -83,7 +83,7 @@ def _run_part(
         )
         for k, (var, shape) in enumerate(zip(part.inputs, executable.in_shapes, strict=True))
     ]
-    outputs = executable.call(vector, list(piece.constants), inputs)
+    outputs = executable.run(vector, piece.constants, inputs)
     own, counts = outputs[: len(part.outputs)], outputs[len(part.outputs) :]
     pairs = zip(part.outputs, own, strict=True)
     values.update((v, x) for v, x in pairs if not _compat.is_literal(v))

@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -102,6 +103,7 @@ def chosen(
     compiled: Compile,
     arguments: Callable[[], tuple[Any, ...]],
     target: Target,
+    compiler_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Chosen:
     """Compiles the best version.
 
@@ -115,6 +117,7 @@ def chosen(
       compiled: compiles what is to be waited for.
       arguments: makes something to run versions on.
       target: what is compiled for.
+      compiler_options: for XLA, in all versions.
     """
     offered = iter(offered)
     first = next(offered)
@@ -123,7 +126,7 @@ def chosen(
     def built(version: Version, build: Compile) -> Any:
         if id(version.jaxpr) not in lowered:
             lowered[id(version.jaxpr)] = lower(version)
-        options = {**target.compiler_options, **version.options}
+        options = {**target.compiler_options, **version.options, **compiler_options}
         call = build(lowered[id(version.jaxpr)], options)
         if target.is_absent and _compat.is_loaded(call):
             raise InvariantError(f"a program for {target.kind} was compiled for another device")
@@ -140,7 +143,8 @@ def chosen(
     versions = (first, *itertools.islice(offered, None if tune == "full" else 1))
     if len(versions) == 1:
         return alone()
-    key = choices.key_of(lowered[id(first.jaxpr)].as_text(), target, tune)
+    asked = f"{tune} {sorted(compiler_options.items())}" if compiler_options else tune
+    key = choices.key_of(lowered[id(first.jaxpr)].as_text(), target, asked)
     version, figures = _known(key, versions)
     if version is not None:
         return Chosen(version, built(version, compiled), figures)

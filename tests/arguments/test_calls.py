@@ -11,11 +11,11 @@ import pytest
 
 import sod2jax
 from sod2jax.arguments.calls import Caller
-from sod2jax.options import Options
+from sod2jax.options import JitKeywords
 
 
 def caller(fun, **static):
-    return Caller(fun, Options(**static))
+    return Caller(fun, JitKeywords(**static))
 
 
 def through(fun, *args, static=None, **kwargs):
@@ -175,3 +175,25 @@ def test_calls_print_their_arrays_and_static_values():
     assert repr(call) == "Call(float32[3, 4], 2.0, static 1='fast')"
     many = caller(everything).read((np.zeros((2, 0)),) * 6, {})
     assert repr(many) == f"Call({'float64[2, 0], ' * 4}2 more)"
+
+
+@pytest.mark.parametrize(
+    ("keywords", "args", "kwargs", "donated"),
+    [
+        ({}, (1, 2), {}, []),
+        ({"donate_argnums": (0,)}, ([1, 2], 3), {}, [0, 1]),
+        ({"donate_argnums": (1,)}, ([1, 2], 3), {}, [2]),
+        ({"donate_argnums": (-1,)}, (1, [2, 3]), {}, [1, 2]),
+        ({"donate_argnums": (1,)}, (1,), {"y": 2}, [1]),
+        ({"donate_argnames": ("y",)}, (1, 2), {"flag": 3}, [1]),
+        ({"donate_argnames": ("flag",)}, (1, 2), {"flag": 3, "a": 4}, [3]),
+        ({"donate_argnums": (2,)}, (1, 2, 3, 4), {}, [2]),
+        ({"donate_argnums": (1,), "static_argnums": (0,)}, ("mode", [1, 2]), {}, [0, 1]),
+        ({"donate_argnums": (2,), "static_argnums": (1,)}, (1, "mode", 3), {}, [1]),
+        ({"donate_argnames": ("y",), "static_argnums": (0,)}, (), {"x": "m", "y": 2}, [0]),
+    ],
+)
+def test_donated_arguments_are_leaves_that_are_marked(keywords, args, kwargs, donated):
+    made = caller(everything, **keywords)
+    for _ in range(2):
+        assert sorted(made.read(args, kwargs).donated) == donated

@@ -98,7 +98,7 @@ def test_models(name: str, points: list[dict[str, int]], tolerance: float) -> No
     optimized = sod2jax.optimize(model.fun, shapes=model.shapes, constraints=model.constraints)
     for sizes in points:
         inputs = model.inputs(np.random.default_rng(0), **sizes)
-        program = optimized.trace(model.params, *inputs).program
+        program = optimized.analyse(model.params, *inputs).program
         xla = jax.jit(model.fun, compiler_options=QUICK).lower(model.params, *inputs).compile()
         counted = xla.cost_analysis()
         expected = counted["flops"] + counted.get("transcendentals", 0)
@@ -111,7 +111,7 @@ def test_gated_rows_count_as_if_all_were_on() -> None:
     model = models.load("skipnet")
     f = sod2jax.optimize(model.fun, shapes=model.shapes, constraints=("b <= 4",))
     images = np.zeros((2, 8, 8, 3), np.float32)
-    analysis = f.trace(model.params, images)
+    analysis = f.analyse(model.params, images)
     assert any(change.what.startswith("compacted") for change in analysis.remarks)
     compacted = Counter().jaxpr(analysis.program.jaxpr).at({"b": 4, "h": 16, "w": 16})
     dense = Counter().jaxpr(jax.jit(model.fun).trace(model.params, np.zeros((4, 16, 16, 3))).jaxpr)

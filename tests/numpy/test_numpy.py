@@ -132,7 +132,7 @@ def test_equals_numpy(name: str, cut: str) -> None:
     stats = f.stats()
     traces = 2 if name in SEEN_EMPTY else 1
     assert (stats.traces, stats.exact_fallbacks) == (traces, 0), stats
-    pieces = len(f.trace(*arguments(5, "half")).parts)
+    pieces = len(f.analyse(*arguments(5, "half")).parts)
     unbounded = name.endswith("unbounded")
     assert pieces == 1 if name in FREE or (cut == "never" and not unbounded) else pieces > 1
 

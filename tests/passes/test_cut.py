@@ -16,7 +16,7 @@ from tests.runtime.test_parts import positive, vector
 
 def program(fun, **options):
     f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 64",), **options)
-    return f.trace(vector(3)).program
+    return f.analyse(vector(3)).program
 
 
 def pieces(p, names=None):
@@ -78,7 +78,7 @@ def test_auto_cuts_where_it_saves_more_than_it_costs(width, decision):
         return y.sum()
 
     f = sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 512",))
-    remarks = f.trace(vector(3)).remarks
+    remarks = f.analyse(vector(3)).remarks
     assert remarks and all(remark.what.startswith(decision) for remark in remarks)
 
 

@@ -62,7 +62,7 @@ def test_buckets_are_chosen_within_the_limit():
     f = optimized(
         lambda x: x * 2, shapes=("b, s",), buckets=None, constraints=("b <= 4", "s <= 512")
     )
-    f.trace(normal(1, 1))
+    f.analyse(normal(1, 1))
     assert 1 < len(f.buckets) <= 8
     assert f.buckets[-1] == Bucket.of({"b": 4, "s": 512})
 
@@ -136,7 +136,7 @@ def test_unsupported_primitive_runs_exactly_with_one_warning():
     assert f.buckets == ()
     assert f.compile(normal(5)) is f
     with pytest.raises(TraceError, match="unsupported runs with exact shapes: primitive 'approx_t"):
-        f.trace(normal(5))
+        f.analyse(normal(5))
 
 
 def by_length(x):

@@ -39,7 +39,7 @@ def test_a_bucket_that_a_regime_cannot_reach_is_not_compiled(fun, cut):
 
 def specialisation(fun, shape, *, shapes, **options):
     f = sod2jax.optimize(fun, shapes=shapes, **options)
-    f.trace(np.zeros(shape, np.float32))
+    f.analyse(np.zeros(shape, np.float32))
     (made,) = f.planner.specialisations
     return made
 

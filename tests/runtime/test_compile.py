@@ -54,7 +54,7 @@ def test_nothing_is_compiled_that_no_call_asks_for():
 
 def test_a_trace_compiles_nothing_and_prints():
     f = optimized()
-    analysis = f.trace(normal(1, 2, 4), W)
+    analysis = f.analyse(normal(1, 2, 4), W)
     assert f.stats().compiles == 0
     assert "x: float32[b,s,4]" in str(analysis)
     assert "operators: " in str(analysis)

@@ -252,7 +252,7 @@ def test_outside_of_a_trace_a_dimension_is_a_number():
 
 def test_dimensions_are_nac_and_bounded():
     f = optimized(lambda x: positive(x) * 2)
-    analysis = f.trace(vector(3))
+    analysis = f.analyse(vector(3))
     assert analysis.classes.edo == 1
     assert analysis.classes.nac > 0
     assert analysis.program.data_dependent == {"k_0"}

@@ -292,7 +292,7 @@ def test_learned_specs() -> None:
 
 def test_bound_and_kind_are_reported() -> None:
     f = optimized(lambda x: positive(x) * 2)
-    analysis = f.trace(vector(5, 2))
+    analysis = f.analyse(vector(5, 2))
     assert analysis.classes.nac > 0
     assert analysis.classes.nac > 0
     f(vector(5, 2))

@@ -225,7 +225,7 @@ def test_a_module_that_is_imported_meanwhile_sees_the_hooks_and_keeps_none(
     optimized = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (8,)})
     want = X * np.sqrt(5) + np.arange(5) * np.log(3)
     np.testing.assert_allclose(optimized(X), want, rtol=1e-6)
-    assert optimized.trace(X).program.varying is None
+    assert optimized.analyse(X).program.varying is None
     late = sys.modules.pop("imported_late")
     assert (late.length, late.sqrt, late.arange) == (PLAIN.len, PLAIN.sqrt, np.arange)
     assert module.logarithm is math.log

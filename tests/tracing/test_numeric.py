@@ -109,7 +109,7 @@ def test_hooks_are_gone_after_a_trace_and_mind_their_thread():
         return x * math.sqrt(x.shape[0])
 
     optimized = sod2jax.optimize(fun, shapes=("n",), buckets={"n": (13,)})
-    optimized.trace(np.ones(3, np.float32))
+    optimized.analyse(np.ones(3, np.float32))
     np.testing.assert_array_equal(other[0], [0, 1, 2])
     assert other[1] == 2.0
     assert before == {"sqrt": math.sqrt, "log": math.log, "arange": np.arange}

@@ -47,7 +47,7 @@ def test_one_symbolic_trace(harness):
     """No size is a number: a program that is unified from concrete traces has ``varying``."""
     rng = np.random.default_rng(0)
     inputs = [arg.values(rng, harness.full) for arg in harness.args]
-    assert harness.optimized().trace(*inputs).program.varying is None
+    assert harness.optimized().analyse(*inputs).program.varying is None
 
 
 @pytest.mark.parametrize("name", BRANCHING)
@@ -73,7 +73,7 @@ def test_associative_scan_adds_in_the_same_order():
 def test_unbounded_sizes_are_capped():
     """Without an upper bound, the depth is that of the first cap, in a regime of its own."""
     optimized = sod2jax.optimize(lambda x: lax.associative_scan(jnp.add, x), shapes=("n",))
-    program = optimized.trace(X).program
+    program = optimized.analyse(X).program
     assert program.region.range("n") == (1, 4096)
 
 
@@ -129,7 +129,7 @@ def test_wrong_lengths_are_errors():
 
     optimized = small(fun, on_unsupported="error")
     with pytest.raises(Exception, match="length"):
-        optimized.trace(X)
+        optimized.analyse(X)
 
 
 def test_hooks_mind_their_thread_and_are_gone_afterwards():
@@ -151,7 +151,7 @@ def test_hooks_mind_their_thread_and_are_gone_afterwards():
         here.append((len(x), operator.index(x.shape[0])))
         return associative_scan(jnp.add, x)
 
-    small(fun).trace(X)
+    small(fun).analyse(X)
     assert other == [(5, 3.0)]
     assert here[0] == (here[0][1], here[0][0])
     assert str(here[0][0]) == "n"

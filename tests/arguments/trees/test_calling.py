@@ -236,7 +236,7 @@ def test_abstract_arguments_stand_for_all_kinds():
     def abstract(n):
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), make(n))
 
-    assert "x: float32[n]" in str(f.trace(*abstract(4)))
+    assert "x: float32[n]" in str(f.analyse(*abstract(4)))
     f.compile(*abstract(4))
     before = f.stats()
     for n in SIZES:

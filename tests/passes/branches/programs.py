@@ -35,7 +35,7 @@ def analysed(fun: Callable[..., Any], *args: Arg, **options: Any) -> Any:
     specs = tuple(arg.spec if isinstance(arg.spec, str) else None for arg in args)
     optimized = sod2jax.optimize(fun, shapes=specs, on_unsupported="error", **options)
     sizes = dict.fromkeys(harness.symbols, 5)
-    return optimized.trace(*(arg.values(np.random.default_rng(0), sizes) for arg in args))
+    return optimized.analyse(*(arg.values(np.random.default_rng(0), sizes) for arg in args))
 
 
 def counts(jaxpr: Any) -> collections.Counter[str]:

@@ -105,7 +105,7 @@ def test_thresholds_of_every_symbol() -> None:
         return lax.cond(jnp.asarray(x.shape[1]) >= 20, heavier, heavy, y)
 
     function = sod2jax.optimize(fun, shapes=("b, s",), constraints=("b <= 4", "s <= 64"))
-    ladders = dict(function.trace(np.ones((2, 3), np.float32)).ladders.sizes)
+    ladders = dict(function.analyse(np.ones((2, 3), np.float32)).ladders.sizes)
     assert 2 in ladders["b"] and 19 in ladders["s"]
     for b, s in [(1, 1), (2, 19), (3, 20), (4, 64), (2, 20)]:
         x = np.random.default_rng(s).normal(size=(b, s)).astype(np.float32)
@@ -124,7 +124,7 @@ def test_in_a_loop_and_in_a_call() -> None:
 
         return lax.scan(step, x, x[:3] * 0 + 1)[0] + jax.jit(sorted_when_long)(x)
 
-    assert 100 in dict(optimized(fun).trace(np.ones(3, np.float32)).ladders.sizes)["s"]
+    assert 100 in dict(optimized(fun).analyse(np.ones(3, np.float32)).ladders.sizes)["s"]
     function = optimized(fun, buckets={"s": (3, 100, 128)}, constraints=("s >= 3",))
     for size, sorts in ((100, 0), (128, 2)):
         found = counts(executable(function, size).jaxpr)

@@ -25,7 +25,7 @@ def test_a_policy_is_recognised_as_known_before_the_blocks() -> None:
         model.fun, shapes=shapes, constraints=(*model.constraints, "h <= 48", "w <= 48")
     )
     inputs = model.inputs(np.random.default_rng(0), b=1, h=40, w=33)
-    analysis = optimized.trace(model.params, *inputs)
+    analysis = optimized.analyse(model.params, *inputs)
     kept = conds(analysis)
     assert len(kept) == model.gates
     (reason,) = reasons(analysis, f"recognised {model.gates} predicates")

@@ -1,0 +1,164 @@
+"""Buckets in the stages that ``jax.jit`` has: lowered, then compiled."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax
+
+from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import ShapeError
+from sod2jax.runtime.executables import Executables
+
+
+class Function(Protocol):
+    """What serves calls, and says from which bucket."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Serves a call."""
+
+    def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
+        """The bucket that would serve a call."""
+
+
+class Lowered:
+    """The lowered program of the bucket that serves some arguments, as ``jax.stages.Lowered`` is.
+
+    A bucket has the best of several versions, which shows when it is compiled: so it is, once, for
+    the text. Made by ``OptimizedFunction.lower``.
+
+    Args:
+      function: that calls of the compiled bucket go through.
+      executables: of its program.
+      bucket: that serves the arguments.
+      traced: the function at the shapes of the arguments.
+
+    Attributes:
+      bucket: that serves the arguments.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        executables: Executables,
+        bucket: Bucket,
+        traced: jax.stages.Traced,
+    ):
+        self.bucket = bucket
+        self._function, self._executables, self._traced = function, executables, traced
+
+    @property
+    def args_info(self) -> Any:
+        """As that of ``jax.stages.Lowered``, at the shapes of the arguments."""
+        return self._traced.args_info
+
+    @property
+    def in_tree(self) -> Any:
+        """The structure of (args, kwargs)."""
+        return jax.tree.structure(self._traced.args_info)
+
+    @property
+    def out_info(self) -> Any:
+        """The shapes and dtypes of the result, at those of the arguments."""
+        return self._traced.out_info
+
+    @property
+    def out_tree(self) -> Any:
+        """The structure of the result."""
+        return jax.tree.structure(self.out_info)
+
+    def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
+        """The program of the bucket, in StableHLO or ``dialect``."""
+        return self._lowered().as_text(dialect, debug_info=debug_info)
+
+    def compiler_ir(self, dialect: str | None = None) -> Any:
+        """The program of the bucket, as the compiler's own object."""
+        return self._lowered().compiler_ir(dialect)
+
+    def cost_analysis(self) -> Any:
+        """What XLA estimates of the program before it is compiled."""
+        return self._lowered().cost_analysis()
+
+    def compile(self) -> Compiled:
+        """The compiled bucket."""
+        return Compiled(self._function, self._executables, self.bucket, self._traced)
+
+    def _lowered(self) -> jax.stages.Lowered:
+        return self._executables.get(self.bucket).lowered()
+
+    def __repr__(self) -> str:
+        return f"Lowered([{self.bucket}] of {self._executables.part.program.name})"
+
+
+class Compiled:
+    """A compiled bucket, as ``jax.stages.Compiled`` is; it takes all sizes that the bucket serves.
+
+    Args:
+      function: that calls go through.
+      executables: of its program.
+      bucket: which one.
+      traced: the function at the shapes that it was lowered for.
+
+    Attributes:
+      bucket: which one.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        executables: Executables,
+        bucket: Bucket,
+        traced: jax.stages.Traced,
+    ):
+        self.bucket = bucket
+        self._function, self._traced = function, traced
+        self._executable = executables.get(bucket)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the function on arrays of sizes that the bucket serves.
+
+        Raises:
+          ShapeError: another bucket, or none, serves these.
+        """
+        bucket = self._function.bucket_for(*args, **kwargs)
+        if bucket != self.bucket:
+            serves = "none" if bucket is None else f"[{bucket}]"
+            raise ShapeError(
+                f"this is compiled for the bucket [{self.bucket}], and {serves} serves a call with "
+                "these shapes: call the function itself"
+            )
+        return self._function(*args, **kwargs)
+
+    @property
+    def in_tree(self) -> Any:
+        """The structure of (args, kwargs)."""
+        return jax.tree.structure(self._traced.args_info)
+
+    @property
+    def out_info(self) -> Any:
+        """The shapes and dtypes of the result, at those that it was lowered for."""
+        return self._traced.out_info
+
+    @property
+    def out_tree(self) -> Any:
+        """The structure of the result."""
+        return jax.tree.structure(self.out_info)
+
+    def as_text(self) -> str:
+        """What XLA made of the program."""
+        return self._executable.call.as_text()
+
+    def cost_analysis(self) -> Any:
+        """XLA's estimates, such as "flops"."""
+        return self._executable.call.cost_analysis()
+
+    def memory_analysis(self) -> Any:
+        """The bytes that XLA assigned."""
+        return self._executable.call.memory_analysis()
+
+    def runtime_executable(self) -> Any:
+        """XLA's own object."""
+        return self._executable.call.runtime_executable()
+
+    def __repr__(self) -> str:
+        return f"Compiled([{self.bucket}])"
