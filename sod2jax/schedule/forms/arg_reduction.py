@@ -44,7 +44,6 @@ def _position(eqn: JaxprEqn) -> Form | None:
     real = is_accumulated(x.dtype)  # extremes of integers do not vectorise
     if len(axes) != 1 or not real or not _SHORT <= size < _MOST or math.prod(x.shape) < _LEAST:
         return None
-    largest = _LARGEST[eqn.primitive.name]
     by_block = size >= _LONG
     find = _by_block if by_block else _at_once
     return Form(

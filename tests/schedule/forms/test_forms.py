@@ -274,6 +274,33 @@ def test_forms_inside_loops() -> None:
     same(lambda x: lax.fori_loop(0, 2, lambda _, c: step(c, None)[0], x), normal(128, 64))
 
 
+@pytest.mark.parametrize("layout", [*LAYOUTS[1][1:], *LAYOUTS[2][1:]])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_in_bodies_have_their_features_last(layout: Any, groups: int) -> None:
+    names = "NHWC" if len(layout[0]) == 4 else "NHC"
+    size, window = (9, 8)[: len(names) - 2], (3, 2)[: len(names) - 2]
+    x = arranged(normal(2, *size, 4), names, layout[0]).at[1, 1, 1].set(np.inf)
+    w = arranged(normal(*window, 4 // groups, 4, seed=1), names[1:-1] + "IO", layout[1])
+
+    def step(x: Any, w: Any) -> Any:
+        out = lax.conv_general_dilated(
+            x, w, (1,) * len(size), "SAME", None, None, layout, feature_group_count=groups
+        )
+        return jnp.tanh(out).transpose([layout[2].index(c) for c in layout[0]])
+
+    def scan(x: Any, w: Any) -> Any:
+        return lax.scan(lambda c, _: (step(c, w), None), x, length=2)[0]
+
+    def branch(x: Any, w: Any) -> Any:
+        return lax.cond(x.sum() > 0, jax.jit(step), lambda x, w: x, x, w)
+
+    what = "features last" if groups == 1 else "groups"
+    same(scan, x, w, what=what)
+    same(branch, x, w, what=what)
+    same(jax.grad(lambda x, w: scan(x, w).sum(), (0, 1)), normal(*x.shape), w, what="features last")
+    assert not any("body" in name for name in reformed(jax.jit(step), x, w)[1])
+
+
 def test_what_is_best_as_it_is_stays() -> None:
     x, w = normal(1, 8, 8, 3), normal(3, 3, 3, 4)
     conv = lambda x, w: lax.conv_general_dilated(  # noqa: E731
