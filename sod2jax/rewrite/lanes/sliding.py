@@ -83,11 +83,11 @@ class Windows:
         return max((count - 1) * ctx.size(self.stride) + span, 0)
 
     def padding(self, ctx: Context, lanes: int) -> tuple[int, int]:
-        """The padding with which exactly N(count) fixed windows fit on ``lanes`` lanes."""
+        """The padding with which exactly N(count) windows of fixed steps fit on ``lanes`` lanes."""
         low, stride, base = int(self.low), int(self.stride), int(self.base)  # type: ignore[arg-type]
         width = (lanes - 1) * base + 1
         if isinstance(self.high, int):
-            span = (int(self.size) - 1) * int(self.dilation) + 1  # type: ignore[arg-type]
+            span = (ctx.size(self.size) - 1) * int(self.dilation) + 1  # type: ignore[arg-type]
             if (low + width + self.high - span) // stride + 1 == ctx.size(self.count):
                 return low, self.high
         return low, self.reach(ctx) - low - width

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from sod2jax._compat import JaxprEqn
@@ -23,6 +24,8 @@ from sod2jax.rewrite.sizes import broadcast_along
 # Fast algorithms (Winograd, FFT) mix all lanes of a tile, seen or not. Most libraries have them for
 # windows that move by one lane only.
 _SPATIAL = "the convolution may mix them into neighbouring windows"
+_KERNEL = "the convolution slides them over lanes that no true window sees"
+_FINITE = "whether all is finite is asked of true lanes only"
 _GROUP = "the convolution may treat groups as one dense contraction with zeros"
 
 
@@ -51,24 +54,75 @@ def _conv_general_dilated(ctx: Context, eqn: JaxprEqn, lhs: Padded, rhs: Padded)
     if batch_groups == 1:
         extents[out_spec[0]] = lhs.extents[lhs_spec[0]]
     extents[out_spec[1]] = rhs.extents[rhs_spec[0]]
-    left, right, steps = lhs.array, ctx.compact(rhs, rhs_spec[2:]).array, []
+    rhs = ctx.compact(rhs, rhs_spec[2:])
+    left, steps, kernels = lhs.array, [], {}
     for i, j, o, along_axis in zip(lhs_spec[2:], rhs_spec[2:], out_spec[2:], windows, strict=True):
         if along_axis.is_trivial:
             extents[o] = lhs.extents[i]
+        elif not along_axis.has_fixed_steps:
+            kernels[i, j] = along_axis
         elif not along_axis.is_plain(lhs, i):
-            left, right, along_axis = _fix(ctx, left, right, i, j, along_axis)
+            left, along_axis = _fix(ctx, left, i, along_axis)
         steps.append(along_axis)
-    (out,) = ctx.bind(
-        left,
-        right,
-        window_strides=tuple(step.stride for step in steps),
-        padding=tuple((step.low, step.high) for step in steps),
-        lhs_dilation=tuple(step.base for step in steps),
-        rhs_dilation=tuple(step.dilation for step in steps),
-        feature_group_count=ctx.size(groups),
-        batch_group_count=ctx.size(batch_groups),
-    )
+
+    def convolve(left: Any, right: Any, steps: Sequence[Windows]) -> Any:
+        (out,) = ctx.bind(
+            left,
+            right,
+            window_strides=tuple(step.stride for step in steps),
+            padding=tuple((step.low, step.high) for step in steps),
+            lhs_dilation=tuple(step.base for step in steps),
+            rhs_dilation=tuple(step.dilation for step in steps),
+            feature_group_count=ctx.size(groups),
+            batch_group_count=ctx.size(batch_groups),
+        )
+        return out
+
+    def apart(left: Any, right: Any) -> Any:
+        """Each window beside the others."""
+        laid_out = list(steps)
+        for (i, j), along_axis in kernels.items():
+            left, right = _unfolded(ctx, left, right, i, j, along_axis)
+            size = ctx.size(along_axis.size)
+            laid_out[lhs_spec.index(i) - 2] = fixed(size, size)
+        return convolve(left, right, laid_out)
+
+    if not kernels:
+        out = convolve(left, rhs.array, steps)
+    elif not all(_moves_evenly(along_axis) for along_axis in kernels.values()):
+        out = apart(left, rhs.array)
+    else:
+        right = ctx.mask(rhs, [j for _, j in kernels], 0, _KERNEL, strict=True).array
+        slid, at = list(steps), left
+        for (i, _), along_axis in kernels.items():
+            at, slid[lhs_spec.index(i) - 2] = _fix(ctx, at, i, along_axis)
+        out = _if_finite(ctx, lhs, convolve(at, right, slid), apart, left, right)
     return [Padded(out, tuple(extents))]
+
+
+def _moves_evenly(windows: Windows) -> bool:
+    """Whether only the number of a window's positions depends on a true size."""
+    return isinstance(windows.stride, int) and isinstance(windows.dilation, int)
+
+
+def _if_finite(
+    ctx: Context, lhs: Padded, out: Any, apart: Callable[[Any, Any], Any], left: Any, right: Any
+) -> Any:
+    """What a kernel gave whose zeros in pad lanes met true lanes, if all of those are finite.
+
+    Whether they are is asked of the true lanes alone: what others hold changes nothing. What they
+    give otherwise is computed anew: XLA runs slowly what has a branch to itself.
+    """
+    if not jnp.issubdtype(left.dtype, np.inexact):
+        return out
+    seen = ctx.mask(lhs, range(lhs.rank), 0, _FINITE, strict=True).array
+    total = jnp.sum(seen, dtype=jnp.promote_types(seen.dtype, np.float32))
+
+    def anew(_: Any, left: Any, right: Any) -> Any:
+        with ctx.scope():
+            return apart(left, right)
+
+    return lax.cond(jnp.isfinite(total), lambda out, *_: out, anew, out, left, right)
 
 
 def _windows(params: Any, kernel: Sequence[Dim], out: Sequence[Dim]) -> list[Windows]:
@@ -104,38 +158,29 @@ def _filled(ctx: Context, lhs: Padded, axes: Sequence[int], windows: Sequence[Wi
     return ctx.mask(lhs, seen, 0, _SPATIAL, strict=True)
 
 
-def _fix(
-    ctx: Context, lhs: Any, rhs: Any, i: int, j: int, windows: Windows
-) -> tuple[Any, Any, Windows]:
-    """Gives the primitive windows that no longer depend on a true size."""
-    if windows.is_fixed:
+def _fix(ctx: Context, lhs: Any, i: int, windows: Windows) -> tuple[Any, Windows]:
+    """Gives the primitive windows that no longer depend on a true size, but for their length."""
+    if isinstance(windows.low, int) and isinstance(windows.base, int):
         padding = windows.padding(ctx, lhs.shape[i])
-        steps = windows.size, windows.stride, padding, windows.base, windows.dilation
-        return lhs, rhs, fixed(*steps)
+        return lhs, fixed(windows.size, windows.stride, padding, windows.base, windows.dilation)
     lhs = windows.positions(ctx, lhs, i, jnp.zeros((), lhs.dtype))
-    if windows.has_fixed_steps:
-        return lhs, rhs, fixed(windows.size, windows.stride, dilation=windows.dilation)
-    return _unfolded(ctx, lhs, rhs, i, j, windows)
+    return lhs, fixed(windows.size, windows.stride, dilation=windows.dilation)
 
 
 def _unfolded(
     ctx: Context, lhs: Any, rhs: Any, i: int, j: int, windows: Windows
-) -> tuple[Any, Any, Windows]:
+) -> tuple[Any, Any]:
     """A kernel with pad lanes: windows are laid out, so that its pad lanes meet zeros only.
 
     Sliding the padded kernel would multiply its zeros with true lanes, which may be infinite.
     The lanes of a short window come last, and so must those of the kernel.
     """
-    size = ctx.size(windows.size)
-    lhs, _ = unfold(ctx, lhs, i, windows)
-    lhs = lax.select(
-        broadcast_along(in_window(ctx, windows), i, lhs.shape),
-        lhs,
-        lax.full(lhs.shape, 0, lhs.dtype),
-    )
+    size, zero = ctx.size(windows.size), jnp.zeros((), lhs.dtype)
+    lhs, _ = unfold(ctx, windows.positions(ctx, lhs, i, zero), i, windows)
+    own = broadcast_along(in_window(ctx, windows), i, lhs.shape)
+    lhs = lax.select(own, lhs, lax.full(lhs.shape, 0, lhs.dtype))
     low = dims.normalise(size - windows.size)
-    rhs = along.spread(ctx, rhs, j, low, 0, size, jnp.zeros((), rhs.dtype))
-    return lhs, rhs, fixed(size, size)
+    return lhs, along.spread(ctx, rhs, j, low, 0, size, jnp.zeros((), rhs.dtype))
 
 
 def _grouped(

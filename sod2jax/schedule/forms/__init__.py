@@ -14,7 +14,7 @@ from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn, Var
 from sod2jax.errors import InvariantError
 from sod2jax.ir.jaxprs import read
-from sod2jax.ir.surgery import Copier, replaced_in_turn, with_bodies
+from sod2jax.ir.surgery import PLAIN_CALLS, Copier, replaced_in_turn, with_bodies
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule.forms import arg_reduction, contraction, convolution, pooling
 from sod2jax.schedule.forms.form import Form, form_of
@@ -33,7 +33,7 @@ def reformed(jaxpr: Jaxpr, target: Target) -> tuple[Jaxpr, tuple[Remark, ...]]:
     return _reformed(jaxpr, target, remarks), tuple(remarks)
 
 
-def _reformed(jaxpr: Jaxpr, target: Target, remarks: list[Remark]) -> Jaxpr:
+def _reformed(jaxpr: Jaxpr, target: Target, remarks: list[Remark], in_body: bool = False) -> Jaxpr:
     copier, original = Copier(), jaxpr
     if target.platform == "cpu":
         jaxpr, exchanges = exchanged(jaxpr)
@@ -42,8 +42,9 @@ def _reformed(jaxpr: Jaxpr, target: Target, remarks: list[Remark]) -> Jaxpr:
     new: list[JaxprEqn] = []
     env: dict[Var, Any] = {}
     for old in replaced_in_turn(jaxpr.eqns, env):
-        eqn = with_bodies(old, lambda body: _reformed(body, target, remarks))
-        form = form_of(target.platform, eqn)
+        inside = in_body or old.primitive.name not in PLAIN_CALLS
+        eqn = with_bodies(old, lambda body, i=inside: _reformed(body, target, remarks, i))
+        form = form_of(target.platform, eqn, in_body)
         changed |= eqn is not old or form is not None
         if form is None:
             new.append(eqn)

@@ -55,26 +55,39 @@ def in_pairs(operator: Callable[[Any, Any], Any], terms: Iterable[Any]) -> Any:
 FormRule = Callable[[JaxprEqn], Form | None]
 
 _RULES: dict[tuple[str, str], FormRule] = {}
+_RULES_IN_BODIES: dict[tuple[str, str], FormRule] = {}
 
 
-def register_form(platform: str, *primitives: str) -> Callable[[FormRule], FormRule]:
+def register_form(
+    platform: str, *primitives: str, in_bodies: bool = False
+) -> Callable[[FormRule], FormRule]:
     """Decorator that registers the form of primitives, by name, on a platform.
+
+    Args:
+      platform: where the compiler runs them slowly.
+      primitives: names.
+      in_bodies: the form is for bodies of loops and branches, where there is no other one.
 
     Raises:
       InvariantError: a primitive has a form on that platform already.
     """
+    rules = _RULES_IN_BODIES if in_bodies else _RULES
 
     def decorate(rule: FormRule) -> FormRule:
         for name in primitives:
-            if (platform, name) in _RULES:
+            if (platform, name) in rules:
                 raise InvariantError(f"primitive '{name}' has two forms on {platform}")
-            _RULES[platform, name] = rule
+            rules[platform, name] = rule
         return rule
 
     return decorate
 
 
-def form_of(platform: str, eqn: JaxprEqn) -> Form | None:
+def form_of(platform: str, eqn: JaxprEqn, in_body: bool = False) -> Form | None:
     """The form of an equation on a platform, if there is one."""
-    rule = _RULES.get((platform, eqn.primitive.name))
-    return rule(eqn) if rule else None
+    for rules in (_RULES, _RULES_IN_BODIES) if in_body else (_RULES,):
+        rule = rules.get((platform, eqn.primitive.name))
+        form = rule(eqn) if rule else None
+        if form is not None:
+            return form
+    return None

@@ -2,7 +2,8 @@
 
 ``einsum("bhst,bthd->bshd", p, v)`` becomes v times p and a transpose, and XLA's CPU backend then
 copies p. As p times v it needs no copy. Measured on jax 0.10: one product 0.5 to 0.65, an encoder
-0.7 to 0.9. Where p has other readers, as in gradients, it is no faster, and the product stays.
+0.7 to 0.9. Where p has other readers, as in gradients, it is no faster, and the product stays. To
+divide by the sums of a softmax after the product, in loops alone, was no gain: 0.98 to 1.05.
 """
 
 from __future__ import annotations

@@ -210,6 +210,15 @@ def test_positions_of_extremes(size: int, name: str) -> None:
     same(lambda x: find(x, 1), finite.reshape(4, 40, size).transpose(0, 2, 1), what=name)
 
 
+@pytest.mark.parametrize("lane", [0, 17, 7871, 7935, 7999])
+def test_a_position_among_many_lanes(lane: int) -> None:
+    """Blocks of 128 lanes do not end where these rows do; XLA's own maxima may pass over NaN."""
+    x = normal(70, 8000)
+    for values in (x.at[:, lane].set(9), x.at[3, lane].set(np.nan), x.at[:, lane:].set(np.inf)):
+        same(lambda x: jnp.argmax(x, -1), values, what="blocks")
+        same(lambda x: jnp.argmin(x, 0), -values.T, what="blocks")
+
+
 @pytest.mark.parametrize("m, k, n", [*itertools.product((1, 4, 8), (2, 16), (1, 3, 8))])
 def test_small_products(m: int, k: int, n: int) -> None:
     x, y = normal(70, m, k), normal(k, 70, n, seed=1)
@@ -263,6 +272,33 @@ def test_forms_inside_loops() -> None:
 
     same(lambda x: lax.scan(step, x, length=3)[0], normal(128, 64), what="argmax")
     same(lambda x: lax.fori_loop(0, 2, lambda _, c: step(c, None)[0], x), normal(128, 64))
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS[1][1:], *LAYOUTS[2][1:]])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolutions_in_bodies_have_their_features_last(layout: Any, groups: int) -> None:
+    names = "NHWC" if len(layout[0]) == 4 else "NHC"
+    size, window = (9, 8)[: len(names) - 2], (3, 2)[: len(names) - 2]
+    x = arranged(normal(2, *size, 4), names, layout[0]).at[1, 1, 1].set(np.inf)
+    w = arranged(normal(*window, 4 // groups, 4, seed=1), names[1:-1] + "IO", layout[1])
+
+    def step(x: Any, w: Any) -> Any:
+        out = lax.conv_general_dilated(
+            x, w, (1,) * len(size), "SAME", None, None, layout, feature_group_count=groups
+        )
+        return jnp.tanh(out).transpose([layout[2].index(c) for c in layout[0]])
+
+    def scan(x: Any, w: Any) -> Any:
+        return lax.scan(lambda c, _: (step(c, w), None), x, length=2)[0]
+
+    def branch(x: Any, w: Any) -> Any:
+        return lax.cond(x.sum() > 0, jax.jit(step), lambda x, w: x, x, w)
+
+    what = "features last" if groups == 1 else "groups"
+    same(scan, x, w, what=what)
+    same(branch, x, w, what=what)
+    same(jax.grad(lambda x, w: scan(x, w).sum(), (0, 1)), normal(*x.shape), w, what="features last")
+    assert not any("body" in name for name in reformed(jax.jit(step), x, w)[1])
 
 
 def test_what_is_best_as_it_is_stays() -> None:
