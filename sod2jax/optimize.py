@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sod2jax import _compat
 from sod2jax.arguments.calls import shortened
 from sod2jax.optimized import OptimizedFunction
 from sod2jax.options import Options, Specs
@@ -40,7 +41,8 @@ def optimize(
     operator classes, Rank and Dimension Propagation; masks are inferred from the program.
 
     Args:
-      fun: the function; omitted when used as ``@sod2jax.optimize(...)``.
+      fun: the function; omitted when used as ``@sod2jax.optimize(...)``. Of one that ``jax.jit``
+        made, what it was told holds, unless it is given here.
       shapes: by default learned from the calls: dimensions that vary become symbolic, those that
         were equal in every call share a symbol. Or one spec per argument (a sequence over
         positional arguments, or a dictionary by parameter name). None: the shape is fixed.
@@ -112,9 +114,14 @@ def optimize(
         out_shardings=out_shardings,
     )
     if fun is None:
-        return lambda f: OptimizedFunction(f, options)
+        return lambda f: _optimized(f, options)
     if not callable(fun):
         raise TypeError(
             f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
         )
-    return OptimizedFunction(fun, options)
+    return _optimized(fun, options)
+
+
+def _optimized(fun: Callable[..., Any], options: Options) -> OptimizedFunction:
+    fun, told = _compat.jit_keywords(fun)
+    return OptimizedFunction(fun, options.told(told))

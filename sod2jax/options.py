@@ -132,6 +132,16 @@ class Options:
             jit=JitKeywords.checked(**keywords),
         )
 
+    def told(self, keywords: Mapping[str, Any]) -> Options:
+        """These, with what ``jax.jit`` was told of the function; what is given here comes first.
+
+        Raises:
+          ValueError: an argument is to be static and donated.
+        """
+        if not keywords:
+            return self
+        return dataclasses.replace(self, jit=JitKeywords.checked(**{**keywords, **self.jit.given}))
+
     @property
     def poisons_inputs(self) -> bool:
         """Whether input padding holds poison, so that no executable may rely on zeros there."""

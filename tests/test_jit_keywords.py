@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -102,3 +103,25 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
     array = memory[start : start + 4 * count].view(np.float32).reshape(shape)
     array[:] = 0.01
     return array
+
+
+def test_what_jit_was_told_of_a_function_holds():
+    @functools.partial(jax.jit, static_argnames="k", donate_argnums=0, inline=True)
+    def repeated(x: jax.Array, k: int = 1) -> jax.Array:
+        for _ in range(k):
+            x = x * 2
+        return x
+
+    function = sod2jax.optimize(repeated, shapes={"x": "n"}, buckets={"n": (8,)})
+    keywords = function.options.jit
+    assert (keywords.static_argnames, keywords.donate_argnums) == (("k",), (0,))
+    assert keywords.inline
+    for size in (1, 5, 8):
+        x = jnp.ones(size)
+        np.testing.assert_array_equal(function(x, k=3), np.full(size, 8.0))
+        assert x.is_deleted()
+    other = sod2jax.optimize(repeated, donate_argnames="x")
+    assert other.options.jit.donate_argnames == ("x",)
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    placed = sod2jax.optimize(jax.jit(scaled, out_shardings=sharding))
+    assert placed.options.jit.given == {"out_shardings": sharding}

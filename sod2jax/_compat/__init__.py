@@ -93,6 +93,7 @@ from sod2jax._compat.jaxprs import (
     with_equations,
     without_unread,
 )
+from sod2jax._compat.jitted import jit_keywords
 from sod2jax._compat.primitives import (
     array_aval,
     is_unknown,
@@ -183,6 +184,7 @@ __all__ = [
     "is_symbolic",
     "is_too_wide",
     "is_unknown",
+    "jit_keywords",
     "key_array",
     "key_bits",
     "listen_for_compiles",

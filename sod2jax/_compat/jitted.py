@@ -1,0 +1,34 @@
+"""What a function that ``jax.jit`` made was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax._src import sharding_impls
+
+_PLAIN = (
+    "static_argnums",
+    "static_argnames",
+    "donate_argnums",
+    "donate_argnames",
+    "device",
+    "backend",
+    "keep_unused",
+    "inline",
+)
+
+
+def jit_keywords(fun: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function that ``jax.jit`` was given, and its keywords; any other one, and none."""
+    info = getattr(fun, "_jit_info", None)
+    if info is None or not hasattr(fun, "__wrapped__"):
+        return fun, {}
+    told = {name: getattr(info, name) for name in _PLAIN}
+    told["compiler_options"] = dict(info.compiler_options_kvs) or None
+    for side in ("in_shardings", "out_shardings"):
+        leaves = getattr(info, f"{side}_leaves")
+        if any(leaf is not sharding_impls.UNSPECIFIED for leaf in leaves):
+            told[side] = jax.tree.unflatten(getattr(info, f"{side}_treedef"), leaves)
+    return fun.__wrapped__, {name: value for name, value in told.items() if value}
