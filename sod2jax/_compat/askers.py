@@ -7,6 +7,7 @@ that ends in a dot stands for all methods of a class.
 from __future__ import annotations
 
 import functools
+import importlib.util
 from types import CodeType
 
 from jax._src import api_util, core
@@ -37,11 +38,18 @@ _STATIC = "tries whether bounds are numbers; what is not sliced so is gathered"
 _SHARDING = "matters for arrays that are sharded explicitly, and those run with exact shapes"
 _CHECK = "checks itself: where the answer matters it raises, and the trace fails"
 
+_KINDS_OF_FLAT_TREES = ("Dict", "Filtered", "PyTree", "Singleton", "Static", "Tuple")
+# Arguments of a call, flattened, and the static ones among them, with which caches are asked.
+_FLAT_TREES = (
+    [("tree_util.py", "FlatTree.__eq__"), ("tree_util.py", "Static.__eq__")]
+    if importlib.util.find_spec("jax._src.flattree") is None  # before jax 0.12
+    else [("flattree.py", f"FT{kind}.") for kind in _KINDS_OF_FLAT_TREES]
+)
+
 # Who asks whether sizes are equal, and why the answer False is right everywhere.
 HARMLESS_EQUALITIES = {
     ("core.py", "ShapedArray."): _CACHE,
-    ("tree_util.py", "FlatTree.__eq__"): _CACHE,
-    ("tree_util.py", "Static.__eq__"): _CACHE,
+    **dict.fromkeys(_FLAT_TREES, _CACHE),
     ("core.py", "dilate_dim"): _FAST,
     ("core.py", "is_empty_shape"): _FAST,
     ("interpreters/batching.py", "broadcast_batcher"): _FAST,
@@ -97,6 +105,8 @@ BROADCAST = (lax_internal, "_try_broadcast_shapes")
 RESHAPE = (lax_internal, "reshape")
 # Compares sizes by numbers that stand for them: (module, name).
 CONTRACTION = (einsum, "einsum")
+# Makes as many arrays as an axis has elements: (module, name); in jax 0.10.0 nothing does.
+UNSTACK = (lax_internal, "unstack") if hasattr(lax_internal, "unstack") else None
 # Names functions, for people: the text of one that has no code of its own: (module, name).
 SOURCE_OF_FUNCTION = (api_util, "fun_sourceinfo")
 ShapedArray = core.ShapedArray

@@ -68,6 +68,8 @@ def is_of_high_type(value: Any) -> bool:
     kind = core.pytype_aval_mappings.get(type(value))
     if kind is None or isinstance(value, np.ndarray | np.generic):
         return False  # NumPy may have dtypes that are no types of JAX
+    if isinstance(value, jax.ShapeDtypeStruct) and not getattr(value, "is_ref", False):
+        return False  # its dtype may be one that jax 0.12 warns of
     return _is_high(kind(value))
 
 

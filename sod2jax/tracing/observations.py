@@ -190,6 +190,14 @@ def _asked_for_number(dim: Any, caller: FrameType) -> None:
         _doubt("the number", dim, frame)
 
 
+def _unstacked(original: Callable[..., Any], x: Any, axis: int = 0) -> Any:
+    """The arrays along an axis, as many as it has elements; JAX multiplies lists by a size."""
+    shape = np.shape(x)
+    if -len(shape) <= axis < len(shape) and _compat.is_symbolic(shape[axis]):
+        int(shape[axis])
+    return original(x, axis)
+
+
 def _attributes(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     """What ``isinstance(n, int)``, ``hasattr(n, "real")`` and ``np.sqrt(n)`` see."""
 
@@ -231,5 +239,6 @@ PATCHES = (
     Patch(Bound, "__repr__", _text),
     Patch(Bound, "__format__", _formatted),
     Patch(_compat.ShapedArray, "__hash__", lambda _: _hash_of_aval),
+    *([] if _compat.UNSTACK is None else [Patch(*_compat.UNSTACK, while_tracing(_unstacked))]),
     *(Patch(_compat.Dimension, f"__{k}__", _number(k)) for k in ("int", "index", "float")),
 )

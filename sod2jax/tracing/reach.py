@@ -118,6 +118,7 @@ def _named(function: FunctionType) -> list[Any]:
     if not is_others(function.__globals__):
         return []
     names = {name for code in codes(function.__code__) for name in code.co_names}
+    names.discard("__builtins__")  # Python's own, and what others left there
     values = [function.__globals__[name] for name in names if name in function.__globals__]
     modules = [value for value in values if isinstance(value, ModuleType)]
     inside = [vars(module)[name] for module in modules for name in names if name in vars(module)]

@@ -14,7 +14,7 @@ from tests.compile_log import compile_log
 from tests.e2e import language_model
 
 EXECUTABLES = 4
-TOLERANCE = 4e-5  # gradients that cancel, divided by their own size
+TOLERANCE = 1e-5
 
 
 def optimized() -> sod2jax.OptimizedFunction:
@@ -59,13 +59,15 @@ def test_steps_follow_the_exact_shape_run(steps, shapes):
     step = optimized()
     run = train(step, stream)
     assert_follows(run, train(exact, stream))
-    losses = [float(loss) for _, loss in run]
-    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - (0.5 if steps == 30 else 0)
+    # On one batch: those of a few characters differ more than training changes.
+    fresh, key = language_model.initial(), jax.random.key(0)
+    largest = max(stream, key=np.size)
+    before, after = (float(exact(p, fresh[1], largest, key)[2]) for p in (fresh[0], run[-1][0]))
+    assert after < before - (0.5 if steps == 30 else 0)
     stats = step.stats()
     assert (stats.traces, stats.exact_fallbacks) == (1, 0)
 
-    params, state = language_model.initial()
-    key = jax.random.key(0)
+    params, state = fresh
     step.compile(params, state, stream[0], key)
     with compile_log() as log:
         for tokens in language_model.batches(12, 12, seed=1):

@@ -38,6 +38,7 @@ CASES = {
     "member": (lambda x: x * 2 if 4 in range(x.shape[0]) else x, "write 0 <= k < n"),
     "rows": (of_rows, "jax.vmap or jax.lax.scan"),
     "list": (lambda x: list(x), "jax.vmap or jax.lax.scan"),
+    "unstack": (lambda x: jnp.unstack(x)[0], "jax.vmap or jax.lax.scan"),
     "root": (lambda x: x.reshape(int(x.shape[0] ** 0.5), -1), "the spec 's*s'"),
     "share": (lambda x: x[: int(0.1 * x.shape[0])], "n // 10"),
     "float": (lambda x: x * float(x.shape[0]), "leave out float()"),

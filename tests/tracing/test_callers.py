@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from sod2jax import _compat
 from sod2jax.tracing import callers
 
 SEEN = []
@@ -68,7 +69,9 @@ class Key:
     """Is hashed by who is called with it."""
 
     def __hash__(self):
-        SEEN.append(callers.remembers(sys._getframe(1)))
+        frame = sys._getframe(1)
+        listed = _compat.is_harmless_equality(frame.f_code, with_zero=False)
+        SEEN.append(listed or callers.remembers(frame))
         return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 from typing import Any, ClassVar
 
@@ -59,6 +60,11 @@ def test_a_function_is_found_once_and_what_is_never_mentioned_is_not():
     found = reach.functions(lambda x: helper(helper(x)))
     assert found.count(helper) == 1
     assert closing not in found
+
+
+def test_what_others_left_among_the_builtins_is_not_called(monkeypatch):
+    monkeypatch.setattr(builtins, "_", helper, raising=False)
+    assert helper not in reach.functions(lambda x: __builtins__["type"](x))
 
 
 def test_modules_of_python_and_jax_are_not_others():
