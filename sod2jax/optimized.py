@@ -58,7 +58,8 @@ class OptimizedFunction:
         self.planner = self._new_planner()
         self._computes_sizes = False
         self._told: set[str] = set()  # causes that the audit found
-        self._exact = jax.jit(self._traced, **options.jit.given)
+        self._jitted = jax.jit(self._traced, **options.jit.given)
+        self._exact = self._jitted  # called for a reason
 
     def __repr__(self) -> str:
         programs = self.planner.specialisations
@@ -121,7 +122,7 @@ class OptimizedFunction:
         """
         call = self.planner.read(args, kwargs)
         if call.is_traced:
-            return self._exact(*args, **kwargs)
+            return self._jitted(*args, **kwargs)
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)
@@ -262,7 +263,7 @@ class OptimizedFunction:
 
         ``analyse`` gives the symbolic one.
         """
-        return self._exact.trace(*args, **kwargs)
+        return self._jitted.trace(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered | jax.stages.Lowered:
         """The program of the bucket that serves arguments like these, lowered.
@@ -274,17 +275,17 @@ class OptimizedFunction:
         """
         choice = self.planner.choose(self.planner.read(args, kwargs))
         if isinstance(choice, Exact):
-            return self._exact.lower(*args, **kwargs)
+            return self._jitted.lower(*args, **kwargs)
         traced = self.trace(*args, **kwargs)
         return Lowered(self, choice.specialisation.executables, choice.plan.bucket, traced)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """As ``jax.jit(fun).eval_shape``: the shapes and dtypes of the result."""
-        return self._exact.eval_shape(*args, **kwargs)
+        return self._jitted.eval_shape(*args, **kwargs)
 
     def clear_cache(self) -> None:
         """Forgets all programs and executables; what is counted and told stays."""
-        self._exact.clear_cache()
+        self._jitted.clear_cache()
         self.planner = self._new_planner()
 
     # Reading

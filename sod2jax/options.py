@@ -179,7 +179,7 @@ def _constraints(texts: Sequence[str]) -> tuple[Comparison, ...]:
     for text in texts:
         if not isinstance(text, str):
             raise SpecError(f"a constraint must be a string such as 's <= 512'; got {text!r}")
-    return tuple(map(Comparison.parse, texts))
+    return tuple(read for text in texts for read in Comparison.parse_chain(text))
 
 
 def _ladders(buckets: Any) -> dict[str, tuple[int, ...]]:

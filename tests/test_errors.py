@@ -83,7 +83,9 @@ def test_buckets_outside_the_range():
         ({"shapes": "b, s"}, "shapes must be a sequence with one spec per argument"),
         ({"shapes": 3}, "shapes must be a sequence with one spec per argument"),
         ({"constraints": "s <= 8"}, "constraints must be a sequence of strings"),
-        ({"constraints": ("s < 8",)}, "must be one comparison by <=, >= or =="),
+        ({"constraints": ("s = 8",)}, "must compare sizes by <=, <, >=, > or =="),
+        ({"constraints": ("s <=",)}, "must compare sizes by <=, <, >=, > or =="),
+        ({"constraints": ("s <= 8 != 3",)}, "must compare sizes by <=, <, >=, > or =="),
         ({"constraints": ("s <= 8.5",)}, "'8.5' is not a dimension expression"),
         ({"max_executables": 2.5}, "max_executables must be an integer of at least 1; got 2.5"),
         ({"buckets": (8, 16)}, "buckets must be a dictionary from symbols to sizes"),
@@ -144,7 +146,7 @@ def test_a_spec_in_the_place_of_the_function():
     [
         ({"poison": "yes"}, "poison must be one of"),
         ({"constraints": (5,)}, "a constraint must be a string"),
-        ({"constraints": ("b < 4",)}, "for s < 512 write 's <= 511'"),
+        ({"constraints": ("b",)}, "such as 's <= 512' or '1 <= s < 513'"),
     ],
 )
 def test_what_is_no_option_says_what_is(options, text):

@@ -34,21 +34,40 @@ class Comparison:
 
     @classmethod
     def parse(cls, text: str) -> Comparison:
-        """Reads "s <= 512", "mod(s, 8) == 0", ...
+        """Reads "s <= 512", "s < 513", "s % 8 == 0", ...
 
         Raises:
-          SpecError: the text is not one comparison by <=, >= or ==.
+          SpecError: the text is not one comparison.
         """
-        parts = re.split(r"(<=|>=|==)", text)
-        if len(parts) != 3:
+        parsed = cls.parse_chain(text)
+        if len(parsed) != 1:
+            raise SpecError(f"'{text}' is {len(parsed)} comparisons, where one is wanted")
+        return parsed[0]
+
+    @classmethod
+    def parse_chain(cls, text: str) -> tuple[Comparison, ...]:
+        """Reads comparisons of a size with the next, such as "1 <= s < 512".
+
+        Raises:
+          SpecError: the text is no comparison by <=, <, >=, > or ==.
+        """
+        first, *rest = (part.strip() for part in re.split(r"(<=|>=|==|<|>)", text))
+        if not rest or "" in (first, *rest) or any("=" in part for part in (first, *rest[1::2])):
             raise SpecError(
-                f"constraint '{text}' must be one comparison by <=, >= or ==, such as 's <= 512': "
-                "for s < 512 write 's <= 511', for bounds on both sides write two"
+                f"constraint '{text}' must compare sizes by <=, <, >=, > or ==, such as 's <= 512' "
+                "or '1 <= s < 513'"
             )
-        left, op, right = dims.parse(parts[0]), parts[1], dims.parse(parts[2])
-        if op == "<=":
-            left, op, right = right, ">=", left
-        return cls(left, op, right, text=text.strip())
+        dimensions = [dims.parse(part) for part in (first, *rest[1::2])]
+        pairs = zip(dimensions, rest[::2], dimensions[1:], strict=False)
+        return tuple(cls._read(left, op, right, text.strip()) for left, op, right in pairs)
+
+    @classmethod
+    def _read(cls, left: Dim, op: str, right: Dim, text: str) -> Comparison:
+        if op in ("<=", "<"):
+            left, op, right = right, op.replace("<", ">"), left
+        if op == ">":
+            op, right = ">=", right + 1
+        return cls(left, op, right, text=text)
 
     @classmethod
     def of(cls, left: Dim, op: str, right: Dim, source: str = "") -> Comparison:
