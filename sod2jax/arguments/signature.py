@@ -68,10 +68,13 @@ def spec_of(arguments: Mapping[str, Any], fun: Callable[..., Any], specs: Any) -
         kinds = dict.fromkeys(arguments)
     parameters = list(kinds)
     if isinstance(specs, Mapping):
-        unknown = sorted(set(specs) - set(parameters))
-        if unknown:
-            raise SpecError(f"shapes names {unknown}, but the parameters are {parameters}")
-        return dict(specs)
+        others = {name: spec for name, spec in specs.items() if name not in parameters}
+        rest = next((n for n in parameters if kinds[n] is inspect.Parameter.VAR_KEYWORD), None)
+        if others and rest is None:
+            raise SpecError(f"shapes names {sorted(others)}, but the parameters are {parameters}")
+        if rest is None or rest in specs:
+            return dict(specs)
+        return {**specs, rest: {name: others.get(name) for name in arguments.get(rest, {})}}
     for at, name in enumerate(parameters):
         if kinds[name] is inspect.Parameter.VAR_POSITIONAL:
             specs = _gathered(specs, at, len(arguments.get(name, ())))
@@ -122,6 +125,8 @@ def _check_for_arrays(arguments: Mapping[str, Any], specs: Mapping[str, Any]) ->
 
 def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
     """One spec per leaf from a pytree prefix of specs."""
+    if isinstance(spec, jax.ShapeDtypeStruct):
+        spec = ", ".join(map(str, spec.shape))
     if isinstance(spec, str) and spec.strip(" ()") and _is_list_of_numbers(value):
         raise SpecError(
             f"the spec of '{name}' is '{spec}', but '{name}' is a {type(value).__name__} of "
@@ -130,7 +135,9 @@ def _broadcast_spec(spec: Any, value: Any, name: str) -> list[str | None]:
     if spec is None or isinstance(spec, str):
         return [spec] * len(jax.tree.leaves(value))
     if jax.tree_util.all_leaves([spec]):
-        raise SpecError(f"a spec is a string or None, but that of '{name}' has {spec!r}")
+        raise SpecError(
+            f"a spec is a string, a ShapeDtypeStruct or None, but that of '{name}' has {spec!r}"
+        )
     if jax.tree_util.all_leaves([value]):
         raise SpecError(
             f"the spec of '{name}' is {shortened(spec)}, but '{name}' is an array: write "

@@ -141,7 +141,7 @@ def test_what_is_no_spec_is_refused(spec):
     value = (
         zeros(2) if not isinstance(spec, tuple | dict) else jax.tree.map(lambda _: zeros(2), spec)
     )
-    with pytest.raises(SpecError, match="a spec is a string or None, but that of 'x' has"):
+    with pytest.raises(SpecError, match="a spec is a string, a ShapeDtypeStruct or None, but that of 'x' has"):
         leaves_of({"x": value}, {"x": spec})
 
 
@@ -285,3 +285,31 @@ def test_leaves_print_their_specs():
     arguments = {"x": {"mask": np.ones((2, 7), np.float32)}}
     (leaf,) = leaves_of(arguments, {"x": {"mask": "_, s"}})
     assert repr(leaf) == "Leaf(x['mask']: float32[2, s])"
+
+
+def test_a_struct_with_symbolic_dimensions_is_a_spec():
+    b, s = jax.export.symbolic_shape("b, s")
+    struct = jax.ShapeDtypeStruct((b, s // 2, 3), np.float32)
+    assert shapes({"x": zeros(2, 4, 3)}, {"x": struct})["x"] == symbols("b", "floordiv(s, 2)", 3)
+    scalar = jax.ShapeDtypeStruct((), np.float32)
+    tree = {"y": struct, "z": scalar}
+    read = shapes({"x": {"y": zeros(2, 4, 3), "z": zeros()}}, {"x": tree})
+    assert read == {"x['y']": symbols("b", "floordiv(s, 2)", 3), "x['z']": ()}
+
+
+def test_keywords_that_go_into_one_dictionary_have_specs_by_name():
+    def fun(x, **rest):
+        return x, rest
+
+    arguments = {"x": zeros(2), "rest": {"mask": zeros(2), "scale": zeros(3)}}
+    specs = spec_of(arguments, fun, {"x": "n", "mask": "n", "absent": "n"})
+    assert shapes(arguments, specs) == {
+        "x": symbols("n"),
+        "rest['mask']": symbols("n"),
+        "rest['scale']": (3,),
+    }
+    assert spec_of({"x": zeros(2)}, fun, {"x": "n", "mask": "n"})["x"] == "n"
+    whole = {"x": "n", "rest": {"mask": "n", "scale": None}}
+    assert spec_of(arguments, fun, whole) == whole
+    with pytest.raises(SpecError, match=r"shapes names \['y'\], but the parameters are \['x'\]"):
+        spec_of({"x": zeros(2)}, lambda x: x, {"x": "n", "y": "n"})
