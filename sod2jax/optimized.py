@@ -285,7 +285,7 @@ class OptimizedFunction:
 
     def clear_cache(self) -> None:
         """Forgets all programs and executables; what is counted and told stays."""
-        self._jitted.clear_cache()
+        self._jitted.clear_cache()  # type: ignore[attr-defined]
         self.planner = self._new_planner()
 
     # Reading

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax._src import sharding_impls
 
 _PLAIN = (
     "static_argnums",
@@ -18,6 +17,7 @@ _PLAIN = (
     "keep_unused",
     "inline",
 )
+_UNSPECIFIED = "UnspecifiedValue"
 
 
 def jit_keywords(fun: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -29,6 +29,6 @@ def jit_keywords(fun: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
     told["compiler_options"] = dict(info.compiler_options_kvs) or None
     for side in ("in_shardings", "out_shardings"):
         leaves = getattr(info, f"{side}_leaves")
-        if any(leaf is not sharding_impls.UNSPECIFIED for leaf in leaves):
+        if not all(type(leaf).__name__ == _UNSPECIFIED for leaf in leaves):
             told[side] = jax.tree.unflatten(getattr(info, f"{side}_treedef"), leaves)
     return fun.__wrapped__, {name: value for name, value in told.items() if value}

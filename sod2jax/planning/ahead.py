@@ -38,7 +38,7 @@ def compile_all(name: str, choices: Sequence[Choice]) -> None:
         choice.specialisation.trust.finish(executable, choice.plan.program.constants)
 
 
-def device_meant(fun: Callable[..., Any], target: Any) -> jax.Device | None:
+def device_meant(fun: Callable[..., Any], target: Any) -> Any:
     """The device that an argument ``target`` is or names; None if it is the function's own."""
     if isinstance(target, str) and target in TOPOLOGIES and not _takes(fun, "target"):
         return topology(target)

@@ -59,7 +59,7 @@ class Executable:
     figures: tuple[Figures, ...] = ()
     zeroed: tuple[bool, ...] = ()
     donated: tuple[bool, ...] = ()
-    lowered: Callable[[], Any] | None = None
+    lowered: Callable[[], Any] = lambda: None
 
     def run(self, sizes: Any, constants: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
         """Runs on int32[k] true sizes, constants and padded inputs; gives padded outputs.
