@@ -43,8 +43,8 @@ ORDER = {
     "passes/branches": """__init__ conds decide deciding_sizes value_numbering merge sink early
         select collapse""",
     "passes/gates": "__init__ predicates groups work slices flat compact",
-    "rewrite": """padded fills monoids sizes poison masks placement restride moves context engine
-        lanes rules __init__""",
+    "rewrite": """padded fills monoids sizes poison masks placement births restride moves context
+        engine lanes rules __init__""",
     "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
         selection convolution fourier index scatter linalg solve random control callbacks branch

@@ -18,10 +18,18 @@ from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import interpret
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded, constant_fill
-from sod2jax.rewrite.placement import Notes, Wish
+from sod2jax.rewrite.placement import Birth, Notes, Wish
 from sod2jax.target import Target
 
-__all__ = ["MaskRecord", "Notes", "Wish", "padded_function", "padded_results", "padded_shapes"]
+__all__ = [
+    "Birth",
+    "MaskRecord",
+    "Notes",
+    "Wish",
+    "padded_function",
+    "padded_results",
+    "padded_shapes",
+]
 
 
 def padded_shapes(program: Program, region: Region) -> tuple[tuple[int, ...], ...]:
@@ -42,7 +50,7 @@ def padded_function(
     target: Target,
     note: Callable[[Notes], None],
     deep_poison: bool = False,
-    wished: Sequence[Wish] = (),
+    wished: Sequence[Wish | Birth] = (),
     zeroed: Sequence[bool] = (),
 ) -> Callable[..., list[Any]]:
     """The program on padded arrays.
@@ -84,6 +92,8 @@ def padded_function(
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             results = ctx.run(program.jaxpr, args)  # what the user made strict is for user code
         outputs = [ctx.compact(result).array for result in results]
+        ctx.note_reads(results)
+        ctx.note_births()
         note(ctx.notes)
         return [
             _compat.with_weak_type(out, atom.aval)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,14 +15,16 @@ from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region
 from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import masks, moves, padded, placement
+from sod2jax.rewrite.births import Readers
 from sod2jax.rewrite.masks import MaskRecord
 from sod2jax.rewrite.padded import Padded
-from sod2jax.rewrite.placement import Demand, Notes, Origin, Wish
+from sod2jax.rewrite.placement import Birth, Demand, Notes, Origin, Wish
 from sod2jax.rewrite.poison import poisoned
 from sod2jax.rewrite.sizes import Sizes
 from sod2jax.target import Target
 
 _PLACED = "what reads it later needs them so, and there they would be dearer"
+_BORN = "what reads it later needs them so, and would have an array of its own"
 
 
 class Context(Sizes):
@@ -48,7 +51,7 @@ class Context(Sizes):
         shared: Mapping[int, Any] | None = None,
         *,
         deep_poison: bool = False,
-        wished: Sequence[Wish] = (),
+        wished: Sequence[Wish | Birth] = (),
     ):
         super().__init__(true, region)
         self.value_range = value_range
@@ -59,9 +62,15 @@ class Context(Sizes):
         self._shared = shared or {}
         self._deep_poison = deep_poison
         self._origins: dict[int, Origin] = {}
+        self._readers = Readers()
+        self._is_first = not wished
         self._wished: dict[int, dict[Demand, None]] = collections.defaultdict(dict)
+        self._born: dict[int, list[Birth]] = collections.defaultdict(list)
         for wish in wished:
-            self._wished[id(wish.eqn)][wish.demand] = None
+            if isinstance(wish, Birth):
+                self._born[id(wish.eqn)].append(wish)
+            else:
+                self._wished[id(wish.eqn)][wish.demand] = None
 
     # Masks
 
@@ -79,9 +88,11 @@ class Context(Sizes):
         self._record(value, settled, fill, reason, emitted=False)
         if not missing:
             return value
-        if len(missing) == 1 and not self._wished:  # wishes are fulfilled once
+        if len(missing) == 1 and self._is_first:  # wishes are fulfilled once
             self.notes.wishes += placement.wishes(self._origin, value, missing[0], fill)
-        self.notes.cost += placement.cost(value, missing[-1], is_reduced=reason != _PLACED)
+        here = reason not in (_PLACED, _BORN)
+        self.notes.cost += placement.cost(value, missing[-1], is_reduced=here)
+        self._readers.note_mask(self.eqn, value, missing, fill)
         return self._overwrite(value, missing, fill)
 
     def placed(self, eqn: JaxprEqn, operands: Sequence[Padded]) -> list[Padded]:
@@ -93,12 +104,38 @@ class Context(Sizes):
             )
         return operands
 
+    def born(self, eqn: JaxprEqn, results: Sequence[Padded]) -> list[Padded]:
+        """An equation's results with the masks that they shall have from the start."""
+        results = list(results)
+        for birth in self._born.get(id(eqn), ()):
+            value = results[birth.result]
+            axes = tuple(k for k in birth.axes if not masks.holds(value, k, birth.fill, True))
+            masked = self.mask(value, axes, birth.fill, _BORN, strict=True)
+            # Nobody shall read the array without.
+            results[birth.result] = dataclasses.replace(masked, unmasked=None)
+        return results
+
+    def note_reads(self, values: Sequence[Padded], eqn: JaxprEqn | None = None) -> None:
+        """Remembers that an equation, or the end of a body, reads values as they are."""
+        self._readers.note_reads(eqn, values)
+
+    def note_births(self) -> None:
+        """Notes which values had better be masked at birth."""
+        if self._is_first:
+            self.notes.births += self._readers.births(self._origin)
+
     def _origin(self, value: Padded) -> Origin | None:
         return self._origins.get(value.key)
 
-    def note_origin(self, value: Padded, eqn: JaxprEqn, operands: Sequence[Padded]) -> None:
-        """Remembers what made a value; of calls, the equation in their bodies."""
-        self._origins.setdefault(value.key, Origin(eqn, tuple(operands)))
+    def note_origin(
+        self, value: Padded, eqn: JaxprEqn, operands: Sequence[Padded], result: int
+    ) -> None:
+        """Remembers what made a value."""
+        inner = self._origins.get(value.key)
+        if inner is not None and any(p.key == value.key for p in operands):
+            return  # it was there before
+        by = (eqn, tuple(operands)) if inner is None else (inner.eqn, inner.operands)
+        self._origins[value.key] = Origin(*by, eqn, result)
 
     def _overwrite(self, value: Padded, axes: Sequence[int], fill: Any) -> Padded:
         """The mask, once per value and fill."""

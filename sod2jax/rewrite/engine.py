@@ -73,9 +73,9 @@ def interpret(
         operands = list(map(read, eqn.invars))
         with _compat.equation_scope(eqn):
             results = _apply(ctx, eqn, operands)
-        for var, result in zip(eqn.outvars, results, strict=True):
+        for k, (var, result) in enumerate(zip(eqn.outvars, results, strict=True)):
             env[var] = result
-            ctx.note_origin(result, eqn, operands)
+            ctx.note_origin(result, eqn, operands, k)
     return list(map(read, jaxpr.outvars))
 
 
@@ -96,7 +96,8 @@ def _apply(ctx: Context, eqn: JaxprEqn, operands: Sequence[Padded]) -> Sequence[
         results = rule(ctx, eqn, *operands)
         for index, (var, result) in enumerate(zip(eqn.outvars, results, strict=True)):
             _check(ctx, eqn, index, var.aval, result)
-        return list(map(ctx.ready, results))
+        ctx.note_reads(operands, eqn)
+        return list(map(ctx.ready, ctx.born(eqn, results)))
     finally:
         ctx.eqns = outer
 

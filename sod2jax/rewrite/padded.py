@@ -126,11 +126,14 @@ class RowReduction:
     layout: tuple[int | None, ...]
 
     def is_rows_of(self, array: Any, axis: int) -> bool:
-        """Whether each row of ``array`` along ``axis`` meets its own reduction, elementwise."""
+        """Whether each row of ``array`` along ``axis`` meets its own reduction, elementwise.
+
+        A reduction over several axes is that of each of its rows: the pad lanes of all are masked.
+        """
         aligned = all(
             at == k or (at is None and k in self.axes) for k, at in enumerate(self.layout)
         )
-        return self.array is array and self.axes == {axis} and aligned
+        return self.array is array and axis in self.axes and aligned
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

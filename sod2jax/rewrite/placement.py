@@ -38,10 +38,19 @@ _ZERO_FROM_LEAST = frozenset("exp exp2 logistic".split())
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Origin:
-    """The equation that made a value, and what it was done on."""
+    """What made a value.
+
+    Attributes:
+      eqn: the equation; of calls, the one in their bodies.
+      operands: what it was done on.
+      outermost: the outermost call that gave it, or the equation; bodies may run more than once.
+      result: which result of that it is.
+    """
 
     eqn: JaxprEqn
     operands: tuple[Padded, ...]
+    outermost: JaxprEqn
+    result: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +75,23 @@ class Wish:
     demand: Demand
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Birth:
+    """A mask on a result of an equation, for all that read it.
+
+    Attributes:
+      eqn: the equation.
+      result: which result.
+      axes: its axes to mask.
+      fill: what the pad lanes shall hold.
+    """
+
+    eqn: JaxprEqn
+    result: int
+    axes: tuple[int, ...]
+    fill: Any
+
+
 @dataclasses.dataclass(eq=False)
 class Notes:
     """What a rewrite noted of its masks.
@@ -73,11 +99,13 @@ class Notes:
     Attributes:
       masks: every mask, and those that were not needed.
       wishes: masks that would be cheaper.
+      births: masks that would leave one array where there are two.
       cost: bytes that the masks touch.
     """
 
     masks: list[MaskRecord] = dataclasses.field(default_factory=list)
     wishes: list[Wish] = dataclasses.field(default_factory=list)
+    births: list[Birth] = dataclasses.field(default_factory=list)
     cost: float = 0.0
 
 

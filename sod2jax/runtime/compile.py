@@ -19,7 +19,7 @@ from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir.program import Program, positions
 from sod2jax.passes.remark import Remark
 from sod2jax.rdp import ValueRange
-from sod2jax.rewrite import MaskRecord, Notes, Wish
+from sod2jax.rewrite import Birth, MaskRecord, Notes, Wish
 from sod2jax.runtime import versions
 from sod2jax.runtime.versions import Figures
 from sod2jax.schedule.versions import PLAIN, Version
@@ -130,7 +130,7 @@ def compile_bucket(
     arguments = (sizes, list(map(target.placed, _specs(constants))), *parted(specs, taken))
     waited: list[float] = []
 
-    def rewritten(wished: Sequence[Wish]) -> tuple[Any, Notes]:
+    def rewritten(wished: Sequence[Wish | Birth]) -> tuple[Any, Notes]:
         notes: list[Notes] = []
         padded = rewrite.padded_function(
             program, region, value_range, target, notes.append, deep_poison, wished, zeroed
@@ -142,9 +142,13 @@ def compile_bucket(
         return _jitted(run, program.name, taken).trace(*arguments), notes[-1]
 
     traced, notes = rewritten(())
-    if notes.wishes:
-        other, fewer = rewritten(notes.wishes)
-        traced, notes = (other, fewer) if fewer.cost < notes.cost else (traced, notes)
+    wishes, births = notes.wishes, notes.births
+    if wishes or births:
+        other, fewer = rewritten([*wishes, *births])
+        if births and wishes and fewer.cost > notes.cost:
+            other, fewer = rewritten(wishes)
+        better = fewer.cost < notes.cost or (births and fewer.cost == notes.cost)
+        traced, notes = (other, fewer) if better else (traced, notes)
 
     def lower(version: Version) -> Any:
         if version.jaxpr is traced.jaxpr:

@@ -50,6 +50,9 @@ NN = [
         "activations_grad": jax.grad(
             lambda x: sum(y.sum() for y in jax.tree.leaves(_all_activations(x)))),
         "softmax_axes": lambda x: (jax.nn.softmax(x, (0, 1)), jax.nn.log_softmax(x, 0)),
+        "softmax_axes_contracted": lambda x: jax.nn.softmax(x, (0, 1)).sum(0) @ jnp.cos(x).T,
+        "softmax_axes_of_infinities": lambda x: jnp.einsum(
+            "bs,bs->", jax.nn.softmax(jnp.where(x > 1, jnp.inf, x), (0, 1)), x),
         "logsumexp_axes": lambda x: jax.nn.logsumexp(x, axis=(0, 1), keepdims=True),
         "logsumexp_scaled": lambda x: jax.nn.logsumexp(x, 1, b=jnp.abs(x), keepdims=True),
         "logsumexp_signed": lambda x: jax.nn.logsumexp(x, 0, b=jnp.sin(x), return_sign=True),

@@ -212,6 +212,30 @@ def test_claims_about_a_row_and_its_own_reduction_are_true(row):
         check(name, jax.jit(BINARY[name]), (value, other))
 
 
+SPECIAL = st.sampled_from([0.0, 1.0, -1.0, 3.0, math.inf, -math.inf, math.nan])
+
+
+@FEW
+@given(st.lists(SPECIAL, min_size=4, max_size=4))
+def test_claims_about_rows_and_a_reduction_over_both_axes_are_true(numbers):
+    """Each row along each axis, those in pad lanes of the other axis, too."""
+    for name, kind, fill in (("sub", "max", -math.inf), ("div", "sum", 0.0)):
+        lanes = np.array(numbers, np.float32).reshape(2, 2)
+        lanes = np.abs(lanes) if kind == "sum" else lanes
+        array = jnp.asarray(np.pad(lanes, ((0, 3), (0, 1)), constant_values=fill))
+        reduction = RowReduction(kind, array, frozenset({0, 1}), kind == "sum", (None, None))
+        extents = ((parse("s"),), (parse("t"),))
+        known = dict.fromkeys((0, 1), constant_fill(fill))
+        reduced = jnp.broadcast_to(getattr(jnp, kind)(array, keepdims=True), array.shape)
+        value, other = Padded(array, extents, known), Padded(reduced, extents, row=reduction)
+        promised = fills.elementwise(name, (value, other), extents, np.dtype(np.float32))["fills"]
+        assert promised == dict.fromkeys((0, 1), constant_fill(fill, or_nan_row=True))
+        result = np.asarray(BINARY[name](array, reduced))
+        for rows in (result, result.T):
+            for row in rows:
+                assert np.isnan(row[:2]).all() or (row[2:] == fill).all()
+
+
 @pytest.mark.parametrize("dtype", ["int32", "complex64"])
 def test_nothing_is_claimed_of_rows_that_cannot_be_nan(dtype):
     array = jnp.zeros((ROWS, PADDED), dtype)

@@ -170,5 +170,6 @@ def test_a_row_reduction_knows_its_rows():
     assert row({0}, (None, 1)).is_rows_of(array, 0)
     assert not row({1}, (0, None)).is_rows_of(other, 1)
     assert not row({1}, (0, None)).is_rows_of(array, 0)
-    assert not row({0, 1}, (None, None)).is_rows_of(array, 1)
+    assert row({0, 1}, (None, None)).is_rows_of(array, 1)
+    assert not row({0}, (None, None)).is_rows_of(array, 0)
     assert not row({1}, (None, 0)).is_rows_of(array, 1)

@@ -110,6 +110,38 @@ def test_what_is_not_finite_stays_seen() -> None:
             np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+W = np.random.default_rng(2).normal(size=(3, 3, 3)).astype(np.float32)
+
+
+def convolved(x: Any) -> Any:
+    """The sum over three neighbours, "n, 3" to "n, 3"."""
+    return lax.conv_general_dilated(
+        x[None], W, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
+    )[0]
+
+
+def residual(x: Any) -> Any:
+    x = jnp.tanh(x + 1)
+    for _ in range(3):
+        x = jax.nn.relu(x + convolved(x))
+    return x
+
+
+def branching(x: Any) -> Any:
+    """Residual layers that run or not: each is masked inside its branch."""
+    x = jnp.tanh(x + 1)
+    for k in range(3):
+        x = lax.cond(x[0, 0] > k / 9, lambda x: jax.nn.relu(x + convolved(x)), lambda x: x, x)
+    return x
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("fun, by", [(residual, "custom_jvp_call"), (branching, "cond")])
+def test_what_others_read_is_masked_at_birth(fun: Callable[..., Any], by: str) -> None:
+    _, where = masked(fun)
+    assert where == ["tanh", by, by]  # and nothing reads the last one with a mask
+
+
 # With masks on attention, in gradients, behind elementary functions, and on windows of NaN.
 FEW = (
     "nn_logmeanexp_where",

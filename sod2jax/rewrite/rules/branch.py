@@ -40,7 +40,8 @@ def _body(
 ) -> Callable[[], list[jax.Array]]:
     def run() -> list[jax.Array]:
         with ctx.scope():
-            results = [ctx.compact(p) for p in ctx.run(jaxpr, operands)]
+            results = ctx.born(eqn, [ctx.compact(p) for p in ctx.run(jaxpr, operands)])
+            ctx.note_reads(results)
             traced.append([(p.pad_fills, p.nonnegative) for p in results])
             return [
                 _compat.with_weak_type(p.array, var.aval)

@@ -18,7 +18,7 @@ from sod2jax.ir.surgery import PLAIN_CALLS, Copier, replaced_in_turn, with_bodie
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule.forms import arg_reduction, contraction, convolution, pooling
 from sod2jax.schedule.forms.form import Form, form_of
-from sod2jax.schedule.forms.operand_order import exchanged
+from sod2jax.schedule.forms.operand_order import exchanged, readers
 from sod2jax.target import Target
 
 __all__ = ["arg_reduction", "contraction", "convolution", "pooling", "reformed"]
@@ -39,12 +39,15 @@ def _reformed(jaxpr: Jaxpr, target: Target, remarks: list[Remark], in_body: bool
         jaxpr, exchanges = exchanged(jaxpr)
         remarks += exchanges
     changed = jaxpr is not original
+    reads = readers(jaxpr)
     new: list[JaxprEqn] = []
     env: dict[Var, Any] = {}
-    for old in replaced_in_turn(jaxpr.eqns, env):
+    for as_it_was, old in zip(jaxpr.eqns, replaced_in_turn(jaxpr.eqns, env), strict=True):
         inside = in_body or old.primitive.name not in PLAIN_CALLS
         eqn = with_bodies(old, lambda body, i=inside: _reformed(body, target, remarks, i))
         form = form_of(target.platform, eqn, in_body)
+        if form is not None and form.is_sole_reader and reads[as_it_was.invars[0]] > 1:
+            form = None
         changed |= eqn is not old or form is not None
         if form is None:
             new.append(eqn)

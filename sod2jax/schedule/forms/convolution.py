@@ -101,6 +101,8 @@ def _convolution(eqn: JaxprEqn) -> Form | None:
             "convolution of one position as a matrix product",
             functools.partial(_as_product, eqn),
             "it needs no windows",
+            # XLA makes an operand of a product in another shape: twice, if others read it, too.
+            is_sole_reader=True,
         )
     return None
 

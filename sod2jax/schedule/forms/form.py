@@ -23,11 +23,13 @@ class Form:
       what: what it is, for reports.
       run: takes the equation's operands; gives its results, in their shapes and dtypes.
       reason: why it is faster.
+      is_sole_reader: whether it is for equations whose first operand nothing else reads.
     """
 
     what: str
     run: Callable[..., Any]
     reason: str
+    is_sole_reader: bool = False
 
 
 def is_accumulated(dtype: Any) -> bool:

@@ -20,12 +20,19 @@ from sod2jax.ir.jaxprs import variables
 from sod2jax.passes.remark import Remark
 
 _LEAST_TERMS = 8  # of each sum: with fewer, no matrix kernel is called
+_LEAST_BYTES = 1 << 15  # of what would be copied: less stays in the cache
+
+
+def readers(jaxpr: Jaxpr) -> collections.Counter[Var]:
+    """How often each variable is read."""
+    reads = collections.Counter(var for eqn in jaxpr.eqns for var in variables(eqn.invars))
+    reads.update(variables(jaxpr.outvars))
+    return reads
 
 
 def exchanged(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Remark]]:
     """A jaxpr with the operands of such contractions exchanged; bodies stay as they are."""
-    reads = collections.Counter(var for eqn in jaxpr.eqns for var in variables(eqn.invars))
-    reads.update(variables(jaxpr.outvars))
+    reads = readers(jaxpr)
     transposes = {
         eqn.invars[0]: eqn
         for eqn in jaxpr.eqns
@@ -60,6 +67,9 @@ def _is_better_exchanged(
     """
     batch, left, right = _axes(eqn)
     if not _is_read_once(eqn.invars[1], reads, masks) or reads[eqn.outvars[0]] != 1:
+        return False
+    copied = eqn.invars[1].aval
+    if math.prod(copied.shape) * copied.dtype.itemsize < _LEAST_BYTES:
         return False
     (contracted, _), _ = eqn.params["dimension_numbers"]
     terms = math.prod(eqn.invars[0].aval.shape[k] for k in contracted)

@@ -169,6 +169,25 @@ def test_windows_that_overlap(window: Any, stride: int, padding: str, dtype: Any
         same(pool, x, what="one axis after the other", rtol=0)
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((0, 0), (3, 1), (0, 2), (0, 0))])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_windows_that_move_by_several_lanes(padding: Any, dtype: Any) -> None:
+    x = (10 * normal(2, 9, 8, 5)).astype(dtype)
+    if dtype == np.float32:
+        x = x.at[1, 4, 4, 1].set(np.nan).at[0, 2, 3, 0].set(-np.inf)
+    for dilation in (1, 2):
+        pool = lambda x, d=dilation: lax.reduce_window(  # noqa: E731
+            x,
+            np.array(-np.inf if dtype == np.float32 else np.iinfo(dtype).min, dtype),
+            lax.max,
+            (1, 3, 3, 1),
+            (1, 2, 2, 1),
+            padding,
+            window_dilation=(1, d, 1, 1),
+        )
+        same(pool, x, what="by their positions", rtol=0)
+
+
 def test_windows_that_do_not_overlap() -> None:
     x = normal(2, 9, 8, 40)
     pool = lambda x: lax.reduce_window(  # noqa: E731
