@@ -87,7 +87,7 @@ def recording() -> contextlib.AbstractContextManager[guards.Recorder]:
 
 
 def traced(fun: Callable[..., Any]) -> Any:
-    return sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 9",)).trace(X)
+    return sod2jax.optimize(fun, shapes=("n",), constraints=("n <= 9",)).analyse(X)
 
 
 class Broken(Exception):
