@@ -225,7 +225,7 @@ def test_claims_about_rows_and_a_reduction_over_both_axes_are_true(numbers):
         array = jnp.asarray(np.pad(lanes, ((0, 3), (0, 1)), constant_values=fill))
         reduction = RowReduction(kind, array, frozenset({0, 1}), kind == "sum", (None, None))
         extents = ((parse("s"),), (parse("t"),))
-        known = dict.fromkeys((0, 1), constant_fill(fill))
+        known = {k: constant_fill(fill) for k in range(2)}
         reduced = jnp.broadcast_to(getattr(jnp, kind)(array, keepdims=True), array.shape)
         value, other = Padded(array, extents, known), Padded(reduced, extents, row=reduction)
         promised = fills.elementwise(name, (value, other), extents, np.dtype(np.float32))["fills"]

@@ -116,7 +116,7 @@ W = np.random.default_rng(2).normal(size=(3, 3, 3)).astype(np.float32)
 def convolved(x: Any) -> Any:
     """The sum over three neighbours, "n, 3" to "n, 3"."""
     return lax.conv_general_dilated(
-        x[None], W, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
+        x[None], jnp.asarray(W), (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
     )[0]
 
 
