@@ -99,7 +99,7 @@ def test_where_it_was_asked_and_how_it_was_written_do_not_tell_two_apart():
 
 
 @pytest.mark.parametrize(
-    "text", ["a = 3", "a != 3", "a", "1 <= a <= 3", "a <", "< a", "a <= 3 = b"]
+    "text", ["a = 3", "a != 3", "a", "1 <= a <= 3", "a <", "< a", "a <= 3 = b", ""]
 )
 def test_what_is_no_comparison_is_refused(text):
     with pytest.raises(SpecError, match=r"must compare sizes by|one is wanted"):
