@@ -140,7 +140,9 @@ def test_calls_in_other_traces_are_traced_once():
     assert len(traces) == 1
     assert "name=double" in str(jax.make_jaxpr(ten)(x))
     inlined = sod2jax.optimize(double.__wrapped__, inline=True)
-    assert "name=double" not in str(jax.make_jaxpr(lambda x: inlined(x))(x))
+    jitted = jax.jit(double.__wrapped__, inline=True)
+    ours, theirs = (str(jax.make_jaxpr(lambda x, f=f: f(x))(x)) for f in (inlined, jitted))
+    assert ours == theirs
     np.testing.assert_array_equal(jax.grad(lambda x: ten(x).sum())(x), np.full(3, 1024.0))
     outer = sod2jax.optimize(ten, shapes=("n",), buckets={"n": (8,)})
     np.testing.assert_array_equal(outer(x), x * 1024)
