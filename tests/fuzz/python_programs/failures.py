@@ -110,6 +110,13 @@ _PROGRAMS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, int]]
         [{"n": 11}, {"n": 1}, {"n": 7}],
         "return jnp.abs(jnp.fft.rfft(x / (9 % x.shape[0]))), jnp.tanh(x)",
     ),
+    # seed 101543: of NumPy where the size is odd, and of Python where it is even
+    "least_of_two": (
+        ("m, 2",),
+        {"shapes": ("m, 2",), "buckets": {"m": (5, 12)}},
+        [{"m": m} for m in (1, 11, 3, 9, 4, 2)],
+        "q = x.shape[0] ^ 1\nreturn x, np.minimum(q, 3) if q & 1 else q.bit_length()",
+    ),
 }
 
 
