@@ -21,7 +21,34 @@ class Function(Protocol):
         """The bucket that would serve a call."""
 
 
-class Lowered:
+class _Stage:
+    """What all stages of a bucket know of the arguments that it was found for.
+
+    Args:
+      bucket: that serves them.
+      traced: the function at their shapes.
+    """
+
+    def __init__(self, bucket: Bucket, traced: jax.stages.Traced):
+        self.bucket, self._traced = bucket, traced
+
+    @property
+    def in_tree(self) -> Any:
+        """The structure of (args, kwargs)."""
+        return jax.tree.structure(self._traced.args_info)
+
+    @property
+    def out_info(self) -> Any:
+        """The shapes and dtypes of the result, at those of the arguments."""
+        return self._traced.out_info
+
+    @property
+    def out_tree(self) -> Any:
+        """The structure of the result."""
+        return jax.tree.structure(self.out_info)
+
+
+class Lowered(_Stage):
     """The lowered program of the bucket that serves some arguments, as ``jax.stages.Lowered`` is.
 
     A bucket has the best of several versions, which shows when it is compiled: so it is, once, for
@@ -44,28 +71,13 @@ class Lowered:
         bucket: Bucket,
         traced: jax.stages.Traced,
     ):
-        self.bucket = bucket
-        self._function, self._executables, self._traced = function, executables, traced
+        super().__init__(bucket, traced)
+        self._function, self._executables = function, executables
 
     @property
     def args_info(self) -> Any:
         """As that of ``jax.stages.Lowered``, at the shapes of the arguments."""
         return self._traced.args_info
-
-    @property
-    def in_tree(self) -> Any:
-        """The structure of (args, kwargs)."""
-        return jax.tree.structure(self._traced.args_info)
-
-    @property
-    def out_info(self) -> Any:
-        """The shapes and dtypes of the result, at those of the arguments."""
-        return self._traced.out_info
-
-    @property
-    def out_tree(self) -> Any:
-        """The structure of the result."""
-        return jax.tree.structure(self.out_info)
 
     def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
         """The program of the bucket, in StableHLO or ``dialect``."""
@@ -90,7 +102,7 @@ class Lowered:
         return f"Lowered([{self.bucket}] of {self._executables.part.program.name})"
 
 
-class Compiled:
+class Compiled(_Stage):
     """A compiled bucket, as ``jax.stages.Compiled`` is; it takes all sizes that the bucket serves.
 
     Args:
@@ -110,8 +122,8 @@ class Compiled:
         bucket: Bucket,
         traced: jax.stages.Traced,
     ):
-        self.bucket = bucket
-        self._function, self._traced = function, traced
+        super().__init__(bucket, traced)
+        self._function = function
         self._executable = executables.get(bucket)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,21 +140,6 @@ class Compiled:
                 "these shapes: call the function itself"
             )
         return self._function(*args, **kwargs)
-
-    @property
-    def in_tree(self) -> Any:
-        """The structure of (args, kwargs)."""
-        return jax.tree.structure(self._traced.args_info)
-
-    @property
-    def out_info(self) -> Any:
-        """The shapes and dtypes of the result, at those that it was lowered for."""
-        return self._traced.out_info
-
-    @property
-    def out_tree(self) -> Any:
-        """The structure of the result."""
-        return jax.tree.structure(self.out_info)
 
     def as_text(self) -> str:
         """What XLA made of the program."""

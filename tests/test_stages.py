@@ -84,9 +84,6 @@ def test_compiled_runs_what_its_bucket_serves(optimized):
 
 
 def test_what_runs_with_exact_shapes_is_lowered_as_jit_does():
-    function = sod2jax.optimize(layer)
-    with jax.disable_jit():
-        pass
     empty = np.zeros((0, 4), np.float32)
     function = sod2jax.optimize(layer, shapes=SPECS)
     lowered = function.lower(PARAMS, empty)
