@@ -1,0 +1,126 @@
+"""Large values a few rows at a time: an acting memory plan.
+
+Values that are too large to be kept, as the scores of attention or all pairs of points, are
+computed in a loop over blocks of rows, together with what is made of them; what of them the loop
+does not need again is never in memory as a whole. No rule here knows attention, or any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sod2jax import _compat
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
+from sod2jax.ir.jaxprs import read, variables
+from sod2jax.ir.surgery import Copier, replaced, with_bodies
+from sod2jax.passes.remark import Remark
+from sod2jax.schedule.chunks.blocks import Sizes, block_of
+from sod2jax.schedule.chunks.emit import Refused, body_of, emitted
+from sod2jax.schedule.chunks.flat import flat
+from sod2jax.schedule.chunks.islands import Islands, fat_values
+from sod2jax.schedule.chunks.labels import Labelled, labelled
+from sod2jax.schedule.chunks.loops import Loop, Part, Plain, parts, peak_bytes
+from sod2jax.schedule.chunks.rules import Rules
+
+__all__ = ["Sizes", "chunked"]
+
+_PASSES = 4  # each decides for one number of rows
+
+
+def chunked(jaxpr: Jaxpr, sizes: Sizes) -> tuple[Jaxpr, tuple[Remark, ...]]:
+    """A static program with loops over rows, in bodies, too; and which they are.
+
+    It is the same object if there are none.
+    """
+    remarks: list[Remark] = []
+    return _chunked(jaxpr, sizes, remarks), tuple(remarks)
+
+
+def _chunked(jaxpr: Jaxpr, sizes: Sizes, remarks: list[Remark]) -> Jaxpr:
+    inside = [with_bodies(eqn, lambda body: _chunked(body, sizes, remarks)) for eqn in jaxpr.eqns]
+    if any(new is not old for new, old in zip(inside, jaxpr.eqns, strict=True)):
+        jaxpr = _compat.with_equations(jaxpr, inside)
+    if jaxpr.constvars or any(eqn.effects for eqn in jaxpr.eqns):
+        return jaxpr  # what has effects keeps its order
+    for _ in range(_PASSES):
+        new = _Pass(jaxpr, sizes, remarks).result()
+        if new is None:
+            break
+        jaxpr = new
+    return jaxpr
+
+
+class _Pass:
+    """Loops over rows of one number."""
+
+    def __init__(self, jaxpr: Jaxpr, sizes: Sizes, remarks: list[Remark]):
+        self._jaxpr, self._sizes, self._remarks = jaxpr, sizes, remarks
+
+    def result(self) -> Jaxpr | None:
+        """The jaxpr with loops; None if none pays."""
+        eqns, outputs = flat(self._jaxpr)
+        values = {var for eqn in eqns for var in eqn.outvars}
+        peak = peak_bytes(eqns, values)
+        if peak < self._sizes.least:
+            return None
+        fat = fat_values(eqns, outputs, self._sizes.fat, peak)
+        rules = Rules()
+        while True:
+            choice = Islands(eqns, fat, rules).best()
+            if choice is None:
+                return None
+            program = labelled(eqns, choice.rows, choice.labels, fat, rules)
+            found = parts(program, outputs, fat, self._sizes.least)
+            if not any(isinstance(part, Loop) for part in found):
+                return None
+            try:
+                return self._emitted(program, found, outputs)
+            except Refused as refused:
+                rules.refuse(refused.eqn)
+
+    def _emitted(
+        self, program: Labelled, found: Sequence[Part], outputs: Sequence[Atom]
+    ) -> Jaxpr:
+        copier, env, new = Copier(), dict[Var, Atom](), list[JaxprEqn]()
+        remarks = []
+        lasts = _last_reads(found, outputs)
+        alive: dict[Var, None] = {}
+        for k, part in enumerate(found):
+            if isinstance(part, Plain):
+                new += replaced(part.eqns, env)
+                alive |= dict.fromkeys(v for eqn in part.eqns for v in eqn.outvars)
+                continue
+            block = block_of(program, part, self._sizes)
+            body = body_of(program, part, block, self._jaxpr)
+            left = program.rows % block
+            rest = body_of(program, part, left, self._jaxpr) if left else None
+            dying = {var for var, _ in body.rows if lasts[var] == k and var in alive}
+            dying -= set(body.wholes)
+            spare = [v for v in alive if lasts.get(v, -1) < k]
+            eqns, outs = emitted(program.rows, block, body, rest, dying, spare, copier)
+            made = [*part.outputs, *(eqn.outvars[0] for eqn in part.sums)]
+            new += replaced(eqns, env)
+            env.update(zip(made, outs, strict=True))
+            alive |= dict.fromkeys(made)
+            remarks.append(_remark(program, part, block))
+        self._remarks += remarks
+        return _compat.with_equations(self._jaxpr, new, [read(env, atom) for atom in outputs])
+
+
+def _last_reads(found: Sequence[Part], outputs: Sequence[Atom]) -> dict[Var, int]:
+    """Of each value, the last part that reads it."""
+    last = {
+        var: k
+        for k, part in enumerate(found)
+        for eqn in part.eqns
+        for var in variables(eqn.invars)
+    }
+    return last | dict.fromkeys(variables(outputs), len(found))
+
+
+def _remark(program: Labelled, loop: Loop, block: int) -> Remark:
+    return Remark(
+        f"runs {len(loop.eqns)} equations for {block} of {program.rows} rows at a time",
+        _compat.source_line(*loop.eqns),
+        "their values need not be in memory for all rows at once",
+    )
