@@ -8,6 +8,7 @@ from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import read
 from sod2jax.ir.surgery import PLAIN_CALLS, Copier, inlined, pruned, replaced_in_turn
 from sod2jax.passes.branches.value_numbering import Numbering
+from sod2jax.schedule.chunks.splits import split_products
 
 
 def flat(jaxpr: Jaxpr) -> tuple[list[JaxprEqn], list[Atom]]:
@@ -28,4 +29,4 @@ def flat(jaxpr: Jaxpr) -> tuple[list[JaxprEqn], list[Atom]]:
         first.update(zip(numbers, eqn.outvars, strict=True))
         eqns.append(eqn)
     outputs = [read(same, atom) for atom in opened.outvars]
-    return pruned(eqns, outputs), outputs
+    return split_products(pruned(eqns, outputs), outputs), outputs
