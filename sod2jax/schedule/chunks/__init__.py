@@ -95,7 +95,7 @@ class _Pass:
             left = program.rows % block
             rest = body_of(program, part, left, self._jaxpr) if left else None
             dying = {var for var, _ in body.rows if lasts[var] == k and var in alive}
-            dying -= set(body.wholes)
+            dying -= {var for var, _ in body.wholes}
             spare = [v for v in alive if lasts.get(v, -1) < k]
             eqns, outs = emitted(program.rows, block, body, rest, dying, spare, copier)
             made = [*part.outputs, *(eqn.outvars[0] for eqn in part.sums)]

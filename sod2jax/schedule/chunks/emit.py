@@ -29,6 +29,9 @@ _COMBINED: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+Whole = tuple[Var, tuple[int, ...] | None]
+
+
 class Refused(Exception):
     """An equation that cannot be run on a block of rows after all.
 
@@ -49,7 +52,7 @@ class Body:
       jaxpr: takes the first row's number, the rows that it reads, what it reads whole, and the sums
         so far that it adds to itself; gives the rows that it writes, and what is summed up.
       rows: the arrays that it reads by rows, and where these are.
-      wholes: what it reads whole.
+      wholes: what it reads whole, and in which order of axes; None for that which it has.
       sums: its equations that sum over rows.
       added: those of the sums that take the sum so far as an operand.
       outputs: what it writes, and where the rows are.
@@ -57,7 +60,7 @@ class Body:
 
     jaxpr: Jaxpr
     rows: tuple[tuple[Var, Row], ...]
-    wholes: tuple[Var, ...]
+    wholes: tuple[Whole, ...]
     sums: tuple[JaxprEqn, ...]
     added: tuple[JaxprEqn, ...]
     outputs: tuple[tuple[Var, Row], ...]
@@ -83,7 +86,7 @@ class _Builder:
         self._program, self._loop, self._block = program, loop, block
         self._made: dict[Var, Var] = {}
         self._rows: dict[tuple[Var, Row], Var] = {}
-        self._wholes: dict[Var, Var] = {}
+        self._wholes: dict[Whole, Var] = {}
         self._partial: dict[int, Var] = {}
         self._added: dict[int, tuple[JaxprEqn, Var]] = {}
         self._eqns: list[JaxprEqn] = []
@@ -99,11 +102,15 @@ class _Builder:
             self._number(eqn, program.labels[eqn.outvars[0]])
             return
         needs = program.reads[id(eqn)]
-        invars = [self._read(atom, need) for atom, need in zip(eqn.invars, needs, strict=True)]
+        turned = eqn
+        if eqn.primitive.name == "dot_general":
+            turned, invars = self._turned(eqn, needs)
+        else:
+            invars = list(map(self._read, eqn.invars, needs))
         if is_sum and eqn.primitive.name == "scatter-add":
             invars[0] = _compat.new_variable(eqn.outvars[0].aval)
             self._added[id(eqn)] = (eqn, invars[0])
-        new = equation_of_block(eqn, invars, program.rows, block, outs, needs)
+        new = equation_of_block(turned, invars, program.rows, block, outs, needs)
         self._eqns.append(new)
         if is_sum:
             self._partial[id(eqn)] = new.outvars[0]
@@ -116,11 +123,35 @@ class _Builder:
         if atom in self._made and self._program.is_aligned(atom, need):
             return self._made[atom]
         if not isinstance(need, Row):
-            return self._wholes.setdefault(atom, _compat.new_variable(atom.aval))
+            return self._whole(atom, None)
         if (atom, need) not in self._rows:
             aval = aval_of(atom.aval, need, self._block)
             self._rows[atom, need] = _compat.new_variable(aval)
         return self._rows[atom, need]
+
+    def _whole(self, var: Var, order: tuple[int, ...] | None) -> Var:
+        if (var, order) not in self._wholes:
+            shape = tuple(var.aval.shape[k] for k in order or range(len(var.aval.shape)))
+            self._wholes[var, order] = _compat.new_variable(var.aval.update(shape=shape))
+        return self._wholes[var, order]
+
+    def _turned(self, eqn: JaxprEqn, needs: Sequence[Need]) -> tuple[JaxprEqn, list[Atom]]:
+        """A product whose whole operands have their axes as it runs fastest: once for all blocks."""
+        contracted, batch = (list(map(tuple, pair)) for pair in eqn.params["dimension_numbers"])
+        invars: list[Atom] = []
+        for k, (atom, need) in enumerate(zip(eqn.invars, needs, strict=True)):
+            if _compat.is_literal(atom) or isinstance(need, Row) or not batch[k]:
+                invars.append(self._read(atom, need))
+                continue
+            rank, first = len(atom.aval.shape), (*batch[k], *contracted[k])
+            order = (*first, *(axis for axis in range(rank) if axis not in first))
+            is_as_it_was = order == tuple(range(rank))
+            invars.append(self._whole(atom, None if is_as_it_was else order))
+            if not is_as_it_was:
+                batch[k] = tuple(range(len(batch[k])))
+                contracted[k] = tuple(range(len(batch[k]), len(first)))
+        numbers = (tuple(contracted), tuple(batch))
+        return eqn.replace(params={**eqn.params, "dimension_numbers": numbers}), invars
 
     def _number(self, eqn: JaxprEqn, row: Row) -> None:
         aval = aval_of(eqn.outvars[0].aval, row, self._block)
@@ -177,7 +208,7 @@ def emitted(
       spare: arrays that nothing reads from here on: what is written takes their memory.
       copier: makes variables.
     """
-    arrays = dict.fromkeys([*(var for var, _ in body.rows), *body.wholes])
+    arrays = dict.fromkeys(var for var, _ in (*body.rows, *body.wholes))
     arrays |= dict.fromkeys(eqn.invars[0] for eqn in body.added)
     starts = _initial(body, dying, spare)
     arrays |= {var: None for var in starts if var is not None}
@@ -230,6 +261,10 @@ def _run(
         for (var, _), start in zip(body.outputs, starts, strict=True)
     ]
     totals = [_first(eqn, env) for eqn in body.sums]
+    turned = {
+        (var, order): env[var] if order is None else lax.transpose(env[var], order)
+        for var, order in body.wholes
+    }
 
     def step(one: Body, start: Any, carry: tuple[list[Any], list[Any]]) -> Any:
         arrays, totals = carry
@@ -241,7 +276,7 @@ def _run(
         size = one is body and block or rows % block
         blocks = [_cut(source(var, row), row, start, size) for var, row in one.rows]
         sums = [t for eqn, t in zip(one.sums, totals, strict=True) if id(eqn) in added]
-        wholes = [env[var] for var in one.wholes]
+        wholes = [turned[whole] for whole in one.wholes]
         outs = _compat.function_of(one.jaxpr)(start, *blocks, *wholes, *sums)
         written = [
             _put(array, new, row, start)
