@@ -17,7 +17,7 @@ PACKAGE = ROOT / "sod2jax"
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
     "": """errors _compat transfer ir options target arguments tracing classify rdp cost buckets
-        rows passes rewrite schedule memory stats runtime pipeline planning report stages optimized
+        rows passes rewrite memory schedule stats runtime pipeline planning report stages optimized
         optimize ragged check artifact numpy __init__ serve bench""",
     "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         jitted __init__""",
@@ -50,8 +50,9 @@ ORDER = {
         selection convolution fourier index scatter linalg solve random control callbacks branch
         loop gated_rows __init__""",
     "memory": "roles steps flatten fusion liveness arena plan __init__",
-    "schedule": "axes channels_last masked edges forms compiler_options versions __init__",
-    "schedule/forms": """form arg_reduction contraction convolution pooling
+    "schedule": "axes channels_last masked edges forms chunks compiler_options versions __init__",
+    "schedule/chunks": "splits flat rules islands labels saving loops blocks emit __init__",
+    "schedule/forms": """form arg_reduction contraction convolution outer_sum pooling
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement rounds results trust specialise

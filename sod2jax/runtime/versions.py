@@ -23,7 +23,7 @@ from sod2jax.ir.surgery import depth_first
 from sod2jax.memory import XlaMemory
 from sod2jax.memory.flatten import size_of
 from sod2jax.runtime import choices
-from sod2jax.schedule.versions import Version
+from sod2jax.schedule.versions import ROWS, Version
 from sod2jax.target import Target
 
 # Compiles a lowered program with compiler options.
@@ -187,12 +187,18 @@ def _read(row: Mapping[str, Any]) -> Figures:
 
 
 def _worth_a_try(versions: Sequence[Version], call: Any, target: Target) -> Sequence[Version]:
-    """The one version that needs less memory, if XLA takes more than a plan in order would."""
+    """The second version, where much memory is at stake.
+
+    Of one that differs by options only, if XLA takes more memory than a plan in order would.
+    """
+    first, *others = versions
     used = _temporaries(call) or 0
-    asking = [version for version in versions[1:] if version.options][:1]
-    if used < _WORTH or not asking:
+    if not others or max(used, _most_memory(first.jaxpr)) < _WORTH:
         return ()
-    return asking if _least_memory(versions[0].jaxpr, target) < _LEANER * used else ()
+    if ROWS in (first.name, others[0].name):
+        return others[:1]
+    is_other = used >= _WORTH and others[0].options
+    return others[:1] if is_other and _least_memory(first.jaxpr, target) < _LEANER * used else ()
 
 
 def _least_memory(jaxpr: Jaxpr, target: Target) -> int:

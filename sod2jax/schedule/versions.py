@@ -7,14 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sod2jax._compat import Jaxpr
+from sod2jax.memory.liveness import live_bytes, live_ranges
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule import forms
 from sod2jax.schedule.channels_last import channels_last
-from sod2jax.schedule.compiler_options import CompilerOptions, compiler_options
+from sod2jax.schedule.chunks import Sizes, chunked
+from sod2jax.schedule.compiler_options import MEMORY, CompilerOptions, compiler_options
 from sod2jax.target import Target
 
 PLAIN = "plain"
 FORMS = "forms"
+ROWS = "rows"
+_LARGE = 16 << 20  # bytes that a loop saves, with which it is faster, too: caches hold less
+_MORE = 4  # times as much in a block, for the version that is measured only
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -49,8 +54,17 @@ def versions(plain: Version, target: Target) -> Iterator[Version]:
     jaxpr = plain.jaxpr
     new, remarks = forms.reformed(jaxpr, target)
     best = Version(FORMS, new, remarks=(*plain.remarks, *remarks)) if remarks else plain
-    yield best
     asked = compiler_options(target.platform)
+    sizes = Sizes()
+    looped = _by_rows(plain, target, sizes) if target.platform == "cpu" else None
+    if looped is None:
+        yield best
+    else:
+        is_faster = _temporaries(jaxpr) - _temporaries(looped.jaxpr) >= _LARGE
+        yield from (looped, best) if is_faster else (best, looped)
+        larger = _by_rows(plain, target, dataclasses.replace(sizes, inside=_MORE * sizes.inside))
+        if larger is not None:
+            yield dataclasses.replace(larger, name=f"{ROWS}, larger blocks")
     for name, options in asked.items():
         yield best.asking(name, options)
     if len(asked) > 1:
@@ -62,3 +76,19 @@ def versions(plain: Version, target: Target) -> Iterator[Version]:
         yield Version("features last", new, remarks=(*plain.remarks, *about, *remarks))
     if best is not plain:
         yield plain
+
+
+def _by_rows(plain: Version, target: Target, sizes: Sizes) -> Version | None:
+    """The program with its large values a few rows at a time; None if there are none."""
+    jaxpr, loops = chunked(plain.jaxpr, sizes)
+    if not loops:
+        return None
+    new, remarks = forms.reformed(jaxpr, target)
+    # A loop leaves nothing to do at the same time.
+    options = compiler_options(target.platform).get(MEMORY, {})
+    return Version(ROWS, new, options, (*plain.remarks, *loops, *remarks))
+
+
+def _temporaries(jaxpr: Jaxpr) -> int:
+    """Bytes that a program is expected to need at once beside its arguments and results."""
+    return max(live_bytes(b for b in live_ranges(jaxpr) if b.kind == "temp"), default=0)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 
 from sod2jax._compat import Var
+from sod2jax.ir import vocabulary
+from sod2jax.ir.jaxprs import variables
 from sod2jax.memory.flatten import size_of
 from sod2jax.rows.reads import Row
 from sod2jax.schedule.chunks.labels import Labelled
 from sod2jax.schedule.chunks.loops import Loop, peak_bytes
 from sod2jax.schedule.chunks.saving import flops_of
+from sod2jax.schedule.masked import LANEWISE
 
 # Of one core of a CPU.
 _FLOPS_PER_SECOND = 6e10
 _BYTES_PER_SECOND = 2e10
 _PER_BLOCK = 2e-5  # seconds that a block takes beside its work
+_LEAST_BLOCKS = 4  # with fewer, the largest values are hardly smaller
 _OVERHEAD = 0.1  # of a block's work
 
 
@@ -31,7 +35,7 @@ class Sizes:
 
     fat: int = 1 << 20
     least: int = 4 << 20
-    inside: int = 4 << 20
+    inside: int = 8 << 20
     block: int | None = None
 
 
@@ -44,7 +48,6 @@ def block_of(program: Labelled, loop: Loop, sizes: Sizes) -> int:
     rows = program.rows
     if sizes.block is not None:
         return min(sizes.block, rows)
-    made = {var for eqn in loop.eqns for var in eqn.outvars}
     summed = sum(size_of(eqn.outvars[0].aval) for eqn in loop.sums)
     whole = {
         var: size_of(var.aval)
@@ -54,12 +57,26 @@ def block_of(program: Labelled, loop: Loop, sizes: Sizes) -> int:
     }
     moved = (sum(whole.values()) + 2 * summed) / _BYTES_PER_SECOND + _PER_BLOCK
     work = sum(map(flops_of, loop.eqns)) / _FLOPS_PER_SECOND / rows
-    inside: set[Var] = {var for var in made if var in program.labels}
-    most = peak_bytes(loop.eqns, inside) / rows
+    most = peak_bytes(loop.eqns, _stored(program, loop)) / rows
     enough = moved / (_OVERHEAD * work) if work else rows
     roomy = sizes.inside / most if most else rows
-    wanted = min(max(enough, roomy), rows // 2)
+    wanted = min(max(enough, roomy), max(rows // _LEAST_BLOCKS, 1))
     return _divisor(rows, max(1, int(wanted)))
+
+
+def _stored(program: Labelled, loop: Loop) -> set[Var]:
+    """The values that are in memory inside a loop: what products read and give, and what is moved.
+
+    Others are computed where they are read.
+    """
+    stored: set[Var] = set()
+    for eqn in loop.eqns:
+        name = eqn.primitive.name
+        if name not in LANEWISE and name not in vocabulary.LAYOUT | vocabulary.GENERATORS:
+            stored.update(eqn.outvars)
+        if name in vocabulary.CONTRACTIONS | vocabulary.CONVOLUTIONS:
+            stored.update(variables(eqn.invars))
+    return {var for var in stored if var in program.labels}
 
 
 def _divisor(rows: int, wanted: int) -> int:
