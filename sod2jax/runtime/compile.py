@@ -16,12 +16,15 @@ import numpy as np
 from sod2jax import _compat, memory, rewrite, schedule
 from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
+from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.program import Program, positions
+from sod2jax.ir.region import Region
 from sod2jax.passes.remark import Remark
 from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import Birth, MaskRecord, Notes, Wish
 from sod2jax.runtime import versions
 from sod2jax.runtime.versions import Figures
+from sod2jax.schedule.chunks import TrueSizes
 from sod2jax.schedule.versions import PLAIN, Version
 from sod2jax.target import Target
 
@@ -167,7 +170,7 @@ def compile_bucket(
         return true, list(constants), *parted(list(map(versions.synthetic, specs)), taken)
 
     placed, remarks = schedule.at_edges(traced.jaxpr, target)
-    plain = Version(PLAIN, placed, remarks=remarks)
+    plain = Version(PLAIN, placed, remarks=remarks, true=_true_sizes(program, region))
     offered = [plain] if tune == "none" else schedule.versions(plain, target)
     best = versions.chosen(offered, tune, lower, compiled, synthetic, target, compiler_options)
     return Executable(
@@ -183,6 +186,17 @@ def compile_bucket(
         zeroed,
         taken,
         lambda: lower(best.version),
+    )
+
+
+def _true_sizes(program: Program, region: Region) -> TrueSizes:
+    """Which axes of the results are trimmed to a size that the executable is called with."""
+    known = {name: k for k, name in enumerate(program.symbols)}
+    return TrueSizes(
+        tuple(region.range(name)[1] for name in known),
+        tuple(
+            tuple(known.get(str(d)) for d in dims_of(atom)) for atom in program.jaxpr.outvars
+        ),
     )
 
 

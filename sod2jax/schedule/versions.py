@@ -11,7 +11,7 @@ from sod2jax.memory.liveness import live_bytes, live_ranges
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule import forms
 from sod2jax.schedule.channels_last import channels_last
-from sod2jax.schedule.chunks import Sizes, chunked
+from sod2jax.schedule.chunks import NO_SIZES, Sizes, TrueSizes, chunked
 from sod2jax.schedule.compiler_options import MEMORY, CompilerOptions, compiler_options
 from sod2jax.target import Target
 
@@ -31,12 +31,14 @@ class Version:
       jaxpr: what is compiled.
       options: what is asked of XLA.
       remarks: which equations are other ones, and why.
+      true: what is known of its true sizes.
     """
 
     name: str
     jaxpr: Jaxpr
     options: CompilerOptions = dataclasses.field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
+    true: TrueSizes = NO_SIZES
 
     def asking(self, name: str, options: Mapping[str, Any]) -> Version:
         """The same program, with options."""
@@ -80,7 +82,7 @@ def versions(plain: Version, target: Target) -> Iterator[Version]:
 
 def _by_rows(plain: Version, target: Target, sizes: Sizes) -> Version | None:
     """The program with its large values a few rows at a time; None if there are none."""
-    jaxpr, loops = chunked(plain.jaxpr, sizes)
+    jaxpr, loops = chunked(plain.jaxpr, sizes, plain.true)
     if not loops:
         return None
     new, remarks = forms.reformed(jaxpr, target)

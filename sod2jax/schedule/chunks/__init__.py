@@ -21,29 +21,40 @@ from sod2jax.schedule.chunks.islands import Islands, fat_values
 from sod2jax.schedule.chunks.labels import Labelled, labelled
 from sod2jax.schedule.chunks.loops import Loop, Part, Plain, parts, peak_bytes
 from sod2jax.schedule.chunks.rules import Rules
+from sod2jax.schedule.chunks.tails import NO_SIZES, TrueSizes, stopping, true_sizes
 
-__all__ = ["Sizes", "chunked"]
+__all__ = ["NO_SIZES", "Sizes", "TrueSizes", "chunked"]
 
 _PASSES = 4  # each decides for one number of rows
 
 
-def chunked(jaxpr: Jaxpr, sizes: Sizes) -> tuple[Jaxpr, tuple[Remark, ...]]:
+def chunked(
+    jaxpr: Jaxpr, sizes: Sizes, true: TrueSizes = NO_SIZES
+) -> tuple[Jaxpr, tuple[Remark, ...]]:
     """A static program with loops over rows, in bodies, too; and which they are.
 
     It is the same object if there are none.
+
+    Args:
+      jaxpr: the program.
+      sizes: which loops are made.
+      true: what is known of its true sizes: loops stop there where nobody sees what is behind.
     """
     remarks: list[Remark] = []
-    return _chunked(jaxpr, sizes, remarks), tuple(remarks)
+    return _chunked(jaxpr, sizes, true, remarks), tuple(remarks)
 
 
-def _chunked(jaxpr: Jaxpr, sizes: Sizes, remarks: list[Remark]) -> Jaxpr:
-    inside = [with_bodies(eqn, lambda body: _chunked(body, sizes, remarks)) for eqn in jaxpr.eqns]
+def _chunked(jaxpr: Jaxpr, sizes: Sizes, true: TrueSizes, remarks: list[Remark]) -> Jaxpr:
+    inside = [
+        with_bodies(eqn, lambda body: _chunked(body, sizes, NO_SIZES, remarks))
+        for eqn in jaxpr.eqns
+    ]
     if any(new is not old for new, old in zip(inside, jaxpr.eqns, strict=True)):
         jaxpr = _compat.with_equations(jaxpr, inside)
     if jaxpr.constvars or any(eqn.effects for eqn in jaxpr.eqns):
         return jaxpr  # what has effects keeps its order
     for _ in range(_PASSES):
-        new = _Pass(jaxpr, sizes, remarks).result()
+        new = _Pass(jaxpr, sizes, true, remarks).result()
         if new is None:
             break
         jaxpr = new
@@ -53,8 +64,8 @@ def _chunked(jaxpr: Jaxpr, sizes: Sizes, remarks: list[Remark]) -> Jaxpr:
 class _Pass:
     """Loops over rows of one number."""
 
-    def __init__(self, jaxpr: Jaxpr, sizes: Sizes, remarks: list[Remark]):
-        self._jaxpr, self._sizes, self._remarks = jaxpr, sizes, remarks
+    def __init__(self, jaxpr: Jaxpr, sizes: Sizes, true: TrueSizes, remarks: list[Remark]):
+        self._jaxpr, self._sizes, self._true, self._remarks = jaxpr, sizes, true, remarks
 
     def result(self) -> Jaxpr | None:
         """The jaxpr with loops; None if none pays."""
@@ -69,18 +80,20 @@ class _Pass:
             choice = Islands(eqns, fat, rules).best()
             if choice is None:
                 return None
-            program = labelled(eqns, choice.rows, choice.labels, fat, rules)
+            program = labelled(eqns, choice.rows, choice.labels, fat, rules, self._sizes.fat // 16)
             found = parts(program, outputs, fat, self._sizes.least)
             if not any(isinstance(part, Loop) for part in found):
                 return None
             try:
-                return self._emitted(program, found, outputs)
+                return self._emitted(program, found, outputs, rules)
             except Refused as refused:
                 rules.refuse(refused.eqn)
 
     def _emitted(
-        self, program: Labelled, found: Sequence[Part], outputs: Sequence[Atom]
+        self, program: Labelled, found: Sequence[Part], outputs: Sequence[Atom], rules: Rules
     ) -> Jaxpr:
+        scalars = true_sizes(program.eqns, self._jaxpr, len(self._true.bucket))
+        stops = stopping(program, outputs, rules, self._true, scalars)
         copier, env, new = Copier(), dict[Var, Atom](), list[JaxprEqn]()
         remarks = []
         lasts = _last_reads(found, outputs)
@@ -97,12 +110,13 @@ class _Pass:
             dying = {var for var, _ in body.rows if lasts[var] == k and var in alive}
             dying -= {var for var, _ in body.wholes}
             spare = [v for v in alive if lasts.get(v, -1) < k]
-            eqns, outs = emitted(program.rows, block, body, rest, dying, spare, copier)
+            stop = next((scalar for scalar, tails in stops if tails.may_stop(part)), None)
+            eqns, outs = emitted(program.rows, block, body, rest, dying, spare, stop, copier)
             made = [*part.outputs, *(eqn.outvars[0] for eqn in part.sums)]
             new += replaced(eqns, env)
             env.update(zip(made, outs, strict=True))
             alive |= dict.fromkeys(made)
-            remarks.append(_remark(program, part, block))
+            remarks.append(_remark(program, part, block, stop))
         self._remarks += remarks
         return _compat.with_equations(self._jaxpr, new, [read(env, atom) for atom in outputs])
 
@@ -118,9 +132,10 @@ def _last_reads(found: Sequence[Part], outputs: Sequence[Atom]) -> dict[Var, int
     return last | dict.fromkeys(variables(outputs), len(found))
 
 
-def _remark(program: Labelled, loop: Loop, block: int) -> Remark:
+def _remark(program: Labelled, loop: Loop, block: int, stop: Var | None) -> Remark:
+    until = "" if stop is None else ", up to the true size"
     return Remark(
-        f"runs {len(loop.eqns)} equations for {block} of {program.rows} rows at a time",
+        f"runs {len(loop.eqns)} equations for {block} of {program.rows} rows at a time{until}",
         _compat.source_line(*loop.eqns),
         "their values need not be in memory for all rows at once",
     )

@@ -195,6 +195,7 @@ def emitted(
     rest: Body | None,
     dying: Collection[Var],
     spare: Sequence[Var],
+    stop: Var | None,
     copier: Copier,
 ) -> tuple[list[JaxprEqn], list[Atom]]:
     """The equations of a loop; and its outputs: what it writes, then its sums.
@@ -206,17 +207,18 @@ def emitted(
       rest: for the rows that are left behind the last whole block; None if there are none.
       dying: what nothing reads any more after the loop, and nothing has whole in it.
       spare: arrays that nothing reads from here on: what is written takes their memory.
+      stop: the number of rows that are needed, a scalar; None if all are.
       copier: makes variables.
     """
     arrays = dict.fromkeys(var for var, _ in (*body.rows, *body.wholes))
     arrays |= dict.fromkeys(eqn.invars[0] for eqn in body.added)
     starts = _initial(body, dying, spare)
-    arrays |= {var: None for var in starts if var is not None}
+    arrays |= dict.fromkeys(var for var in (*starts, stop) if var is not None)
     given = [atom for atom in arrays if not _compat.is_literal(atom)]
 
     def run(*values: Any) -> list[Any]:
         env: dict[Any, Any] = dict(zip(given, values, strict=True))
-        return _run(rows, block, body, rest, starts, env)
+        return _run(rows, block, body, rest, starts, stop, env)
 
     specs = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in given]
     traced = jax.make_jaxpr(run)(*specs)
@@ -252,6 +254,7 @@ def _run(
     body: Body,
     rest: Body | None,
     starts: Sequence[Var | None],
+    stop: Var | None,
     env: Mapping[Any, Any],
 ) -> list[Any]:
     added = {id(eqn): k for k, eqn in enumerate(body.added)}
@@ -292,7 +295,10 @@ def _run(
         return step(body, number * np.int32(block), carry)
 
     count = rows // block
-    carry = lax.fori_loop(np.int32(0), np.int32(count), one_block, (arrays, totals))
+    steps = np.int32(count)
+    if stop is not None:
+        steps = lax.min(steps, lax.div(env[stop] + np.int32(block - 1), np.int32(block)))
+    carry = lax.fori_loop(np.int32(0), steps, one_block, (arrays, totals))
     if rest is not None:
         carry = step(rest, np.int32(count * block), carry)
     return [*carry[0], *carry[1]]

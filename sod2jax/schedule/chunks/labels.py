@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir.jaxprs import variables
+from sod2jax.memory.flatten import size_of
 from sod2jax.rows.reads import Need, Row
 from sod2jax.schedule.chunks.islands import rows_of
 from sod2jax.schedule.chunks.rules import Rules, accumulated
@@ -47,14 +48,20 @@ class Labelled:
 
 
 def labelled(
-    eqns: Sequence[JaxprEqn], rows: int, chosen: Mapping[Var, Row], fat: Collection[Var], rules: Rules
+    eqns: Sequence[JaxprEqn],
+    rows: int,
+    chosen: Mapping[Var, Row],
+    fat: Collection[Var],
+    rules: Rules,
+    tiny: int,
 ) -> Labelled:
     """Lets values follow those that were chosen: what they are made of, and what is made of them.
 
     A value that has rows in one way, and is read in another, is made whole first. A small value
-    follows where no large one must be made whole for it.
+    follows where no large one must be made whole for it; of up to ``tiny`` bytes, only if it is made
+    of larger ones.
     """
-    follower = _Follower(eqns, rows, chosen, fat, rules)
+    follower = _Follower(eqns, rows, chosen, fat, rules, tiny)
     while follower.backward() or follower.forward():
         continue
     return follower.result()
@@ -68,7 +75,9 @@ class _Follower:
         chosen: Mapping[Var, Row],
         fat: Collection[Var],
         rules: Rules,
+        tiny: int,
     ):
+        self._tiny = _tiny_values(eqns, tiny)
         self._eqns, self._rows, self._fat, self._rules = eqns, rows, fat, rules
         self._labels: dict[Var, Row] = {}
         self._makers = {var: eqn for eqn in eqns for var in eqn.outvars}
@@ -91,7 +100,7 @@ class _Follower:
     def _may_follow(self, eqn: JaxprEqn, row: Row) -> bool:
         """Whether an equation can be run by rows, and reads no large value otherwise."""
         needs = self._needs(eqn, row)
-        if needs is None or any(var in self._labels for var in eqn.outvars):
+        if needs is None or any(v in self._labels or v in self._tiny for v in eqn.outvars):
             return False
         pairs = _pairs(eqn, needs)
         return all(self._labels.get(v, n) == n for v, n in pairs if v in self._fat)
@@ -142,6 +151,18 @@ class _Follower:
                     sums.add(id(eqn))
         labels = {v: r for v, r in self._labels.items() if id(self._makers[v]) in reads}
         return Labelled(tuple(self._eqns), self._rows, labels, reads, sums)
+
+
+def _tiny_values(eqns: Sequence[JaxprEqn], most: int) -> set[Var]:
+    """The values of few bytes that are made of such, as positions and masks of one axis."""
+    made = {var for eqn in eqns for var in eqn.outvars}
+    tiny: set[Var] = set()
+    for eqn in eqns:
+        is_small = all(size_of(var.aval) <= most for var in eqn.outvars)
+        reads = variables(eqn.invars)
+        if is_small and all(v in tiny or (v not in made and size_of(v.aval) <= most) for v in reads):
+            tiny.update(eqn.outvars)
+    return tiny
 
 
 def _pairs(eqn: JaxprEqn, needs: Sequence[Need]) -> list[tuple[Var, Need]]:

@@ -66,6 +66,7 @@ class _Planner:
         self._program, self._fat, self._least = program, fat, least
         self._kept = set(variables(outputs))
         self._levels = _levels(program)
+        self._moved: set[int] = set()  # to a later loop, which alone needs them
         self._place = {id(eqn): k for k, eqn in enumerate(program.eqns)}
         self._readers: dict[Var, list[JaxprEqn]] = collections.defaultdict(list)
         self._makers: dict[Var, JaxprEqn] = {}
@@ -87,9 +88,11 @@ class _Planner:
             found.append(self._plain(as_it_was[level]))
         return [part for part in reversed(found) if part.eqns]
 
-    def _plain(self, eqns: Iterable[JaxprEqn]) -> Plain:
+    def _plain(self, eqns: Iterable[JaxprEqn], is_moved: bool = False) -> Plain:
         live = []
         for eqn in reversed(list(eqns)):
+            if id(eqn) in self._moved and not is_moved:
+                continue
             if eqn.effects or not self._kept.isdisjoint(eqn.outvars):
                 live.append(eqn)
                 self._kept.update(variables(eqn.invars))
@@ -100,17 +103,17 @@ class _Planner:
         live, fetched = self._needed(eqns)
         if not live:
             return []
-        earlier = {var: self._makers[var] for var in self._makers}
-        saved, again = kept_or_again(
-            self._program, earlier, live, fetched, self._kept, self._readers
+        saved, again, moved = kept_or_again(
+            self._program, self._makers, live, fetched, self._kept, self._readers
         )
         inside = sorted([*live, *again], key=lambda eqn: self._place[id(eqn)])
         if not self._pays(inside):
             return [self._plain(eqns)]
-        after = self._epilogue(inside, {id(eqn) for eqn in again})
-        followed = self._plain([eqn for eqn in inside if id(eqn) in after])
+        self._moved |= moved
+        done_again = {id(eqn) for eqn in again} - moved
+        after = self._epilogue(inside, done_again)
+        followed = self._plain([eqn for eqn in inside if id(eqn) in after], is_moved=True)
         kept_inside = [eqn for eqn in inside if id(eqn) not in after]
-        done_again = {id(eqn) for eqn in again}
         own = [eqn for eqn in kept_inside if id(eqn) not in done_again]
         sums = [eqn for eqn in own if id(eqn) in self._program.sums]
         summed = {id(eqn) for eqn in sums}
@@ -129,7 +132,7 @@ class _Planner:
         own = {var for eqn in eqns for var in eqn.outvars}
         needed, live, fetched = set(self._kept), [], dict[Var, None]()
         for eqn in reversed(eqns):
-            if needed.isdisjoint(eqn.outvars):
+            if needed.isdisjoint(eqn.outvars) or id(eqn) in self._moved:
                 continue
             live.append(eqn)
             for var, need in self._program.operands(eqn):

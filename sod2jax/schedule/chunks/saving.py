@@ -40,8 +40,8 @@ def kept_or_again(
     fetched: Collection[Var],
     kept: Collection[Var],
     readers: dict[Var, list[JaxprEqn]],
-) -> tuple[list[Var], list[JaxprEqn]]:
-    """The values that a loop reads by rows, and the equations that it does again.
+) -> tuple[list[Var], list[JaxprEqn], set[int]]:
+    """The values that a loop reads by rows; the equations that it does again; those only it needs.
 
     Args:
       program: the program.
@@ -53,7 +53,7 @@ def kept_or_again(
     """
     behind = _behind(program, makers, fetched)
     if not behind:
-        return [], []
+        return [], [], set()
     free = _needed_here_only(behind, inside, kept, readers)
     number = {id(eqn): 2 + k for k, eqn in enumerate(behind)}
     values = {var: 0 for eqn in behind for var in eqn.outvars}
@@ -83,7 +83,7 @@ def kept_or_again(
             again[id(eqn)] = eqn
             reads = program.operands(eqn)
             waiting += [v for v, need in reads if v in values and program.is_aligned(v, need)]
-    return list(saved), list(again.values())
+    return list(saved), list(again.values()), free & set(again)
 
 
 def _units(seconds: float) -> int:
