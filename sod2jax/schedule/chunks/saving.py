@@ -54,7 +54,7 @@ def kept_or_again(
     behind = _behind(program, makers, fetched)
     if not behind:
         return [], [], set()
-    free = _needed_here_only(behind, inside, kept, readers)
+    free = _needed_here_only(program, behind, inside, kept, readers)
     number = {id(eqn): 2 + k for k, eqn in enumerate(behind)}
     values = {var: 0 for eqn in behind for var in eqn.outvars}
     values = {var: 2 + len(behind) + k for k, var in enumerate(values)}
@@ -107,17 +107,21 @@ def _behind(
 
 
 def _needed_here_only(
+    program: Labelled,
     behind: Sequence[JaxprEqn],
     inside: Sequence[JaxprEqn],
     kept: Collection[Var],
     readers: dict[Var, list[JaxprEqn]],
 ) -> set[int]:
-    """Equations that nothing but this loop needs."""
+    """Equations that nothing but this loop needs, and nothing whole."""
     here = {id(eqn) for eqn in inside}
     free: set[int] = set()
     for eqn in reversed(behind):
-        users = {id(user) for var in eqn.outvars for user in readers.get(var, ())}
-        if users <= here | free and not any(var in kept for var in eqn.outvars):
+        outs = set(eqn.outvars)
+        users = {id(user): user for var in outs for user in readers.get(var, ())}
+        reads = [read for user in users.values() for read in program.operands(user)]
+        by_rows = all(program.is_aligned(var, need) for var, need in reads if var in outs)
+        if users.keys() <= here | free and by_rows and outs.isdisjoint(kept):
             free.add(id(eqn))
     return free
 
