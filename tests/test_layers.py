@@ -51,7 +51,7 @@ ORDER = {
         loop gated_rows __init__""",
     "memory": "roles steps flatten fusion liveness arena plan __init__",
     "schedule": "axes channels_last masked edges forms chunks compiler_options versions __init__",
-    "schedule/chunks": "splits flat rules islands labels saving loops blocks emit __init__",
+    "schedule/chunks": "splits flat rules islands labels saving loops tails blocks emit __init__",
     "schedule/forms": """form arg_reduction contraction convolution outer_sum pooling
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables plan dispatch parts",

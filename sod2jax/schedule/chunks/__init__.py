@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jax import lax
+
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import read, variables
@@ -118,7 +120,9 @@ class _Pass:
             alive |= dict.fromkeys(made)
             remarks.append(_remark(program, part, block, stop))
         self._remarks += remarks
-        return _compat.with_equations(self._jaxpr, new, [read(env, atom) for atom in outputs])
+        results = [read(env, atom) for atom in outputs]
+        pairs = zip(self._jaxpr.outvars, results, strict=True)
+        return _compat.with_equations(self._jaxpr, new, [_typed(*pair, new) for pair in pairs])
 
 
 def _last_reads(found: Sequence[Part], outputs: Sequence[Atom]) -> dict[Var, int]:
@@ -130,6 +134,17 @@ def _last_reads(found: Sequence[Part], outputs: Sequence[Atom]) -> dict[Var, int
         for var in variables(eqn.invars)
     }
     return last | dict.fromkeys(variables(outputs), len(found))
+
+
+def _typed(before: Atom, after: Atom, eqns: list[JaxprEqn]) -> Atom:
+    """A result as weakly typed as it was; adds the equation that makes it so."""
+    is_weak = before.aval.weak_type
+    if _compat.is_literal(after) or after.aval.weak_type == is_weak:
+        return after
+    var = _compat.new_variable(after.aval.update(weak_type=is_weak))
+    params = {"new_dtype": after.aval.dtype, "weak_type": is_weak, "sharding": None}
+    eqns.append(_compat.new_equation(lax.convert_element_type_p, [after], [var], params, eqns[-1]))
+    return var
 
 
 def _remark(program: Labelled, loop: Loop, block: int, stop: Var | None) -> Remark:
