@@ -14,7 +14,7 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import read, variables
-from sod2jax.ir.surgery import Copier, replaced, with_bodies
+from sod2jax.ir.surgery import PLAIN_CALLS, Copier, mapped, replaced, with_bodies
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule.chunks.blocks import Sizes, block_of
 from sod2jax.schedule.chunks.emit import Refused, body_of, emitted
@@ -47,12 +47,12 @@ def chunked(
 
 
 def _chunked(jaxpr: Jaxpr, sizes: Sizes, true: TrueSizes, remarks: list[Remark]) -> Jaxpr:
-    inside = [
-        with_bodies(eqn, lambda body: _chunked(body, sizes, NO_SIZES, remarks))
-        for eqn in jaxpr.eqns
-    ]
-    if any(new is not old for new, old in zip(inside, jaxpr.eqns, strict=True)):
-        jaxpr = _compat.with_equations(jaxpr, inside)
+    def in_bodies(eqn: JaxprEqn) -> JaxprEqn:
+        if eqn.primitive.name in PLAIN_CALLS:  # inlined with what is around it
+            return with_bodies(eqn, lambda body: mapped(body, in_bodies))
+        return with_bodies(eqn, lambda body: _chunked(body, sizes, NO_SIZES, remarks))
+
+    jaxpr = mapped(jaxpr, in_bodies)
     if jaxpr.constvars or any(eqn.effects for eqn in jaxpr.eqns):
         return jaxpr  # what has effects keeps its order
     for _ in range(_PASSES):

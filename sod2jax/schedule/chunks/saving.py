@@ -6,7 +6,7 @@ turn. Flash attention's saved statistics of rows are such a cut.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -38,7 +38,7 @@ def kept_or_again(
     makers: dict[Var, JaxprEqn],
     inside: Sequence[JaxprEqn],
     fetched: Collection[Var],
-    kept: Collection[Var],
+    kept: Set[Var],
     readers: dict[Var, list[JaxprEqn]],
 ) -> tuple[list[Var], list[JaxprEqn], set[int]]:
     """The values that a loop reads by rows; the equations that it does again; those only it needs.
@@ -83,7 +83,9 @@ def kept_or_again(
             again[id(eqn)] = eqn
             reads = program.operands(eqn)
             waiting += [v for v, need in reads if v in values and program.is_aligned(v, need)]
-    return list(saved), list(again.values()), free & set(again)
+    done = [eqn for eqn in behind if id(eqn) in again]
+    moved = _needed_here_only(program, done, inside, kept | saved.keys(), readers)
+    return list(saved), done, moved
 
 
 def _units(seconds: float) -> int:
@@ -110,7 +112,7 @@ def _needed_here_only(
     program: Labelled,
     behind: Sequence[JaxprEqn],
     inside: Sequence[JaxprEqn],
-    kept: Collection[Var],
+    kept: Set[Var],
     readers: dict[Var, list[JaxprEqn]],
 ) -> set[int]:
     """Equations that nothing but this loop needs, and nothing whole."""

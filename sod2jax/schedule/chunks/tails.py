@@ -177,11 +177,16 @@ class Tails:
 
     def _constant(self, atom: Atom) -> Any:
         """The number that a value holds everywhere; None if it is not known."""
-        eqn = self._maker(atom)
         if _compat.is_literal(atom):
             return _compat.literal_array(atom).item()
-        is_filled = eqn is not None and eqn.primitive.name == "broadcast_in_dim"
-        return self._constant(eqn.invars[0]) if is_filled and eqn is not None else None
+        eqn = self._makers.get(atom)
+        name = "" if eqn is None else eqn.primitive.name
+        if eqn is not None and name == "broadcast_in_dim":
+            return self._constant(eqn.invars[0])
+        if eqn is None or name not in LANEWISE:
+            return None
+        numbers = list(map(self._constant, eqn.invars))
+        return None if None in numbers else folded(name, numbers, eqn.outvars[0].aval.dtype)
 
     def _behind(self, var: Var, row: Row) -> Any:
         eqn = self._makers.get(var)
