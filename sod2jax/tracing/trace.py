@@ -26,6 +26,7 @@ from sod2jax.tracing import (
     data_dependent,
     escaped,
     guards,
+    host_values,
     numeric,
     overflow,
     reach,
@@ -138,9 +139,12 @@ def _traced(
     called = reach.functions(fun)
     with type_calls.answered(called), swallowed.noticed(called), recording as recorder:
         try:
-            traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
-                *jax.tree.unflatten(tree, specs)
-            )
+
+            def run(*args: Any) -> Any:
+                recorder.outermost = _compat.current_trace()
+                return numeric.delivered(fun(*args))
+
+            traced = jax.jit(run).trace(*jax.tree.unflatten(tree, specs))
             _refuse_high(traced.jaxpr, name)
             closed = foreign.opened(_compat.without_unread(traced.jaxpr))
         except (StateError, DataDependentSizeError, PlacementError):
@@ -187,19 +191,21 @@ def _traced(
     if recorder.region.names:
         slots.doubt_calls(recorder, called)
     closed, computed = data_dependent.exposed(closed)
+    closed, numbers = host_values.hoisted(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
     return Program(
         name=name,
         jaxpr=closed,
         constants=constants,
-        in_names=tuple(leaf.name for leaf in leaves),
+        in_names=(*(leaf.name for leaf in leaves), *(f"the number at {x.source}" for x in numbers)),
         out_tree=out_tree,
         region=recorder.region,
         guards=(*recorder.decisions.taken, *recorder.guards, *recorder.besides),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),
+        numbers=numbers,
     )
 
 

@@ -65,7 +65,7 @@ def difference(
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
         return Difference(point, what, "the results", is_final=True)
     numbering = Numbering()
-    ours = canonical(numbering, program.opened, sizes, exactly)
+    ours = canonical(numbering, program.opened, sizes, exactly, program.numbers_at(sizes))
     ours = dataclasses.replace(ours, results=ours.results[: len(shapes)])
     known = set(numbering.equations)
     theirs = canonical(numbering, concrete.jaxpr, sizes, exactly)

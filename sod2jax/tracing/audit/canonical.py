@@ -26,7 +26,11 @@ from sod2jax.tracing.audit.numbering import Canonical, Effect, Numbering, Value
 
 
 def canonical(
-    numbering: Numbering, jaxpr: Jaxpr, sizes: Mapping[str, int], exactly: bool = False
+    numbering: Numbering,
+    jaxpr: Jaxpr,
+    sizes: Mapping[str, int],
+    exactly: bool = False,
+    known: Sequence[Any] = (),
 ) -> Canonical:
     """The canonical form of a closed jaxpr at given sizes of its symbols.
 
@@ -35,9 +39,10 @@ def canonical(
       jaxpr: closed.
       sizes: of its symbols.
       exactly: whether all counts that callbacks close over, texts and objects of their own, too.
+      known: the last inputs, which the sizes give.
     """
     reader = _Reader(numbering, sizes, exactly)
-    results = tuple(value.number for value in reader.program(jaxpr))
+    results = tuple(value.number for value in reader.program(jaxpr, known))
     return Canonical(results, tuple(reader.effects))
 
 
@@ -50,9 +55,11 @@ class _Reader:
         self.static, self._aval = self._sizes.static, self._sizes.aval
         self._depth = 0  # of loops that are being read
 
-    def program(self, jaxpr: Jaxpr) -> list[Value]:
-        """The values of the results, from numbered inputs."""
-        return self.run(jaxpr, self.arguments(jaxpr.invars, "input"))
+    def program(self, jaxpr: Jaxpr, known: Sequence[Any]) -> list[Value]:
+        """The values of the results, from numbered inputs and, after these, known ones."""
+        free = jaxpr.invars[: len(jaxpr.invars) - len(known)]
+        given = self.arguments(free, "input")
+        return self.run(jaxpr, [*given, *map(self._numbering.constant, known)])
 
     def run(self, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
         """The values of the outputs of a jaxpr."""
