@@ -142,16 +142,23 @@ class Trust:
         """What a call with these sizes passes besides its arrays; None if the program is wrong."""
         if self._pending and not any(map(self._serves, self._first)):
             self._first.append(sizes)  # it was traced for a call that another program serves
+        found = self._read(sizes)
+        if found is None or not self._program.numbers:
+            return found
         try:
-            numbers = self._program.numbers_at(sizes)
+            numbers = self._program.numbers_at(found.sizes)
         except TraceError:  # the exact run of these sizes says what it is
             return None
+        return dataclasses.replace(found, constants=(*found.constants, *numbers))
+
+    def _read(self, sizes: Sizes) -> Reading | None:
+        """The same, without what the host computes of sizes alone."""
         if self._program.varying is not None:
             before = self._program.varying.traces
             reading = self._program.varying.at(sizes)
             self._count(self._program.varying.traces - before)
             return reading
-        return Reading(numbers, sizes) if not self.doubts or self._is_right(sizes) else None
+        return Reading((), sizes) if not self.doubts or self._is_right(sizes) else None
 
     def refusal(self, name: str, sizes: Sizes) -> TraceError:
         """Why the program does not serve some sizes; ``name`` is the function's."""
