@@ -26,7 +26,7 @@ ORDER = {
     "arguments": "__init__ calls nnx signature learn",
     "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound
         host_numbers host domains host_values size_arrays operators exactness numeric
-        arithmetic ufuncs shown observations other_numbers polyfill threads guards reach
+        arithmetic ufuncs shown holding observations other_numbers polyfill threads guards reach
         left handlers slots type_calls swallowed data_dependent regimes advice concrete
         trace generalise audit""",
     "tracing/audit": "moves folding at_sizes loops numbering canonical __init__",

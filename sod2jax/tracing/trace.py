@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -136,7 +137,8 @@ def _traced(
     tree = jax.tree.structure(tuple(arguments))
     decisions = Decisions(regime.sizes, regime.expected) if decides else None
     recording = guards.recording(region, scope, regime.assumptions, decisions)
-    called = reach.functions(fun)
+    reached = reach.objects(fun)
+    called = [value for value in reached if isinstance(value, FunctionType)]
     with type_calls.answered(called), swallowed.noticed(called), recording as recorder:
         try:
 
@@ -189,7 +191,7 @@ def _traced(
     except overflow.TooLarge as error:
         raise TraceError(f"{name} cannot be computed in 32 bits: {error}") from error
     if recorder.region.names:
-        slots.doubt_calls(recorder, called)
+        slots.doubt_calls(recorder, reached)
     closed, computed = data_dependent.exposed(closed)
     closed, numbers = host_values.hoisted(closed)
     with jax.ensure_compile_time_eval():

@@ -199,7 +199,7 @@ class _Reader:
             return None
         name, first = eqn.primitive.name, operands[0]
         shape, dtype = self._aval(eqn.outvars[0])
-        if name == "scatter-add":
+        if name in _PLACING:
             return self._placed(eqn, params, operands)
         whole, before = self._aval(eqn.invars[0])
         if name in _COPYING and before == dtype:
@@ -222,7 +222,7 @@ class _Reader:
     def _placed(
         self, eqn: JaxprEqn, params: Mapping[str, Any], operands: Sequence[Value]
     ) -> Value | None:
-        """The value of updates that are added to zeros, each at a place of its own."""
+        """The value of updates that are put into, or added to, zeros, each at its own place."""
         onto, indices, updates = operands
         (shape, dtype), (small, _) = self._aval(eqn.outvars[0]), self._aval(eqn.invars[2])
         if onto.known is None or indices.known is None or onto.known.any():
@@ -287,4 +287,5 @@ def _followed(
 
 _STRUCTURED = {"scan": loops.scan, "while": loops.loop, "cond": _Reader._cond}
 _COPYING = frozenset("convert_element_type copy stop_gradient".split())
+_PLACING = frozenset(("scatter", "scatter-add"))
 _COMMUTATIVE = frozenset("add add_any and max min mul or xor".split())
