@@ -24,9 +24,9 @@ ORDER = {
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",
-    "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound host
-        domains size_arrays numeric arithmetic ufuncs shown
-        observations other_numbers polyfill threads guards reach
+    "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound
+        host_numbers host domains host_values size_arrays operators exactness numeric
+        arithmetic ufuncs shown holding observations other_numbers polyfill threads guards reach
         left handlers slots type_calls swallowed data_dependent regimes advice concrete
         trace generalise audit""",
     "tracing/audit": "moves folding at_sizes loops numbering canonical __init__",

@@ -28,9 +28,9 @@ for _allowed in (
     _allowed.add_type(StaysInPlace)
 
 
-def array_aval(shape: tuple[Any, ...], dtype: Any) -> Any:
+def array_aval(shape: tuple[Any, ...], dtype: Any, weak_type: bool = False) -> Any:
     """The abstract value of an array whose dimensions may be symbolic."""
-    return core.ShapedArray(shape, np.dtype(dtype))
+    return core.ShapedArray(shape, np.dtype(dtype), weak_type=weak_type)
 
 
 def is_unknown(value: Any) -> bool:

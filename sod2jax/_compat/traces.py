@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jax._src import config, source_info_util
+from jax._src import config, core, source_info_util
 from jax._src.mesh import get_concrete_mesh
 
 from sod2jax._compat.jaxprs import JaxprEqn, is_wide_dtype
@@ -53,6 +53,21 @@ def equation_scope(eqn: JaxprEqn) -> Iterator[None]:
 def trace_of(tracer: Any) -> Any:
     """The trace that a tracer belongs to; None for other values."""
     return getattr(tracer, "_trace", None)
+
+
+def current_trace() -> Any:
+    """The innermost trace of this thread."""
+    return core.trace_ctx.trace
+
+
+@contextlib.contextmanager
+def in_trace(trace: Any) -> Iterator[None]:
+    """What is bound inside the block is part of a trace, whichever goes on inside of it.
+
+    ``ensure_compile_time_eval`` would compute what has no operands.
+    """
+    with core.set_current_trace(trace), config.eager_constant_folding(False):
+        yield
 
 
 def trace_context() -> Any:

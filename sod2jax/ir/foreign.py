@@ -9,6 +9,7 @@ function to lower it, a *stand-in* of a name of its own binds the primitive as i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,8 @@ class _Opener:
     def _meaning(self, eqn: JaxprEqn, needed: bool) -> Jaxpr | None:
         """What an equation's primitive computes; None where there is no function that says so."""
         registered = _FUNCTIONS.get(eqn.primitive)
+        if registered and needed:
+            _check_signature(eqn)
         functions = [registered] if registered else _compat.meanings(eqn.primitive)
         failures: list[Exception] = []
         for function in functions:
@@ -157,6 +160,24 @@ class _Opener:
             f"what it computes cannot be traced with symbolic sizes ({type(error).__name__}: "
             f"{str(error).strip().partition(chr(10))[0]}); {_REMEDY}",
         ) from error
+
+
+def _check_signature(eqn: JaxprEqn) -> None:
+    """Refuses a registered function that does not take what the equation has."""
+    function = _FUNCTIONS[eqn.primitive]
+    try:
+        inspect.signature(function).bind(*eqn.invars, **eqn.params)
+    except TypeError as error:
+        operands = [f"x{k}" for k in range(len(eqn.invars))]
+        call = ", ".join((*operands, *(f"{name}=..." for name in eqn.params)))
+        raise UnsupportedPrimitiveError(
+            _name(eqn),
+            _compat.source_line(eqn),
+            f"the function that register_rule has for it is called as function({call}): the "
+            f"operands by position, the parameters by name; this one does not take that ({error})",
+        ) from error
+    except ValueError:
+        return  # compiled code, of which no signature is known
 
 
 _REMEDY = "say what it computes by sod2jax.register_rule, or keep symbolic dimensions away from it"

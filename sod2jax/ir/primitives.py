@@ -11,6 +11,8 @@ vectors of a value the solver chooses. The passes make them too.
 
 ``value_as_dim`` says that a symbol's true size is a value of the program, the inverse of JAX's
 ``dim_as_value``.
+
+``host_value`` is a number that the host computes from sizes, until the trace makes it an input.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ __all__ = [
     "EIGH_ANY_BASIS",
     "SVD_ANY_BASIS",
     "gated_rows_p",
+    "host_value_p",
     "initial_count",
     "made_by",
     "value_as_dim_p",
@@ -109,6 +112,16 @@ value_as_dim_p = _compat.new_primitive(
 
 ``name`` is the symbol that is made for it; ``dim`` is another dimension where the size was known
 after all."""
+
+
+def _refuse_to_run(**params: Any) -> Any:
+    raise DataDependentSizeError(f"{params['value']} is part of another trace")
+
+
+host_value_p = _compat.new_primitive(
+    "host_value", lambda *, value, aval: aval, _refuse_to_run, _refuse_batch
+)
+"""``host_value(value=, aval=)``: what the host computes (see ``tracing.host_values``)."""
 
 
 def made_by(eqn: JaxprEqn) -> str | None:

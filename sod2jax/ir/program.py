@@ -35,6 +35,8 @@ class Program:
       varying: where it was generalised from concrete traces, gives the constants that vary with
         the sizes (see ``generalise.VaryingConstants``); they are its last inputs.
       doubts: what the trace may have taken for granted without asking.
+      numbers: what the host computes from the sizes for each call (see ``tracing.host_values``);
+        they are the last inputs.
       host_sizes: the symbols whose true sizes that gives, too; no buckets are made of them.
     """
 
@@ -50,6 +52,7 @@ class Program:
     varying: Any = None
     doubts: tuple[str, ...] = ()
     host_sizes: frozenset[str] = frozenset()
+    numbers: tuple[Any, ...] = ()
 
     @functools.cached_property
     def opened(self) -> Jaxpr:
@@ -94,6 +97,20 @@ class Program:
     def order(self) -> tuple[str, ...]:
         """The data-dependent symbols, in the order in which it computes them."""
         return tuple(str(d) for d in self.computed_dims if str(d) in self.data_dependent)
+
+    @property
+    def numbers_by_variable(self) -> dict[Any, Any]:
+        """What the host computes, by the inputs that take it."""
+        inputs = self.jaxpr.invars[len(self.jaxpr.invars) - len(self.numbers) :]
+        return dict(zip(inputs, self.numbers, strict=True))
+
+    def numbers_at(self, sizes: Mapping[str, int]) -> tuple[Any, ...]:
+        """What the host computes at some sizes; None for what needs others to be known.
+
+        Raises:
+          TraceError: a number is not there what the trace took it for.
+        """
+        return tuple(x.at(sizes) if x.symbols <= sizes.keys() else None for x in self.numbers)
 
     def never_true(self, sizes: Mapping[str, int]) -> Comparison | None:
         """A guard about data-dependent sizes that no run with these known sizes can make true."""

@@ -100,8 +100,11 @@ def _levels(program: Program, names: frozenset[str]) -> _Levels:
     of_symbol = dict.fromkeys(program.symbols, 0)
     of_var: dict[Var, int] = {}
     of_eqn = []
+    numbers = program.numbers_by_variable
     for eqn in program.jaxpr.eqns:
-        operands = [of_var.get(var, 0) for var in variables(eqn.invars)]
+        read = variables(eqn.invars)
+        operands = [of_var.get(var, 0) for var in read]
+        operands += [of_symbol[n] for v in read if v in numbers for n in numbers[v].symbols]
         made = made_by(eqn)
         mentioned = [of_symbol[n] for n in mentions(eqn) if n != made]
         level = max([*operands, *mentioned], default=0)
@@ -147,6 +150,7 @@ def _piece(
         guards=(),
         computed_dims=tuple(dimensions),
         data_dependent=frozenset(inside),
+        numbers=(),
     )
     return piece, inputs, outputs
 
@@ -178,13 +182,16 @@ def places(
     Args:
       program: what computes them.
       ladders: the sizes of the symbols known before.
-      mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case.
+      mode: "always", "never" or "auto"; symbols without an upper bound are cut at in any case, and
+        those of which the host computes numbers.
       max_executables: as for ``buckets.choose.extended``.
       target: what is compiled for.
     """
     if not program.data_dependent:
         return frozenset(), ()
+    wanted = frozenset(name for number in program.numbers for name in number.symbols)
     unbounded = frozenset(n for n in program.data_dependent if not _is_bounded(program, n))
+    unbounded |= wanted & program.data_dependent
     if mode == "always":
         return program.data_dependent, _remarks(
             program, program.data_dependent, 'as cut="always" asks'
@@ -198,12 +205,13 @@ def places(
 
 
 def _remarks(program: Program, cuts: frozenset[str], reason: str) -> tuple[Remark, ...]:
-    remarks = []
+    remarks, wanted = [], {name for number in program.numbers for name in number.symbols}
     for eqn in program.jaxpr.eqns:
         name = made_by(eqn)
         if name is None:
             continue
         why = reason if _is_bounded(program, name) else "it has no upper bound"
+        why = "the host computes a number of it" if name in wanted else why
         done = f"cut where the size {name} is known" if name in cuts else f"carried the size {name}"
         remarks.append(Remark(done, _compat.source_line(eqn), why))
     return tuple(remarks)

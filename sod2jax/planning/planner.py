@@ -328,7 +328,8 @@ class Planner:
         bucket = specialisation.executables.part.ladders.bucket(sizes)
         shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
         if program.computed_dims:
-            plan = plan_parts(program, specialisation.parts, bucket, sizes, order, shapes)
+            parts = specialisation.parts
+            plan = plan_parts(program, parts, bucket, sizes, order, shapes, reading.constants)
         else:
             executables = specialisation.executables
             plan = plan_whole(program, executables, bucket, sizes, order, shapes, reading.constants)

@@ -64,7 +64,8 @@ def same_results(
             if not has_ended:
                 return False
             nudged = wanted if draw is _usual else function(*map(_nudged, inputs))[0]
-            shapes = zip(inputs, executable.in_shapes, strict=True)
+            given = [*inputs, *program.numbers_at(sizes)]
+            shapes = zip(given, executable.in_shapes, strict=True)
             padded = [pad(x, shape, False) for x, shape in shapes]
             outputs = executable.run(true, constants, padded)
             triples = zip(outputs, wanted, nudged, strict=True)

@@ -291,7 +291,7 @@ class Search:
             apart = _apart(regime)
             if apart.key != regime.key:
                 return apart
-        return Failed(trust.refusal(self._name))
+        return Failed(trust.refusal(self._name, regime.sizes))
 
     def _count_compile(self, executable: Executable) -> None:
         self._counters.add(compiles=1, compile_seconds=executable.seconds)

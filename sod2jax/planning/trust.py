@@ -142,6 +142,17 @@ class Trust:
         """What a call with these sizes passes besides its arrays; None if the program is wrong."""
         if self._pending and not any(map(self._serves, self._first)):
             self._first.append(sizes)  # it was traced for a call that another program serves
+        found = self._read(sizes)
+        if found is None or not self._program.numbers:
+            return found
+        try:
+            numbers = self._program.numbers_at(found.sizes)
+        except TraceError:  # the exact run of these sizes says what it is
+            return None
+        return dataclasses.replace(found, constants=(*found.constants, *numbers))
+
+    def _read(self, sizes: Sizes) -> Reading | None:
+        """The same, without what the host computes of sizes alone."""
         if self._program.varying is not None:
             before = self._program.varying.traces
             reading = self._program.varying.at(sizes)
@@ -149,8 +160,12 @@ class Trust:
             return reading
         return Reading((), sizes) if not self.doubts or self._is_right(sizes) else None
 
-    def refusal(self, name: str) -> TraceError:
+    def refusal(self, name: str, sizes: Sizes) -> TraceError:
         """Why the program does not serve some sizes; ``name`` is the function's."""
+        try:
+            self._program.numbers_at(sizes)
+        except TraceError as error:
+            return AnotherCourse(f"{name} does something else at {Bucket.of(sizes)}: {error}")
         if self._program.varying is None:
             return Doubtful(f"{name} may depend on sizes unseen: {'; '.join(self.doubts)}")
         return AnotherCourse(
@@ -278,7 +293,13 @@ class Trust:
     def _serves(self, sizes: Sizes) -> bool:
         """Whether the program is for these sizes."""
         inside = self._program.region.contains(sizes)
-        return inside and not violated(self._program.guards, sizes)
+        if not inside or violated(self._program.guards, sizes):
+            return False
+        try:
+            self._program.numbers_at(sizes)
+        except TraceError:
+            return False
+        return True
 
     def _judge(
         self,

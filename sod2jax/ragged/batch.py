@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
@@ -214,6 +215,12 @@ def read_argument(name: str, value: Any, mapped: bool, may_be_pair: bool) -> Arg
     if isinstance(value, list):
         return _read_list(name, value)
     if may_be_pair and type(value) is tuple and len(value) == 2:
+        for sizes in jax.tree.leaves(value[1]):
+            if np.ndim(sizes) and not jnp.issubdtype(jnp.result_type(sizes), np.integer):
+                raise ShapeError(
+                    f"'{name}' is a tuple of two, which stands for (padded, sizes), and its sizes "
+                    f"are {shortened(sizes)}, which are no integers: pass examples as a list"
+                )
         value = Ragged(*value)
     return _read_padded(name, value)
 

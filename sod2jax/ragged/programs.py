@@ -14,6 +14,7 @@ from sod2jax import _compat, rewrite
 from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import UnsupportedPrimitiveError
+from sod2jax.ir.program import Program
 from sod2jax.ir.vocabulary import CALLBACKS, CALLS
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.ragged import arrays
@@ -82,8 +83,12 @@ class RowPrograms:
         _check_calls(program.jaxpr)
         shapes = rewrite.padded_shapes(program, program.region.below(bucket))
         inputs = batch.stacked(rows, width, shapes[: len(batch.columns)])
-        inputs += self._by_size(batch, rows, width, shapes[len(inputs) :])
         true, present = arrays.take(chosen.true, range(len(rows)), width), chosen.present
+        others = shapes[len(inputs) :]
+        if axes.checked and others:
+            inputs += _on_host(program, bucket, true, others)
+        else:
+            inputs += self._by_size(batch, rows, width, others)
         constants = list(program.constants)
 
         def plain(true: Any, present: Any, inputs: list[Any]) -> list[Any]:
@@ -122,6 +127,29 @@ class RowPrograms:
             arrays.stack(column, np.asarray(column[0]).dtype, shape, width)
             for column, shape in zip(zip(*constants, strict=True), shapes, strict=True)
         ]
+
+
+def _on_host(
+    program: Program, bucket: Bucket, true: Any, shapes: Sequence[arrays.Shape]
+) -> list[Any]:
+    """What the host computes, where the sizes of the rows, int32[width, k], are known to it late.
+
+    Rows with sizes out of range hold zeros.
+    """
+    region, width = program.region.below(bucket), len(true)
+    dtypes = [var.aval.dtype for var in program.numbers_by_variable]
+
+    def compute(rows: np.ndarray) -> list[np.ndarray]:
+        out = [np.zeros((width, *s), d) for s, d in zip(shapes, dtypes, strict=True)]
+        for k, row in enumerate(np.asarray(rows).tolist()):
+            sizes = dict(zip(program.symbols, row, strict=True))
+            if region.contains(sizes):
+                for array, value in zip(out, program.numbers_at(sizes), strict=True):
+                    array[(k, *map(slice, value.shape))] = value
+        return out
+
+    specs = [jax.ShapeDtypeStruct((width, *s), d) for s, d in zip(shapes, dtypes, strict=True)]
+    return list(jax.pure_callback(compute, specs, true, vmap_method="sequential"))
 
 
 def _check_calls(jaxpr: Jaxpr, looped: bool = False) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
@@ -31,6 +32,7 @@ class WholePlan:
       order: for each input of the program, the position of its array among the call's leaves.
       dynamic: inputs that have a symbolic dimension.
       constants: the inputs beyond the call's own, which depend on its sizes only.
+      padded: the same, on the device, as the planned bucket takes them.
       out_shapes: true shape of each output.
       out_tree: structure of the result.
       elements: (true, padded) ones of the symbolic inputs, in the planned bucket.
@@ -43,6 +45,7 @@ class WholePlan:
     order: tuple[int, ...]
     dynamic: tuple[int, ...]
     constants: tuple[Any, ...]
+    padded: tuple[Any, ...]
     out_shapes: tuple[tuple[int, ...], ...]
     out_tree: Any
     elements: tuple[int, int]
@@ -51,7 +54,9 @@ class WholePlan:
         """Runs a call whose leaves have the plan's shapes; see ``Plan.run``."""
         executables = self.executables.foreign if foreign else self.executables
         executable = executables.get(self.bucket)
-        inputs = [*map(leaves.__getitem__, self.order), *self.constants]
+        is_planned = executable.bucket == self.bucket and not poison
+        constants = self.padded if is_planned else self.constants
+        inputs = [*map(leaves.__getitem__, self.order), *constants]
         if np.ndarray in set(map(type, inputs)):
             inputs = [x if k in self.dynamic else owned(x) for k, x in enumerate(inputs)]
         for k in self.dynamic:
@@ -86,6 +91,10 @@ def plan_whole(
     constants: tuple[Any, ...] = (),
 ) -> WholePlan:
     """The plan of every call with these true sizes; ``shapes`` are the padded input shapes."""
+    own = len(shapes) - len(constants)
+    with jax.ensure_compile_time_eval():  # a call may come from inside a transformation
+        pairs = zip(constants, shapes[own:], strict=True)
+        padded = tuple(jnp.asarray(pad(x, shape, False)) for x, shape in pairs)
     return WholePlan(
         program=program,
         executables=executables,
@@ -94,6 +103,7 @@ def plan_whole(
         order=order,
         dynamic=plan.symbolic_inputs(program),
         constants=constants,
+        padded=padded,
         out_shapes=tuple(
             tuple(int(dims.evaluate(d, sizes)) for d in shape) for shape in program.out_shapes
         ),

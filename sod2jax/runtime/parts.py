@@ -13,6 +13,7 @@ import numpy as np
 from sod2jax import _compat
 from sod2jax._compat import Atom, Var
 from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import TraceError
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import violated
 from sod2jax.ir.jaxprs import dims_of
@@ -33,6 +34,7 @@ class PartedPlan:
       bucket: where the first part runs.
       sizes: the true sizes that are known before.
       order: for each input of the program, the position of its array among the call's leaves.
+      constants: the inputs beyond the call's own; None for those that need computed sizes.
       elements: (true, padded) ones of the symbolic inputs of the first part.
     """
 
@@ -41,6 +43,7 @@ class PartedPlan:
     bucket: Bucket
     sizes: Mapping[str, int]
     order: tuple[int, ...]
+    constants: tuple[Any, ...]
     elements: tuple[int, int]
 
     def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
@@ -50,9 +53,13 @@ class PartedPlan:
         """
         program, sizes = self.program, dict(self.sizes)
         values = dict(zip(program.jaxpr.constvars, _compat.constants(program.jaxpr), strict=True))
-        values |= zip(program.jaxpr.invars, (owned(leaves[k]) for k in self.order), strict=True)
+        own = [*(owned(leaves[k]) for k in self.order), *self.constants]
+        values |= zip(program.jaxpr.invars, own, strict=True)
         computed: dict[str, int] = {}
+        later = {v: x for v, x in program.numbers_by_variable.items() if values[v] is None}
         for part in self.parts:
+            if not _compute(later, values, sizes):
+                return Outcome(self.bucket, self.elements, sizes=computed, holds=False)
             executables = part.foreign if foreign else part
             piece = executables.part.program
             counts = _run_part(executables, values, sizes, poison)
@@ -68,6 +75,18 @@ class PartedPlan:
 
     def __repr__(self) -> str:
         return plan.described("PartedPlan", self.program, self.sizes, self.bucket)
+
+
+def _compute(numbers: dict[Var, Any], values: dict[Var, Any], sizes: Mapping[str, int]) -> bool:
+    """Adds what the host computes of sizes, as far as these are known; false where it fails."""
+    try:
+        known = {v: x.at(sizes) for v, x in numbers.items() if x.symbols <= sizes.keys()}
+    except TraceError:
+        return False
+    values.update(known)
+    for var in known:
+        del numbers[var]
+    return True
 
 
 def _run_part(
@@ -131,7 +150,8 @@ def plan_parts(
     sizes: Mapping[str, int],
     order: tuple[int, ...],
     shapes: Sequence[tuple[int, ...]],
+    constants: tuple[Any, ...],
 ) -> PartedPlan:
     """As ``dispatch.plan_whole``, for a program that computes sizes."""
     elements = plan.elements(program, sizes, shapes)
-    return PartedPlan(program, parts, bucket, dict(sizes), order, elements)
+    return PartedPlan(program, parts, bucket, dict(sizes), order, constants, elements)

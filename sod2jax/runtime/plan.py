@@ -70,8 +70,12 @@ def symbolic_inputs(program: Program) -> tuple[int, ...]:
 def elements(
     program: Program, sizes: Mapping[str, int], padded: Sequence[tuple[int, ...]]
 ) -> tuple[int, int]:
-    """(true, padded) elements of the symbolic inputs; ``padded`` are their padded shapes."""
-    symbolic = symbolic_inputs(program)
+    """(true, padded) elements of the symbolic inputs; ``padded`` are their padded shapes.
+
+    What the host computes counts for nothing: its sizes may be known only later.
+    """
+    count = len(program.in_shapes) - len(program.numbers)
+    symbolic = [k for k in symbolic_inputs(program) if k < count]
     true = sum(math.prod(dims.evaluate(d, sizes) for d in program.in_shapes[k]) for k in symbolic)
     return true, sum(math.prod(padded[k]) for k in symbolic)
 

@@ -28,8 +28,11 @@ from sod2jax.tracing.numeric import (
     whole,
 )
 
-# Functions of ``math``, and NumPy's functions of one number, that have the same name in JAX.
-_MATH = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 pow sin sinh sqrt tan tanh"
+# Functions of ``math`` that give floats, and NumPy's functions of one number.
+_MATH = (
+    "asinh atan atan2 cbrt copysign cos cosh degrees erf erfc exp exp2 expm1 fabs fmod hypot log "
+    "log10 log1p log2 pow radians sin sinh sqrt tan tanh"
+)
 _INTEGERS = "comb gcd isqrt lcm perm"
 _UFUNCS = "cbrt cos cosh exp exp2 expm1 log log10 log1p log2 reciprocal sin sinh sqrt tan tanh"
 # NumPy's functions that make arrays from sizes.
@@ -117,19 +120,9 @@ OPERATORS = {
 # Functions of other modules, replaced while a trace of ours runs.
 
 
-def _logarithm(x: Any, base: Any = None) -> Any:
-    return jnp.log(x) if base is None else jnp.log(x) / jnp.log(base)
-
-
-def _math_function(name: str) -> Callable[..., Any]:
-    ours = _logarithm if name == "log" else getattr(jnp, name)
-
-    def call(original: Callable[..., Any], *operands: Any) -> Any:
-        if not any(map(is_numeric, operands)):
-            return original(*operands)
-        return number(ours, original, operands)
-
-    return call
+def _math_function(original: Callable[..., Any], *operands: Any) -> Any:
+    known = not any(map(is_numeric, operands))
+    return original(*operands) if known else number(original, operands)
 
 
 def _integer_function(name: str) -> Callable[..., Any]:
@@ -151,7 +144,7 @@ def _creation_function(name: str) -> Callable[..., Any]:
         package = caller.f_globals.get("__name__", "").partition(".")[0]
         if package in ("jax", "numpy") or not callers.calls(caller, original):
             return original(*args, **kwargs)
-        return called(getattr(jnp, name), args, kwargs)
+        return called(getattr(jnp, name), args, kwargs, original, name)
 
     return call
 
@@ -184,7 +177,7 @@ def _in_dtype(place: int) -> Callable[..., Any]:
 # Only calls with a symbolic size among the arguments are affected, and among NumPy's only those
 # that Python code outside of JAX and NumPy makes.
 PATCHES = (
-    *(Patch(math, name, while_tracing(_math_function(name))) for name in _MATH.split()),
+    *(Patch(math, name, while_tracing(_math_function)) for name in _MATH.split()),
     *(Patch(math, name, while_tracing(_integer_function(name))) for name in _INTEGERS.split()),
     *(Patch(np, name, while_tracing(_creation_function(name))) for name in _CREATION.split()),
     *(Patch(np, name, while_tracing(array_of_sizes)) for name in _OF_ARRAYS.split()),

@@ -32,7 +32,7 @@ class Bound:
     """
 
     def __init__(self) -> None:
-        self._scope, self._line = scope(), frames.users_line()
+        self._scope, self.line = scope(), frames.users_line()
 
     def current(self) -> Self:
         """Itself.
@@ -41,7 +41,7 @@ class Bound:
           StateError: the trace that this thread is in is another.
         """
         if self._scope is not scope():
-            raise stale(f"the number made of sizes at {self._line}", frames.users_line())
+            raise stale(f"the number made of sizes at {self.line}", frames.users_line())
         return self
 
     @property
@@ -59,7 +59,7 @@ class Bound:
         raise TypeError("a number that depends on symbolic sizes has no hash while tracing")
 
     def __repr__(self) -> str:
-        return f"<a number made of sizes while tracing, at {self._line}>"
+        return f"<a number made of sizes while tracing, at {self.line}>"
 
     def __format__(self, spec: str) -> str:
         return str(self.current() if spec else self)
@@ -71,11 +71,28 @@ def scope() -> Any:
     return None if recorder is None else recorder.scope
 
 
+def check_scope(dim: Any) -> None:
+    """Refuses a size that another trace left behind."""
+    if dim.scope is not scope():
+        raise stale(f"the size '{dim}'", frames.users_line())
+
+
 def doubt(what: str) -> None:
     """Somebody may catch the error that follows; JAX itself does where it only tries."""
     recorder = hooks.active()
     if recorder is not None and not frames.is_jax(frames.asking()):
         recorder.doubt(f"{what} made of sizes, at {frames.users_line()}")
+
+
+def unknown(dims: frozenset[Any] | None = None) -> TypeError:
+    """The error of a number that has no value; somebody may catch it.
+
+    Args:
+      dims: the sizes that it is made of; None if these are not known.
+    """
+    doubt("the value of a number")
+    message = "a number that depends on symbolic sizes is not known while tracing"
+    return NumberWanted(message, dims)
 
 
 def check_attribute(name: str, kind: type, known: bool, frame: FrameType) -> None:

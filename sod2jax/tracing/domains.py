@@ -11,7 +11,9 @@ import sympy
 
 from sod2jax.ir import dims
 from sod2jax.ir.region import Region, bounds
-from sod2jax.tracing.host import HostNumber
+from sod2jax.tracing import frames, hooks
+from sod2jax.tracing.host_numbers import HostNumber
+from sod2jax.tracing.recorder import busy
 
 _MOST_POINTS = 1 << 12  # sizes up to which each is tried
 _EXPONENT = 700  # up to which a float holds the power of e, or of a smaller number
@@ -27,6 +29,18 @@ def may_fail(number: HostNumber, region: Region) -> bool:
     if points is not None:
         return not all(_is_real(number, point) for point in points)
     return not needs(*(_span(operand, region) for operand in number.operands))
+
+
+def doubted(number: HostNumber) -> None:
+    """Python's arithmetic has no result at some sizes, where a trace goes on with one."""
+    recorder = hooks.active()
+    if recorder is None:
+        return
+    if not dims.symbols_in(list(number.dims)).isdisjoint(recorder.data_dependent):
+        return  # such sizes may be 0 wherever they are divided by, and each run checks that
+    with busy(recorder):
+        if may_fail(number, recorder.region):
+            recorder.doubt(f"arithmetic that fails at some sizes, at {frames.users_line()}")
 
 
 def _is_real(number: HostNumber, point: dict[str, int]) -> bool:
@@ -103,6 +117,7 @@ _NEEDS: dict[Any, Callable[..., bool]] = {
     operator.mod: _divides,
     operator.pow: _is_power,
     math.pow: _is_power,
+    math.fmod: _divides,
     math.sqrt: lambda a: a[0] >= 0,
     math.log: _is_logarithm,
     math.log2: _is_logarithm,

@@ -8,11 +8,10 @@ without rounding, and of one division of them by an integer.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +22,9 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.ir.dims import Dim
 from sod2jax.ir.region import Region, bounds
+from sod2jax.tracing import caps
+from sod2jax.tracing.host_numbers import HostNumber
+from sod2jax.tracing.recorder import Recorder, busy
 
 _MOST_SIZES = 1 << 16  # sizes up to which each is tried
 _MOST_STEPS = 32  # sizes at which a dimension may jump
@@ -31,47 +33,6 @@ _EXACT = 1 << 53  # integers up to which a float is exact
 _FINEST = 1 << 10  # denominators of the factors that are tried
 _SIZE = dims.symbol("size")  # stands for the one dimension of a number
 _ROUNDINGS = {math.floor: "floor", math.trunc: "floor", math.ceil: "ceil", round: "round"}
-
-
-@dataclasses.dataclass(frozen=True)
-class HostNumber:
-    """A number that Python or NumPy computes from sizes.
-
-    Attributes:
-      function: of Python, ``math`` or NumPy.
-      operands: numbers, dimensions, and others like this.
-    """
-
-    function: Callable[..., Any]
-    operands: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, function: Callable[..., Any], operands: Sequence[Any]) -> HostNumber | None:
-        """The number that a function makes of operands; None where one is no such number."""
-        read = [dims.from_jax(x) if _compat.is_symbolic(x) else x for x in operands]
-        known = (int, float, np.integer, np.floating, sympy.Expr, HostNumber)
-        return cls(function, tuple(read)) if all(isinstance(x, known) for x in read) else None
-
-    @property
-    def dims(self) -> frozenset[Any]:
-        """The dimensions that it is computed from."""
-        parts = [x.dims if isinstance(x, HostNumber) else {x} for x in self.operands]
-        return frozenset(d for part in parts for d in part if isinstance(d, sympy.Expr))
-
-    def with_dim(self, dim: Any, other: Any) -> HostNumber:
-        """The number made of another dimension in the place of one."""
-        operands = tuple(
-            x.with_dim(dim, other) if isinstance(x, HostNumber) else other if x == dim else x
-            for x in self.operands
-        )
-        return HostNumber(self.function, operands)
-
-    def at(self, values: Mapping[Any, int]) -> Any:
-        """The number where its dimensions have these values."""
-        operands = [
-            x.at(values) if isinstance(x, HostNumber) else values.get(x, x) for x in self.operands
-        ]
-        return self.function(*operands)
 
 
 def dimension(number: HostNumber, region: Region) -> Dim | None:
@@ -96,6 +57,22 @@ def _found(number: HostNumber, region: Region) -> Dim | None:
         return guess if _is_exact(number) else None
     fits = all(_at(number, point) == dims.evaluate(guess, point) for point in points)
     return guess if fits else None
+
+
+def whole(number: HostNumber, recorder: Recorder) -> Any:
+    """The dimension that is an integer at all sizes of a trace, as JAX has it; None if none is."""
+
+    def symbolic(dim: Any) -> Any:
+        return _compat.dimensions([dims.jax_text(dim)], recorder.scope)[0]
+
+    def found() -> Dim | None:
+        with busy(recorder):
+            return dimension(number, recorder.region)
+
+    dim = found()
+    if dim is None and all(map(caps.capped, map(symbolic, number.dims))):
+        dim = found()  # Python's own arithmetic says so, where sizes are bounded
+    return dim if dim is None or isinstance(dim, int) else symbolic(dim)
 
 
 def constant(number: HostNumber, region: Region) -> Any:
@@ -208,6 +185,7 @@ _POLYNOMIAL: dict[Any, Callable[..., Any]] = {
     operator.truediv: operator.truediv,
     operator.neg: operator.neg,
     operator.pos: operator.pos,
+    np.int64: operator.pos,
     np.add: operator.add,
     np.subtract: operator.sub,
     np.multiply: operator.mul,

@@ -1,14 +1,15 @@
 """What Python and NumPy compute from symbolic sizes, as values of the program.
 
 ``n ** -0.5``, ``math.sqrt(n)``, ``np.log(n)`` and ``np.arange(n)`` want a number where a trace has
-a symbolic dimension. A ``Numeric`` stands for the result: it computes with the program's own sizes
-in NumPy's dtypes (64 bits), and becomes what JAX makes of a Python number or a NumPy array as soon
-as it meets one of JAX's: the same dtype, the same weak type.
+a symbolic dimension. A ``Numeric`` stands for the result. As soon as it meets one of JAX's arrays
+it becomes what JAX makes of a Python number or a NumPy array, of the same dtype and weak type: an
+input of the program, which the host computes for the sizes of each call as Python does. Arrays of
+integers that need no arithmetic of floats, as ``np.arange(n)``, are computed by the program.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import math
 import operator
 import sys
@@ -20,56 +21,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from sod2jax import _compat
-from sod2jax.ir import dims
-from sod2jax.tracing import caps, domains, frames, hooks, host
-from sod2jax.tracing.bound import Bound, NumberWanted, check_attribute, doubt, scope
-from sod2jax.tracing.host import HostNumber
-from sod2jax.tracing.recorder import busy, stale
-
-_OPERATORS = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "truediv": np.true_divide,
-    "floordiv": np.floor_divide,
-    "mod": np.mod,
-    "pow": np.power,
-    "matmul": np.matmul,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-}
-_COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+from sod2jax.tracing import domains, exactness, hooks, host, host_values, operators
+from sod2jax.tracing.bound import Bound, check_attribute, check_scope, doubt, unknown
+from sod2jax.tracing.host_numbers import HostNumber, part
 
 
 class Numeric(Bound):
     """A Python number or a NumPy array that depends on symbolic sizes.
 
     Attributes:
-      value: a traced array with NumPy's dtype; of weak type where it stands for a Python number.
-      host: how the host computes it, if it is one number.
+      value: a traced array with NumPy's dtype, if the program computes it exactly; else its shape
+        and dtype. Of weak type where it stands for a Python number.
+      host: how the host computes it.
     """
 
-    def __init__(self, value: Any, host: HostNumber | None = None):
+    def __init__(self, value: Any, host: HostNumber):
         super().__init__()
         self.value, self.host = value, host
 
     @property
     def value(self) -> Any:
-        """The traced array, in its own trace."""
+        """The traced array, or its shape and dtype, in its own trace."""
         return self.current()._value
 
     @value.setter
     def value(self, new: Any) -> None:
         self._value = new
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether it is an array that the program computes."""
+        return bool(self.value.ndim) and exactness.is_traced(self.value)
 
     def stands_for(self) -> type:
         """As NumPy has it: an array, a NumPy scalar, or a Python number."""
@@ -81,8 +63,10 @@ class Numeric(Bound):
     def __jax_array__(self) -> Any:
         """The value as JAX takes a NumPy array or a Python number: 64 bits only if enabled."""
         dtype = jax.dtypes.canonicalize_dtype(self.value.dtype)
-        with _as_numpy():
-            return _compat.converted(self.value, dtype, self.value.weak_type)
+        if self.is_traced:
+            with exactness.as_numpy():
+                return _compat.converted(self.value, dtype, self.value.weak_type)
+        return _from_host(self, dtype, self.value.weak_type, jnp.asarray)
 
     dimension_as_value = __jax_array__  # what a trace takes in its place
 
@@ -99,28 +83,30 @@ class Numeric(Bound):
         if out is None:
             return result
         (target,) = out
-        target.value, target.host = jnp.asarray(result.value, target.value.dtype), None
+        cast = result.astype(target.value.dtype)
+        target.value, target.host = cast.value, cast.host
         return target
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        module = jnp
-        for part in func.__module__.split(".")[1:]:
-            module = getattr(module, part, module)
-        return called(getattr(module, func.__name__), args, kwargs)
+        return called(operators.of_jax(func), args, kwargs, func, func.__name__)
 
     def __getattr__(self, name: str) -> Any:
-        check_attribute(name, self.stands_for(), hasattr(self.value, name), sys._getframe(1))
-        attribute = getattr(self.value, name)
-        if callable(attribute):
-            return lambda *args, **kwargs: called(attribute, args, kwargs)
-        return Numeric(attribute) if isinstance(attribute, jax.Array) else attribute
+        self.current()
+        check_attribute(name, self.stands_for(), hasattr(jax.Array, name), sys._getframe(1))
+        if name in operators.OF_AVALS:
+            return getattr(self.value, name)
+        if callable(getattr(jax.Array, name)):
+            method = functools.partial(operators.method, name)
+            return lambda *args, **kwargs: called(method, (self, *args), kwargs, name=name)
+        return called(operator.attrgetter(name), (self,), {}, name=name)
 
     def __getitem__(self, index: Any) -> Numeric:
-        return called(lambda x, i: x[i], (self, index), {})
+        return called(operator.getitem, (self, index), {}, name="getitem")
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        self.value = called(lambda x, i, y: x.at[i].set(y), (self, index, new), {}).value
-        self.host = None
+        args = self, index, new
+        result = called(operators.changed, args, {}, operators.changed_on_host, "setitem")
+        self.value, self.host = result.value, result.host
 
     def __iter__(self) -> Iterator[Numeric]:
         return (self[k] for k in range(operator.index(self.value.shape[0])))
@@ -135,9 +121,15 @@ class Numeric(Bound):
         return whole(math.trunc, self)
 
     def __round__(self, digits: int | None = None) -> Any:
-        if digits is not None:
-            raise _unknown()
-        return whole(round, self)
+        if digits is None:
+            return whole(round, self)
+        return Numeric(exactness.struct(self.value), HostNumber.of(round, (self.host, digits)))
+
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
 
     def __bool__(self) -> bool:
         return bool(self._known())
@@ -153,40 +145,38 @@ class Numeric(Bound):
 
     def _known(self) -> Any:
         """The number, where all sizes of the trace's region make the same."""
-        number = self.current().host
-        known = None if number is None else host.constant(number, hooks.active().region)
+        number, recorder = self.current().host, hooks.active()
+        if self._value.ndim or recorder is None:
+            raise unknown()
+        known = host.constant(number, recorder.region)
         if known is None:
-            raise _unknown(number)
+            raise unknown(number.dims)
         return known
 
     def __complex__(self) -> complex:
-        raise _unknown()
+        raise unknown()
 
     def __len__(self) -> int:
-        raise _unknown()
+        raise unknown()
 
 
 _compat.register_host_array(Numeric)
 
 
-def _unknown(number: HostNumber | None = None) -> TypeError:
-    """The error of a number that has no value; somebody may catch it."""
-    doubt("the value of a number")
-    message = "a number that depends on symbolic sizes is not known while tracing"
-    return NumberWanted(message, None if number is None else number.dims)
-
-
-@contextlib.contextmanager
-def _as_numpy() -> Iterator[None]:
-    """JAX with NumPy's dtypes and broadcasting."""
-    with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
-        yield
-
-
 def in_dtype(number: Any, dtype: np.dtype) -> Any:
     """A number as an array of one of JAX's dtypes, converted from all its digits."""
-    with _as_numpy():
+    if isinstance(number, Numeric) and not number.is_traced:
+        convert = functools.partial(jax.lax.convert_element_type, new_dtype=dtype)
+        return _from_host(number, dtype, False, convert)
+    with exactness.as_numpy():
         return _compat.converted(_value(number), dtype, False)
+
+
+def _from_host(number: Numeric, dtype: Any, weak_type: bool, convert: Callable[..., Any]) -> Any:
+    value, kind = number.value, number.stands_for()
+    kind = value.dtype if issubclass(kind, np.generic | np.ndarray) else kind
+    aval = jax.ShapeDtypeStruct(value.shape, dtype, weak_type=weak_type)
+    return host_values.as_input(number.host, kind, convert, aval, number.line)
 
 
 def is_numeric(value: Any) -> bool:
@@ -196,7 +186,7 @@ def is_numeric(value: Any) -> bool:
 
 def operation(name: str, reflected: bool) -> Callable[[Any, Any], Any]:
     """An operator of Python on numbers of which one is ``Numeric``, or a size."""
-    ufunc, python = {**_OPERATORS, **_COMPARISONS}[name], getattr(operator, f"__{name}__")
+    ufunc, python = operators.BINARY[name], getattr(operator, f"__{name}__")
 
     def operate(a: Any, b: Any) -> Any:
         pair = (b, a) if reflected else (a, b)
@@ -207,15 +197,14 @@ def operation(name: str, reflected: bool) -> Callable[[Any, Any], Any]:
 
 def _unary(name: str) -> Callable[[Any], Any]:
     python = getattr(operator, f"__{name}__")
-    return lambda a: applied(_UNARY[name], (a,), python, weak=True)
+    return lambda a: applied(operators.UNARY[name], (a,), python, weak=True)
 
 
-for _name in _OPERATORS:
+for _name in operators.BINARY:
     setattr(Numeric, f"__{_name}__", operation(_name, reflected=False))
-    setattr(Numeric, f"__r{_name}__", operation(_name, reflected=True))
-for _name in _COMPARISONS:
-    setattr(Numeric, f"__{_name}__", operation(_name, reflected=False))
-for _name in _UNARY:
+    if _name in operators.ARITHMETIC:
+        setattr(Numeric, f"__r{_name}__", operation(_name, reflected=True))
+for _name in operators.UNARY:
     setattr(Numeric, f"__{_name}__", _unary(_name))
 
 
@@ -231,37 +220,39 @@ def applied(ufunc: np.ufunc, inputs: Any, on_host: Callable[..., Any], weak: boo
     function = getattr(jnp, ufunc.__name__)
     if any(isinstance(x, jax.Array) for x in inputs):
         return function(*(x.__jax_array__() if isinstance(x, Numeric) else x for x in inputs))
-    with _as_numpy():
-        values = [_value(x) for x in inputs]
-        ones = [_one(v) for v in values]
-        python = weak and not any(isinstance(one, np.generic) for one in ones)
-        out = np.asarray(ufunc(*ones)).dtype
-        common = np.result_type(*ones)
-        work = common if out.kind == "b" or common.kind in "fc" else out
+    hosted = _hosted(on_host, inputs)
+    structs = list(map(_struct, inputs))
+    out, work, python = exactness.promoted(ufunc, structs, weak)
+
+    def compute(*values: Any) -> Any:
         result = jnp.asarray(function(*(jnp.asarray(v, work) for v in values)), out)
-        result = _compat.converted(result, out, python and out.kind != "b")
-        hosted = _hosted(on_host, inputs)
+        return _compat.converted(result, out, python and out.kind != "b")
+
+    traced = not any(isinstance(x, Numeric) and not exactness.is_traced(x.value) for x in inputs)
+    exact = traced and exactness.of_ufunc(ufunc, inputs, structs, out)
+    with exactness.as_numpy():
+        values = list(map(_value, inputs)) if exact else structs
+        result = exactness.computed(compute, values, exact)
     if python:
-        _doubt_domain(hosted)
+        domains.doubted(hosted)
     return Numeric(result, hosted)
 
 
-def _doubt_domain(number: HostNumber | None) -> None:
-    """Python's arithmetic has no result at some sizes, where that of JAX has one."""
-    recorder = hooks.active()
-    if number is None or recorder is None:
-        return
-    if not dims.symbols_in(list(number.dims)).isdisjoint(recorder.data_dependent):
-        return  # such sizes may be 0 wherever they are divided by, and each run checks that
-    with busy(recorder):
-        if domains.may_fail(number, recorder.region):
-            recorder.doubt(f"arithmetic that fails at some sizes, at {frames.users_line()}")
+def _struct(operand: Any) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of an operand, without its elements."""
+    if not _compat.is_symbolic(operand):
+        with exactness.as_numpy():
+            return exactness.struct(_value(operand))
+    weak = type(operand) is not _compat.NumPyDimension
+    return jax.ShapeDtypeStruct((), np.int64, weak_type=weak)
 
 
-def _hosted(function: Callable[..., Any], operands: Sequence[Any]) -> HostNumber | None:
-    """What the host computes, if its operands are sizes and numbers."""
+def _hosted(function: Callable[..., Any], operands: Sequence[Any]) -> HostNumber:
+    """What the host computes."""
+    for dim in filter(_compat.is_symbolic, operands):
+        check_scope(dim)
     read = [x.current().host if isinstance(x, Numeric) else x for x in operands]
-    return None if any(x is None for x in read) else HostNumber.of(function, read)
+    return HostNumber.of(function, read)
 
 
 def whole(function: Callable[..., Any], *operands: Any) -> Any:
@@ -270,36 +261,20 @@ def whole(function: Callable[..., Any], *operands: Any) -> Any:
     Raises:
       TypeError: no dimension is known to be that integer at all sizes of the trace.
     """
+    if any(isinstance(x, Numeric) and x.value.ndim for x in operands):
+        raise unknown()
     number = _hosted(function, operands)
-    dim = None if number is None else _dimension(number)
-    if dim is None and number is not None and all(map(caps.capped, map(_symbolic, number.dims))):
-        dim = _dimension(number)  # Python's own arithmetic says so, where sizes are bounded
+    dim = host.whole(number, hooks.active())
     if dim is None:
-        raise _unknown(number)
-    return dim if isinstance(dim, int) else _symbolic(dim)
-
-
-def _dimension(number: HostNumber) -> Any:
-    with busy(hooks.active()):
-        return host.dimension(number, hooks.active().region)
-
-
-def _symbolic(dim: Any) -> Any:
-    """A dimension as JAX has it."""
-    return _compat.dimensions([dims.jax_text(dim)], hooks.active().scope)[0]
+        raise unknown(number.dims)
+    return dim
 
 
 def kind(operand: Any) -> Any:
     """A number that JAX promotes as it does an operand; it has the value 1 for ``Numeric``."""
     if isinstance(operand, Numeric):
-        return _one(operand.value)
+        return exactness.one(operand.value)
     return 1 if _compat.is_symbolic(operand) else operand
-
-
-def _one(value: Any) -> Any:
-    """A one of NumPy's type, or of Python's, which NumPy promotes as JAX does weak types."""
-    one = np.ones((), value.dtype)[()]
-    return one.item() if value.weak_type else one
 
 
 def _value(operand: Any) -> Any:
@@ -307,27 +282,55 @@ def _value(operand: Any) -> Any:
     if isinstance(operand, Numeric):
         return operand.value
     if _compat.is_symbolic(operand):
-        if operand.scope is not scope():
-            raise stale(f"the size '{operand}'", frames.users_line())
+        check_scope(operand)
         weak = type(operand) is not _compat.NumPyDimension
         return _compat.converted(jnp.asarray(operand), np.dtype(np.int64), weak)
     return jnp.asarray(operand)
 
 
-def called(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """One of JAX's functions on 64-bit values, for NumPy's, which takes nothing that is traced."""
+def called(
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    on_host: Callable[..., Any] | None = None,
+    name: str = "",
+) -> Any:
+    """What NumPy's function makes of numbers, which takes nothing that is traced.
+
+    Args:
+      function: JAX's own, to be run on 64-bit values.
+      args: of the call.
+      kwargs: of the call.
+      on_host: NumPy's function; by default ``function`` is that, too.
+      name: of the function, or of a method.
+    """
     leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: isinstance(x, Numeric))
     for traced in filter(_compat.is_unknown, leaves):
         doubt("NumPy's code on arrays")
         traced.__array__()
-    with _as_numpy():
-        leaves = [x.value if isinstance(x, Numeric) else x for x in leaves]
-        args, kwargs = jax.tree.unflatten(tree, leaves)
-        return jax.tree.map(_wrapped, function(*args, **kwargs))
+    places = [k for k, x in enumerate(leaves) if isinstance(x, Numeric)]
 
+    def compute(*values: Any) -> Any:
+        filled = list(leaves)
+        for place, value in zip(places, values, strict=True):
+            filled[place] = value
+        args, kwargs = jax.tree.unflatten(tree, filled)
+        return function(*args, **kwargs)
 
-def _wrapped(value: Any) -> Any:
-    return Numeric(value) if isinstance(value, jax.Array) else value
+    hosts = [x.current().host if isinstance(x, Numeric) else x for x in leaves]
+    hosted = HostNumber.of_call(on_host or function, *jax.tree.unflatten(tree, hosts))
+    exact = exactness.of_call(name, leaves, lambda x: isinstance(x, Numeric))
+    with exactness.as_numpy():
+        result = exactness.computed(compute, [leaves[k].value for k in places], exact)
+    found, tree = jax.tree.flatten(result)
+    whole = jax.tree.structure(0) == tree
+    return jax.tree.unflatten(
+        tree,
+        [
+            Numeric(x, hosted if whole else part(hosted, k)) if exactness.is_array(x) else x
+            for k, x in enumerate(found)
+        ],
+    )
 
 
 def delivered(tree: Any) -> Any:
@@ -336,13 +339,8 @@ def delivered(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.__jax_array__() if isinstance(x, ours) else x, tree)
 
 
-def number(
-    function: Callable[..., Any], on_host: Callable[..., Any], operands: Sequence[Any]
-) -> Numeric:
+def number(on_host: Callable[..., Any], operands: Sequence[Any]) -> Numeric:
     """A Python float computed from sizes, as ``math.sqrt(n)`` is."""
-    with _as_numpy():
-        values = [jnp.asarray(_value(x), np.float64) for x in operands]
-        result = _compat.converted(function(*values), np.dtype(np.float64), True)
     hosted = _hosted(on_host, operands)
-    _doubt_domain(hosted)
-    return Numeric(result, hosted)
+    domains.doubted(hosted)
+    return Numeric(jax.ShapeDtypeStruct((), np.float64, weak_type=True), hosted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -20,6 +21,7 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 from sod2jax.tracing import arithmetic, callers, frames, shown
 from sod2jax.tracing.bound import Bound, NumberWanted
+from sod2jax.tracing.holding import holds_size
 from sod2jax.tracing.hooks import Patch, while_tracing
 from sod2jax.tracing.recorder import attentive, busy
 
@@ -227,7 +229,17 @@ def _attribute_of_int(dim: Any, name: str, frame: FrameType) -> Any:
     raise AttributeError(f"a symbolic size has no attribute '{name}' while tracing")
 
 
+def _encoded(original: Callable[..., Any], encoder: Any, value: Any, **options: Any) -> Any:
+    """JSON of sizes, which compiled code gives to ``default``, as it does no ``int``."""
+    recorder, default = attentive(), getattr(encoder.default, "__func__", None)
+    # JSON's own raises, which is noticed elsewhere.
+    if recorder and default is not json.JSONEncoder.default and holds_size(value):
+        recorder.doubt(f"the JSON of a size at {frames.line(frames.asking(('json',)))}")
+    return original(encoder, value, **options)
+
+
 PATCHES = (
+    *(Patch(json.JSONEncoder, k, while_tracing(_encoded)) for k in ("encode", "iterencode")),
     Patch(*_compat.SOURCE_OF_FUNCTION, while_tracing(_unread)),
     Patch(_compat.Dimension, "__hash__", _hash),
     Patch(_compat.Dimension, "__str__", _text),

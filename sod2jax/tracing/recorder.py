@@ -42,6 +42,8 @@ class Recorder:
       stale: the error of a size that an earlier trace left behind, which somebody may catch.
       computed: results that stand for the same argument whenever it comes, by its id.
       shown: where texts for people go; somebody who replaces that reads them.
+      outermost: the trace of the function as a whole, around those that it starts itself.
+      delivered: what the host computes, as values of that trace.
       compared: how often one place in the code has compared a size with numbers.
     """
 
@@ -62,6 +64,8 @@ class Recorder:
     computed: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     shown: tuple[Any, ...] = dataclasses.field(default_factory=lambda: _shown(), repr=False)
     compared: collections.Counter[Any] = dataclasses.field(default_factory=collections.Counter)
+    outermost: Any = None
+    delivered: dict[Any, Any] = dataclasses.field(default_factory=dict)
     busy: bool = False
 
     @property

@@ -10,8 +10,9 @@ import dis
 import functools
 import itertools
 import os
-from collections.abc import Iterable
-from types import CodeType, FunctionType
+from collections.abc import Sequence
+from types import CodeType, FunctionType, MethodWrapperType, WrapperDescriptorType
+from typing import Any
 
 from sod2jax.tracing import frames, reach
 from sod2jax.tracing.recorder import Recorder
@@ -22,6 +23,8 @@ _NAMES = frozenset(
     f"__{name}__" for name in (*"eq ge gt le lt ne".split(), *_ARITHMETIC.split(), *_REFLECTED)
 )
 
+_KINDS = frozenset("bool complex float int".split())
+
 
 def _is_installed(function: FunctionType) -> bool:
     """Whether it is of a package, which has such names in what it makes of classes."""
@@ -30,26 +33,45 @@ def _is_installed(function: FunctionType) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _calls_by_name(code: CodeType) -> bool:
-    """Whether such a method is looked up in a literal, or in a variable that is no class."""
+    """Whether such a method is looked up in what may be a number, or a class of numbers."""
     if _NAMES.isdisjoint(code.co_names):
         return False
     steps = [s for s in dis.get_instructions(code) if s.opname != "EXTENDED_ARG"]
     return any(
         found.argval in _NAMES
         and found.opname in ("LOAD_METHOD", "LOAD_ATTR")
-        and owner.opname.startswith(("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_FAST"))
-        and owner.argval not in ("self", "cls")
+        and _may_be_number(owner)
         for owner, found in itertools.pairwise(steps)
     )
 
 
-def doubt_calls(recorder: Recorder, functions: Iterable[FunctionType]) -> None:
+def _may_be_number(owner: dis.Instruction) -> bool:
+    """Whether what an instruction loads is a literal, a variable, or a class of numbers."""
+    if owner.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME")):
+        return owner.argval in _KINDS
+    known = owner.opname.startswith(("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_FAST", "LOAD_DEREF"))
+    return known and owner.argval not in ("self", "cls")
+
+
+def _is_such_method(value: Any) -> bool:
+    """Whether something is such a method of a number, or of a class of numbers."""
+    if isinstance(value, WrapperDescriptorType):
+        return value.__name__ in _NAMES and value.__objclass__.__name__ in _KINDS
+    if isinstance(value, MethodWrapperType):
+        return value.__name__ in _NAMES and type(value.__self__).__name__ in _KINDS
+    return False
+
+
+def doubt_calls(recorder: Recorder, reached: Sequence[Any]) -> None:
     """Leaves doubts about functions that call such methods, but for methods of such a name.
 
     Args:
       recorder: of the trace.
-      functions: that what was traced seems to call.
+      reached: what was traced seems to call it.
     """
+    for method in filter(_is_such_method, reached):
+        recorder.doubt(f"{method.__qualname__}, which is called by another name")
+    functions = [value for value in reached if isinstance(value, FunctionType)]
     own = [f for f in functions if reach.is_others(f.__globals__) and not _is_installed(f)]
     for function in own:
         for code in reach.codes(function.__code__):

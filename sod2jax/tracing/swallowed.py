@@ -10,22 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import dis
-import itertools
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
 from typing import Any
 
-import jax
-import numpy as np
-from jax.core import Tracer
-
 from sod2jax import _compat
 from sod2jax.tracing import callers, frames, handlers, reach
-from sod2jax.tracing.bound import Bound
+from sod2jax.tracing.holding import holds_size
 from sod2jax.tracing.recorder import attentive, busy
-from sod2jax.tracing.size_arrays import SizeArray
 
 # What is raised where something is not there: hashes, indices and attributes tell; or by Python.
 _ELSEWHERE = (
@@ -33,8 +27,6 @@ _ELSEWHERE = (
     *(StopAsyncIteration, StopIteration),
 )
 _MOST_CODES = 1 << 14
-_FEW = 100  # items to look at in a table
-_DEEP = 3  # tables in tables
 _telling: dict[int, tuple[CodeType, CodeType]] = {}
 _replaced: dict[int, tuple[FunctionType, CodeType, CodeType]] = {}
 _lock = threading.Lock()
@@ -147,11 +139,11 @@ def _origin(error: BaseException) -> TracebackType | None:
 def _is_of_a_size(at: TracebackType) -> bool:
     """Whether an expression that raised seems to have given a size to compiled code."""
     frame, offset = at.tb_frame, at.tb_lasti
-    if not any(_holds_size(value, _DEEP) for value in frame.f_locals.values()):
+    if not any(holds_size(value) for value in frame.f_locals.values()):
         return False
     if isinstance(callers.called(frame, offset), FunctionType | MethodType):
         return False  # raised before it was entered: about how many arguments there are
-    return any(_holds_size(value, _DEEP) for value in _mentioned(frame, offset))
+    return any(holds_size(value) for value in _mentioned(frame, offset))
 
 
 def _mentioned(frame: FrameType, offset: int) -> list[Any]:
@@ -179,27 +171,3 @@ def _is_inside(place: dis.Positions, around: dis.Positions) -> bool:
         )
         <= (last, end)
     )
-
-
-def _holds_size(value: Any, depth: int) -> bool:
-    """Whether something is made of sizes, or of arrays that have them, as far as is looked."""
-    kind = type(value)
-    if issubclass(kind, _compat.Dimension | Bound):
-        return True
-    if issubclass(kind, Tracer | jax.ShapeDtypeStruct):
-        return any(map(_compat.is_symbolic, getattr(value, "shape", ())))
-    if issubclass(kind, np.ndarray):
-        return value.dtype == object or kind is SizeArray
-    if not depth:
-        return False
-    return any(_holds_size(item, depth - 1) for item in itertools.islice(_items(value), _FEW))
-
-
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return itertools.chain.from_iterable(dict.items(value))
-    if isinstance(value, list | tuple | set | frozenset):
-        return list(value)
-    with contextlib.suppress(AttributeError):
-        return list(object.__getattribute__(value, "__dict__").values())
-    return ()

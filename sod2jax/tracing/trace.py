@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ from sod2jax.tracing import (
     data_dependent,
     escaped,
     guards,
+    host_values,
     numeric,
     overflow,
     reach,
@@ -135,12 +137,16 @@ def _traced(
     tree = jax.tree.structure(tuple(arguments))
     decisions = Decisions(regime.sizes, regime.expected) if decides else None
     recording = guards.recording(region, scope, regime.assumptions, decisions)
-    called = reach.functions(fun)
+    reached = reach.objects(fun)
+    called = [value for value in reached if isinstance(value, FunctionType)]
     with type_calls.answered(called), swallowed.noticed(called), recording as recorder:
         try:
-            traced = jax.jit(lambda *args: numeric.delivered(fun(*args))).trace(
-                *jax.tree.unflatten(tree, specs)
-            )
+
+            def run(*args: Any) -> Any:
+                recorder.outermost = _compat.current_trace()
+                return numeric.delivered(fun(*args))
+
+            traced = jax.jit(run).trace(*jax.tree.unflatten(tree, specs))
             _refuse_high(traced.jaxpr, name)
             closed = foreign.opened(_compat.without_unread(traced.jaxpr))
         except (StateError, DataDependentSizeError, PlacementError):
@@ -185,21 +191,23 @@ def _traced(
     except overflow.TooLarge as error:
         raise TraceError(f"{name} cannot be computed in 32 bits: {error}") from error
     if recorder.region.names:
-        slots.doubt_calls(recorder, called)
+        slots.doubt_calls(recorder, reached)
     closed, computed = data_dependent.exposed(closed)
+    closed, numbers = host_values.hoisted(closed)
     with jax.ensure_compile_time_eval():
         constants = tuple(map(jax.device_put, _compat.all_constants(closed)))
     return Program(
         name=name,
         jaxpr=closed,
         constants=constants,
-        in_names=tuple(leaf.name for leaf in leaves),
+        in_names=(*(leaf.name for leaf in leaves), *(f"the number at {x.source}" for x in numbers)),
         out_tree=out_tree,
         region=recorder.region,
         guards=(*recorder.decisions.taken, *recorder.guards, *recorder.besides),
         computed_dims=computed,
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),
+        numbers=numbers,
     )
 
 

@@ -279,6 +279,15 @@ def test_a_function_of_another_shape_is_refused():
         sod2jax.optimize(lambda x: p.bind(x), shapes=("n",), on_unsupported="error")(jnp.ones(3))
 
 
+@pytest.mark.parametrize("rule", [lambda x: jnp.sin(x), lambda x, y, *, times: jnp.sin(x) * y])
+def test_a_function_that_takes_other_arguments_is_refused(rule):
+    p = opaque("wave")
+    sod2jax.register_rule(p, rule)
+    f = sod2jax.optimize(lambda x: p.bind(x, times=2), shapes=("n",), on_unsupported="error")
+    with pytest.raises(Exception, match=r"is called as function\(x0, times=...\)"):
+        f(np.ones(3, np.float32))
+
+
 def test_rules_that_cannot_be_registered():
     p = opaque("wave")
     with pytest.raises(SpecError, match="either a function, or elementwise"):

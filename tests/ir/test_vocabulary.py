@@ -66,7 +66,7 @@ def test_groups_are_basic_or_unions_of_basic_ones() -> None:
 def tables() -> Iterator[tuple[str, set[str]]]:
     """Place and words of each variable of the package that holds mostly names of primitives."""
     for module in pkgutil.walk_packages(sod2jax.__path__, "sod2jax."):
-        if module.name.endswith(("__main__", "tracing.numeric", "tracing.arithmetic")):
+        if module.name.endswith(("__main__", "tracing.operators", "tracing.arithmetic")):
             continue  # these have tables of functions of Python and NumPy
         for variable, value in vars(importlib.import_module(module.name)).items():
             if not isinstance(value, (dict, frozenset, set, list, tuple)) or variable in BY_MONOID:
@@ -95,7 +95,7 @@ def test_no_group_is_listed_twice() -> None:
     again = {
         (path.stem, min(group))
         for path in PACKAGE.rglob("*.py")
-        if path.stem not in ("vocabulary", "numeric", "arithmetic", "slots")
+        if path.stem not in ("vocabulary", "operators", "exactness", "arithmetic", "slots")
         for words in literals(path)
         for group in BASIC
         if len(group) > 3 and 2 * len(words & group) > len(group)

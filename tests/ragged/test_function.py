@@ -279,6 +279,7 @@ P = normal(2, 6, 4), normal(2, 6)
         (([], []), ShapeError, "'x' is an empty list"),
         ((tuple(normal(n, 4) for n in (1, 3, 9)), P[1]), ShapeError, "a list, not a tuple"),
         ((3.0, P[1]), ShapeError, "pass a list of examples"),
+        (((normal(3, 4), normal(5, 4)), XY[1]), ShapeError, "no integers: pass examples as a list"),
         ((P[0], [2, 3], P[1]), TypeError, r"<lambda>: too many .* the tuple \(padded, sizes\)"),
         ((XY[0], [normal(2), normal(4)]), ShapeError, "example 1: axis 0 of 'y' has size 4"),
         (

@@ -11,7 +11,7 @@ from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
 from sod2jax.tracing.domains import may_fail
-from sod2jax.tracing.host import HostNumber
+from sod2jax.tracing.host_numbers import HostNumber
 
 N = dims.symbol("n")
 BOUNDED = Region.of(["n"], [Comparison.parse("n <= 8")])

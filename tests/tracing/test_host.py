@@ -16,7 +16,8 @@ import sod2jax
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.region import Region
-from sod2jax.tracing.host import HostNumber, dimension
+from sod2jax.tracing.host import dimension
+from sod2jax.tracing.host_numbers import HostNumber
 from tests.tracing.compare import assert_as_under_jit
 
 N = dims.symbol("n")

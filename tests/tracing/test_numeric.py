@@ -12,6 +12,7 @@ import pytest
 
 import sod2jax
 from sod2jax.tracing import numeric
+from sod2jax.tracing.host_numbers import HostNumber
 
 SIZES = (13, 1, 2, 5, 8)
 
@@ -121,7 +122,7 @@ def test_hooks_are_gone_after_a_trace_and_mind_their_thread():
 
 
 def test_a_numeric_is_no_number_yet():
-    value = numeric.Numeric(jnp.float32(2.0))
+    value = numeric.Numeric(jnp.float32(2.0), HostNumber.of(float, [2]))
     for convert in (bool, int, float, complex, len, np.asarray):
         with pytest.raises(TypeError, match="while tracing"):
             convert(value)

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import functools
 import io
+import json
 import numbers
 import sys
 import warnings
@@ -75,6 +76,11 @@ def told(fun: Callable[[jax.Array], Any], text: Callable[[Any], str]) -> Callabl
             return x * len(text(error))
 
     return call
+
+
+class Encoder(json.JSONEncoder):
+    def default(self, o: Any) -> Any:
+        return "?"
 
 
 def returned_in_finally(x: jax.Array) -> jax.Array:
@@ -151,6 +157,9 @@ TEXTS: dict[str, Callable[[jax.Array], Any]] = {
     "aval": lambda x: x * len(str(jax.typeof(x))),
     "tracer": lambda x: x * len(repr(x)),
     "no_source": written("x * len(f'{x.shape[0]}')"),
+    "json": lambda x: x * len(json.dumps(x.shape[0], default=lambda value: "?")),
+    "json_in_a_table": lambda x: x * len(json.dumps({"n": [x.shape[0]]}, default=str)),
+    "json_by_class": lambda x: x * len(Encoder().encode(x.shape[0])),
     "error_of_add": told(lambda x: x + jnp.ones(x.shape[0] + 2), str),
     "error_of_reshape": told(lambda x: x.reshape(x.shape[0] + 1), repr),
     "error_of_stack": told(lambda x: jnp.stack([x, x[None]]), str),

@@ -16,10 +16,16 @@ def helper(k: int, n: Any) -> bool:
     return k.__eq__(n) is True
 
 
+EQUAL, IS_FIVE = int.__eq__, (5).__eq__
+
 BY_NAME: dict[str, Callable[[Any], bool]] = {
     "equal": lambda n: (5).__eq__(n) is True,
     "mapped": lambda n: True in map((5).__eq__, (n,)),
     "helper": lambda n: helper(5, n),
+    "of the class": lambda n: int.__eq__(5, n) is True,
+    "of the class, mapped": lambda n: list(map(int.__eq__, (5,), (n,))) == [True],
+    "by another name": lambda n: EQUAL(5, n) is True,
+    "of a number, by another name": lambda n: IS_FIVE(n) is True,
     "sum": lambda n: (5).__add__(n) is not NotImplemented,
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
+from sod2jax.errors import TraceError
 from sod2jax.ir import dims, trees
 from sod2jax.ir.program import Program
 from sod2jax.tracing.audit.canonical import canonical
@@ -56,6 +57,10 @@ def difference(
       exactly: whether all counts that callbacks close over, texts and objects of their own, too.
     """
     point = tuple(sorted(sizes.items()))
+    try:
+        numbers = program.numbers_at(sizes)
+    except TraceError as error:
+        return Difference(point, str(error), "a number of sizes", is_final=True)
     shapes = [_signature(atom, sizes) for atom in program.results]
     wanted = [_signature(atom, sizes) for atom in concrete.jaxpr.outvars]
     if shapes == wanted and not _alike(program.tree(sizes), concrete.out_tree):
@@ -65,7 +70,7 @@ def difference(
         what = f"the results are {_listed(wanted)}, where the program has {_listed(shapes)}"
         return Difference(point, what, "the results", is_final=True)
     numbering = Numbering()
-    ours = canonical(numbering, program.opened, sizes, exactly)
+    ours = canonical(numbering, program.opened, sizes, exactly, numbers)
     ours = dataclasses.replace(ours, results=ours.results[: len(shapes)])
     known = set(numbering.equations)
     theirs = canonical(numbering, concrete.jaxpr, sizes, exactly)

@@ -26,7 +26,11 @@ from sod2jax.tracing.audit.numbering import Canonical, Effect, Numbering, Value
 
 
 def canonical(
-    numbering: Numbering, jaxpr: Jaxpr, sizes: Mapping[str, int], exactly: bool = False
+    numbering: Numbering,
+    jaxpr: Jaxpr,
+    sizes: Mapping[str, int],
+    exactly: bool = False,
+    known: Sequence[Any] = (),
 ) -> Canonical:
     """The canonical form of a closed jaxpr at given sizes of its symbols.
 
@@ -35,9 +39,10 @@ def canonical(
       jaxpr: closed.
       sizes: of its symbols.
       exactly: whether all counts that callbacks close over, texts and objects of their own, too.
+      known: the last inputs, which the sizes give.
     """
     reader = _Reader(numbering, sizes, exactly)
-    results = tuple(value.number for value in reader.program(jaxpr))
+    results = tuple(value.number for value in reader.program(jaxpr, known))
     return Canonical(results, tuple(reader.effects))
 
 
@@ -50,9 +55,11 @@ class _Reader:
         self.static, self._aval = self._sizes.static, self._sizes.aval
         self._depth = 0  # of loops that are being read
 
-    def program(self, jaxpr: Jaxpr) -> list[Value]:
-        """The values of the results, from numbered inputs."""
-        return self.run(jaxpr, self.arguments(jaxpr.invars, "input"))
+    def program(self, jaxpr: Jaxpr, known: Sequence[Any]) -> list[Value]:
+        """The values of the results, from numbered inputs and, after these, known ones."""
+        free = jaxpr.invars[: len(jaxpr.invars) - len(known)]
+        given = self.arguments(free, "input")
+        return self.run(jaxpr, [*given, *map(self._numbering.constant, known)])
 
     def run(self, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
         """The values of the outputs of a jaxpr."""
@@ -192,7 +199,7 @@ class _Reader:
             return None
         name, first = eqn.primitive.name, operands[0]
         shape, dtype = self._aval(eqn.outvars[0])
-        if name == "scatter-add":
+        if name in _PLACING:
             return self._placed(eqn, params, operands)
         whole, before = self._aval(eqn.invars[0])
         if name in _COPYING and before == dtype:
@@ -215,7 +222,7 @@ class _Reader:
     def _placed(
         self, eqn: JaxprEqn, params: Mapping[str, Any], operands: Sequence[Value]
     ) -> Value | None:
-        """The value of updates that are added to zeros, each at a place of its own."""
+        """The value of updates that are put into, or added to, zeros, each at its own place."""
         onto, indices, updates = operands
         (shape, dtype), (small, _) = self._aval(eqn.outvars[0]), self._aval(eqn.invars[2])
         if onto.known is None or indices.known is None or onto.known.any():
@@ -280,4 +287,5 @@ def _followed(
 
 _STRUCTURED = {"scan": loops.scan, "while": loops.loop, "cond": _Reader._cond}
 _COPYING = frozenset("convert_element_type copy stop_gradient".split())
+_PLACING = frozenset(("scatter", "scatter-add"))
 _COMMUTATIVE = frozenset("add add_any and max min mul or xor".split())

@@ -217,6 +217,22 @@ EXPRESSIONS: dict[str, dict[str, tuple[str, ...]]] = {
             "({float} - {int})",
         ),
     },
+    "rounding": {
+        "float": (
+            "({atom} / 49 * 49 - {atom}) * 2.0**50",
+            "({atom} * 0.1 - {atom} / 10) * 2.0**56",
+            "(({atom} / 10) % 0.1)",
+            "(({atom} / 10) % 0.1) // 0.1",
+            "divmod({float}, 0.3)[{bit}]",
+            "round({float}, 3) * 7",
+            "np.floor({atom} / 49 * 49)",
+            "np.sum(np.arange({atom}) * 0.1 % 0.3)",
+            "({atom} / 49 * 49 == {atom}) * 3",
+            "({float} * 0.3 - {float})",
+            "math.fmod({atom} * 0.7, 0.3)",
+            "math.hypot({float}, {atom})",
+        ),
+    },
     "math": {
         "int": (
             "math.ceil({float})",
@@ -357,6 +373,10 @@ ARRAYS: tuple[tuple[str, str, str, str], ...] = (
     ("scaling", "*->*", "({x} * {int})", "="),
     ("scaling", "*->*", "({x} + {int})", "="),
     ("scaling", "*->*", "({x} - {float})", "~"),
+    ("rounding", "*->*", "({x} * {float})", "~"),
+    ("rounding", "*->*", "{x} * (({float} > {c}) + 1)", "~"),
+    ("rounding", "a->a", "{x} * np.floor(np.arange({x}.shape[0]) / 49 * 49)", "~"),
+    ("rounding", "a->a", "{x} * (np.arange({x}.shape[0]) * 0.1 % 0.3)", "~"),
     ("scaling", "*->*", "({x} / {int})", "~"),
     ("scaling", "*->*", "({x} / {atom})", "~"),
     ("scaling", "*->*", "({x} * {float})", "~"),

@@ -57,6 +57,11 @@ def same(one, other, *specs):
             id="added to zeros",
         ),
         pytest.param(
+            lambda x: jnp.pad(jnp.sin(x), ((1, 0), (0, 2))),
+            lambda x: jnp.zeros((6, 6)).at[1:, :-2].set(jnp.sin(x)),
+            id="put into zeros",
+        ),
+        pytest.param(
             lambda x: lax.fori_loop(0, 5, lambda k, y: y + x[k], x[0]),
             lambda x: lax.while_loop(
                 lambda s: s[0] < s[1], lambda s: (s[0] + 1, s[1], s[2] + x[s[0]]), (0, 5, x[0])
@@ -176,3 +181,13 @@ def test_a_callback_may_tell_in_words_of_the_trace_that_made_it() -> None:
     for size in (5, 1, 8):
         fun(np.ones(size, np.float32))
     assert "audited at" in fun.explain()
+
+
+@pytest.mark.filterwarnings("error")
+def test_second_derivatives_of_first_and_last_elements_are_no_doubt():
+    fun = jax.hessian(lambda y: (y**3).mean() + y[0] * y[-1])
+    bare = sod2jax.optimize(fun)
+    for size in (5, 9, 12, 7):
+        x = np.random.default_rng(size).normal(size=size).astype(np.float32)
+        np.testing.assert_allclose(bare(x), jax.jit(fun)(x), rtol=1e-5, atol=1e-6)
+    assert "trust: proved" in bare.explain()
