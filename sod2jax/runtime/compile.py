@@ -194,9 +194,7 @@ def _true_sizes(program: Program, region: Region) -> TrueSizes:
     known = {name: k for k, name in enumerate(program.symbols)}
     return TrueSizes(
         tuple(region.range(name)[1] for name in known),
-        tuple(
-            tuple(known.get(str(d)) for d in dims_of(atom)) for atom in program.jaxpr.outvars
-        ),
+        tuple(tuple(known.get(str(d)) for d in dims_of(atom)) for atom in program.jaxpr.outvars),
     )
 
 

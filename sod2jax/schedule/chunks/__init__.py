@@ -128,10 +128,7 @@ class _Pass:
 def _last_reads(found: Sequence[Part], outputs: Sequence[Atom]) -> dict[Var, int]:
     """Of each value, the last part that reads it."""
     last = {
-        var: k
-        for k, part in enumerate(found)
-        for eqn in part.eqns
-        for var in variables(eqn.invars)
+        var: k for k, part in enumerate(found) for eqn in part.eqns for var in variables(eqn.invars)
     }
     return last | dict.fromkeys(variables(outputs), len(found))
 

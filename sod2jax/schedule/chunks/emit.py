@@ -90,7 +90,7 @@ class _Builder:
         self._partial: dict[int, Var] = {}
         self._added: dict[int, tuple[JaxprEqn, Var]] = {}
         self._eqns: list[JaxprEqn] = []
-        self._start = _compat.new_variable(jax.core.ShapedArray((), np.dtype(np.int32)))
+        self._start = _compat.new_variable(jax.typeof(np.int32(0)))
         self._copier = Copier()
 
     def add(self, eqn: JaxprEqn) -> None:
@@ -136,7 +136,7 @@ class _Builder:
         return self._wholes[var, order]
 
     def _turned(self, eqn: JaxprEqn, needs: Sequence[Need]) -> tuple[JaxprEqn, list[Atom]]:
-        """A product whose whole operands have their axes as it runs fastest: once for all blocks."""
+        """A product whose whole operands have their axes as it runs fastest, turned once."""
         contracted, batch = (list(map(tuple, pair)) for pair in eqn.params["dimension_numbers"])
         invars: list[Atom] = []
         for k, (atom, need) in enumerate(zip(eqn.invars, needs, strict=True)):
@@ -276,7 +276,7 @@ def _run(
             is_carried = var in place and body.outputs[place[var]][1] == row
             return arrays[place[var]] if is_carried else env[var]
 
-        size = one is body and block or rows % block
+        size = block if one is body else rows % block
         blocks = [_cut(source(var, row), row, start, size) for var, row in one.rows]
         sums = [t for eqn, t in zip(one.sums, totals, strict=True) if id(eqn) in added]
         wholes = [turned[whole] for whole in one.wholes]

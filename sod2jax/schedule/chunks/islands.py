@@ -220,9 +220,7 @@ def _free_axes(eqn: JaxprEqn) -> range:
     return range(len(batch), len(eqn.outvars[0].aval.shape))
 
 
-def _reached(
-    eqns: Sequence[JaxprEqn], islands: Mapping[Var, Hashable]
-) -> dict[Var, set[Hashable]]:
+def _reached(eqns: Sequence[JaxprEqn], islands: Mapping[Var, Hashable]) -> dict[Var, set[Hashable]]:
     """Of each value, the islands that are computed from it."""
     reached: dict[Var, set[Hashable]] = collections.defaultdict(set)
     for eqn in reversed(eqns):

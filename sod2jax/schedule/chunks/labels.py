@@ -58,8 +58,8 @@ def labelled(
     """Lets values follow those that were chosen: what they are made of, and what is made of them.
 
     A value that has rows in one way, and is read in another, is made whole first. A small value
-    follows where no large one must be made whole for it; of up to ``tiny`` bytes, only if it is made
-    of larger ones.
+    follows where no large one must be made whole for it; of up to ``tiny`` bytes, only if it is
+    made of larger ones.
     """
     follower = _Follower(eqns, rows, chosen, fat, rules, tiny)
     while follower.backward() or follower.forward():
@@ -160,7 +160,9 @@ def _tiny_values(eqns: Sequence[JaxprEqn], most: int) -> set[Var]:
     for eqn in eqns:
         is_small = all(size_of(var.aval) <= most for var in eqn.outvars)
         reads = variables(eqn.invars)
-        if is_small and all(v in tiny or (v not in made and size_of(v.aval) <= most) for v in reads):
+        if is_small and all(
+            v in tiny or (v not in made and size_of(v.aval) <= most) for v in reads
+        ):
             tiny.update(eqn.outvars)
     return tiny
 

@@ -215,5 +215,3 @@ def peak_bytes(eqns: Sequence[JaxprEqn], values: Collection[Var]) -> int:
         most = max(most, alive)
         alive -= freed[k]
     return most
-
-

@@ -115,13 +115,15 @@ def _pair(left: Row | None, right: Row | None, at: Sequence[tuple[int, int]]) ->
 
 def _product(eqn: JaxprEqn, rows: Sequence[Row | None]) -> list[Need] | None:
     (left, right), _ = eqn.params["dimension_numbers"]
-    return _pair(*rows, list(zip(left, right, strict=True)))
+    lhs, rhs = rows
+    return _pair(lhs, rhs, list(zip(left, right, strict=True)))
 
 
 def _weights_of_convolution(eqn: JaxprEqn, rows: Sequence[Row | None]) -> list[Need] | None:
+    left, right = rows
     lhs, rhs, _ = eqn.params["dimension_numbers"]
     groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
-    return _pair(*rows, [(lhs[1], rhs[1])]) if groups == (1, 1) else None
+    return _pair(left, right, [(lhs[1], rhs[1])]) if groups == (1, 1) else None
 
 
 def _scatter(eqn: JaxprEqn, rows: Sequence[Row | None]) -> list[Need] | None:

@@ -61,8 +61,8 @@ def kept_or_again(
     edges: dict[tuple[int, int], int] = {}
     for eqn in behind:
         at = number[id(eqn)]
-        again = 0 if id(eqn) in free else _units(flops_of(eqn) * _PER_FLOP)
-        edges[0, at] = max(again, 1)
+        work = 0 if id(eqn) in free else _units(flops_of(eqn) * _PER_FLOP)
+        edges[0, at] = max(work, 1)
         for var in eqn.outvars:
             rate = _PER_BYTE_READ if var in kept else _PER_BYTE_KEPT
             edges[at, values[var]] = max(_units(size_of(var.aval) * rate), 1)
@@ -138,5 +138,3 @@ def _side_of_source(edges: dict[tuple[int, int], int], nodes: int) -> set[int]:
     residual.eliminate_zeros()
     reached = breadth_first_order(residual, 0, directed=True, return_predecessors=False)
     return set(map(int, reached))
-
-

@@ -108,8 +108,10 @@ def _product(
     last = [eqn, *moves]
     for step, size in zip(last, reversed(shapes), strict=True):
         is_end = step is last[-1]
-        out = one.outvars[0] if is_end else _compat.new_variable(
-            step.outvars[0].aval.update(shape=size)
+        out = (
+            one.outvars[0]
+            if is_end
+            else _compat.new_variable(step.outvars[0].aval.update(shape=size))
         )
         new.append(_compat.new_equation(step.primitive, invars, [out], step.params, step))
         invars = [out]

@@ -35,7 +35,7 @@ class TrueSizes:
       trimmed: of each result, the number of the symbol of each axis; None for others.
     """
 
-    bucket: tuple[int, ...] = ()
+    bucket: tuple[int | None, ...] = ()
     trimmed: tuple[tuple[int | None, ...], ...] = ()
 
 
@@ -144,8 +144,9 @@ class Tails:
 
     def _is_below(self, eqn: JaxprEqn, row: Row) -> bool:
         lanes, number = (self._maker(atom) for atom in eqn.invars)
-        is_iota = lanes is not None and lanes.primitive.name == "iota"
-        if not is_iota or lanes.params["dimension"] != row.axis:
+        if lanes is None or lanes.primitive.name != "iota":
+            return False
+        if lanes.params["dimension"] != row.axis:
             return False
         if number is not None and number.primitive.name == "broadcast_in_dim":
             return number.invars[0] is self._true

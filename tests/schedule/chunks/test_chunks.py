@@ -1,4 +1,4 @@
-"""Programs whose large values are computed by rows give what they gave, whatever they are made of."""
+"""Programs whose large values are computed by rows give what they gave."""
 
 from __future__ import annotations
 
@@ -126,8 +126,10 @@ def test_nothing_is_kept_of_what_only_a_loop_needs() -> None:
     x, w = np.ones((512, 64), np.float32), np.ones((3, 64, 64), np.float32)
     jaxpr = jax.make_jaxpr(attention)(x, w)
     new, remarks = chunked(jaxpr, Sizes(fat=1 << 18, least=1 << 20, block=32))
-    assert [r.what for r in remarks] == [f"runs {n} equations for 32 of 512 rows at a time" for n in
-                                         [int(remarks[0].what.split()[1])]]
+    assert [r.what for r in remarks] == [
+        f"runs {n} equations for 32 of 512 rows at a time"
+        for n in [int(remarks[0].what.split()[1])]
+    ]
     assert peak(new) < 0.5 * peak(jaxpr)
 
 
@@ -180,7 +182,11 @@ STEPS: dict[str, Callable[[Any, Any], Any]] = {
 def programs(draw: st.DrawFn) -> list[tuple[str, int, int]]:
     length = draw(st.integers(2, 7))
     return [
-        (draw(st.sampled_from(sorted(STEPS))), draw(st.integers(0, k + 1)), draw(st.integers(0, k + 1)))
+        (
+            draw(st.sampled_from(sorted(STEPS))),
+            draw(st.integers(0, k + 1)),
+            draw(st.integers(0, k + 1)),
+        )
         for k in range(length)
     ]
 
