@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from sod2jax import _compat
 from sod2jax.arguments.calls import shortened
 from sod2jax.optimized import OptimizedFunction
-from sod2jax.options import Options, Specs
+from sod2jax.options import Keywords, Options, Specs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True)
+class Decorator:
+    """``optimize`` with its options, without a function.
+
+    Attributes:
+      options: what was asked for.
+    """
+
+    options: Options
+
+    def __call__(self, fun: Callable[P, R]) -> OptimizedFunction[P, R]:
+        """The function, optimized.
+
+        Raises:
+          TypeError: it is no function.
+          ValueError: ``jax.jit`` was told to donate an argument that is static here.
+        """
+        if not callable(fun):
+            raise TypeError(
+                f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
+            )
+        plain, told = _compat.jit_keywords(fun)
+        return OptimizedFunction(plain, self.options.told(told))
+
+
+@overload
+def optimize(fun: Callable[P, R], /, **keywords: Unpack[Keywords]) -> OptimizedFunction[P, R]: ...
+
+
+@overload
+def optimize(fun: None = None, /, **keywords: Unpack[Keywords]) -> Decorator: ...
 
 
 def optimize(
@@ -113,15 +150,5 @@ def optimize(
         in_shardings=in_shardings,
         out_shardings=out_shardings,
     )
-    if fun is None:
-        return lambda f: _optimized(f, options)
-    if not callable(fun):
-        raise TypeError(
-            f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
-        )
-    return _optimized(fun, options)
-
-
-def _optimized(fun: Callable[..., Any], options: Options) -> OptimizedFunction:
-    fun, told = _compat.jit_keywords(fun)
-    return OptimizedFunction(fun, options.told(told))
+    decorator = Decorator(options)
+    return decorator if fun is None else decorator(fun)

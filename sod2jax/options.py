@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -16,6 +16,31 @@ Specs = Sequence[Any] | Mapping[str, Any] | None
 _ON_UNSUPPORTED = ("exact", "error")
 _TUNE = ("none", "off", "fast", "full")
 _CUT = ("auto", "always", "never")
+
+
+class Keywords(TypedDict, total=False):
+    """The keywords of ``sod2jax.optimize``, for its types."""
+
+    shapes: Specs
+    constraints: Sequence[str]
+    buckets: Mapping[str, Sequence[int]] | None
+    max_executables: int
+    on_unsupported: str
+    cut: str
+    audit: bool
+    tune: str
+    poison: bool | str
+    static_argnums: int | Sequence[int] | None
+    static_argnames: str | Sequence[str] | None
+    donate_argnums: int | Sequence[int] | None
+    donate_argnames: str | Sequence[str] | None
+    keep_unused: bool
+    inline: bool
+    compiler_options: Mapping[str, Any] | None
+    device: Any
+    backend: str | None
+    in_shardings: Any
+    out_shardings: Any
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
