@@ -15,6 +15,7 @@ from sod2jax import memory, report
 from sod2jax.arguments import nnx
 from sod2jax.arguments.calls import Call, copied, on_device
 from sod2jax.buckets.bucket import Bucket
+from sod2jax.derived.derivations import Derivations
 from sod2jax.errors import (
     AuditWarning,
     DataDependentSizeError,
@@ -26,6 +27,7 @@ from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
 from sod2jax.planning.ahead import compile_all, device_meant
 from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
+from sod2jax.planning.out_of_range import unsettled
 from sod2jax.planning.planner import Choice, Planner
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.compile import Executable
@@ -60,7 +62,7 @@ class OptimizedFunction(Generic[P, R]):
         self._traced = nnx.returning_updates(fun)
         how = "runs through exact-shape executables, one compile per shape"
         self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
-        self.planner = self._new_planner()
+        self._begin()
         self._computes_sizes = False
         self._told: set[str] = set()  # causes that the audit found
         self._jitted = jax.jit(self._traced, **options.jit.given)
@@ -70,8 +72,10 @@ class OptimizedFunction(Generic[P, R]):
         symbols = [n for s in self.planner.specialisations for n in s.analysis.program.symbols]
         return report.line(self._name, symbols, self.buckets, [e.bucket for e in self._ready])
 
-    def _new_planner(self) -> Planner:
-        return Planner(self._traced, self._name, self.options, self._counters, self._fallbacks)
+    def _begin(self) -> None:
+        of = (self._traced, self._name)
+        self.planner = Planner(*of, self.options, self._counters, self._fallbacks)
+        self._derivations = Derivations(self, *of, type(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedFunction[P, R]:
         """Another function, of a copy of what this one wraps; nothing of it is compiled."""
@@ -82,9 +86,9 @@ class OptimizedFunction(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the function; the result equals that of ``jax.jit(fun)`` on the same arguments.
 
-        Inside ``jit``, ``grad`` or ``vmap`` it is what ``jax.jit(fun)`` is there. What it
-        writes to variables of ``flax.nnx`` modules among its arguments comes back, as with
-        ``nnx.jit``.
+        Inside of ``jit`` it is what ``jax.jit(fun)`` is there; under ``grad``, ``vmap`` and the
+        like of arrays, what is derived from it runs from buckets, too. What it writes to variables
+        of ``flax.nnx`` modules among its arguments comes back, as with ``nnx.jit``.
 
         Raises:
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
@@ -129,7 +133,8 @@ class OptimizedFunction(Generic[P, R]):
         """
         call = self.planner.read(args, kwargs)
         if call.is_traced:
-            return self._jitted(*args, **kwargs)
+            eager = self._derivations.of(call)
+            return self._jitted(*args, **kwargs) if eager is None else eager()
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)
@@ -185,7 +190,9 @@ class OptimizedFunction(Generic[P, R]):
         if isinstance(other, Exact):
             return other
         if other.specialisation in tried or len(tried) == _MOST_RUNS:
-            return self.planner.exact(TraceError(_unsettled(self._name, other, outcome)))
+            return self.planner.exact(
+                TraceError(unsettled(self._name, other.regime, outcome.sizes))
+            )
         return other
 
     def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -293,9 +300,14 @@ class OptimizedFunction(Generic[P, R]):
     def clear_cache(self) -> None:
         """Forgets all programs and executables; what is counted and told stays."""
         self._jitted.clear_cache()  # type: ignore[attr-defined]
-        self.planner = self._new_planner()
+        self._begin()
 
     # Reading
+
+    @property
+    def derived(self) -> tuple[OptimizedFunction, ...]:
+        """What ``jax.grad``, ``vmap`` and the like of arrays made of it; each takes one list."""
+        return tuple(self._derivations.functions)
 
     @property
     def _ready(self) -> list[Executable]:
@@ -335,12 +347,3 @@ class OptimizedFunction(Generic[P, R]):
             for s in self.planner.specialisations
         ]
         return report.document(self._name, parts, self._fallbacks.reasons, self.stats())
-
-
-def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
-    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in outcome.sizes.items())
-    relied = "; ".join(map(str, choice.regime.reasons)) or "nothing"
-    return (
-        f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
-        f"on: {relied}"
-    )

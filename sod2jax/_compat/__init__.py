@@ -35,6 +35,7 @@ from sod2jax._compat.askers import (
     is_relay,
 )
 from sod2jax._compat.callbacks import bind_callback, called, is_ordered
+from sod2jax._compat.callee import Sizes, axis_of, call, is_eager
 from sod2jax._compat.devices import (
     committed_to,
     default_device,
@@ -147,14 +148,17 @@ __all__ = [
     "Primitive",
     "Scope",
     "ShapedArray",
+    "Sizes",
     "Var",
     "all_constants",
     "array_aval",
     "as_numpy",
     "as_python",
+    "axis_of",
     "below",
     "bind",
     "bind_callback",
+    "call",
     "call_equation",
     "called",
     "closed_jaxpr",
@@ -174,6 +178,7 @@ __all__ = [
     "host_to_device",
     "inside",
     "is_compile_only",
+    "is_eager",
     "is_elsewhere",
     "is_foreign",
     "is_harmless_equality",
