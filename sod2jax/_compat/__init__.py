@@ -1,8 +1,11 @@
 """Every difference between JAX versions, and the only importer of JAX's private modules.
 
-Supported: jax 0.10 to 0.12.
+Supported: jax 0.10 to 0.12, see ``needed``.
 """
 
+from sod2jax._compat import needed as needed  # first: it says what is missing
+
+# isort: split
 from jax.extend.core import InconclusiveDimensionOperation, Primitive
 
 from sod2jax._compat.arrays import (
