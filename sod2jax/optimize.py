@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from sod2jax import _compat
+from sod2jax.arguments.annotations import with_annotations
 from sod2jax.arguments.calls import shortened
 from sod2jax.optimized import OptimizedFunction
 from sod2jax.options import Keywords, Options, Specs
@@ -29,6 +30,7 @@ class Decorator:
         """The function, optimized.
 
         Raises:
+          SpecError: its annotations were to say the shapes, and do not.
           TypeError: it is no function.
           ValueError: ``jax.jit`` was told to donate an argument that is static here.
         """
@@ -37,7 +39,7 @@ class Decorator:
                 f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
             )
         plain, told = _compat.jit_keywords(fun)
-        return OptimizedFunction(plain, self.options.told(told))
+        return OptimizedFunction(plain, with_annotations(self.options.told(told), plain))
 
 
 @overload
@@ -84,7 +86,8 @@ def optimize(
         were equal in every call share a symbol. Or one spec per argument (a sequence over
         positional arguments, or a dictionary by parameter name). None: the shape is fixed.
         "b, s, 3": names are symbolic sizes, "_" takes the size of the call, "..." any fixed axes.
-        A spec may be a pytree prefix of specs.
+        A spec may be a pytree prefix of specs. Or "annotations": as those of the parameters say,
+        where they are jaxtyping's, such as ``x: Float[Array, "b s 16"]``.
       constraints: relations such as "s <= 512" or "s >= b"; tracing relies on them and calls are
         checked against them.
       buckets: padded sizes by symbol; by default chosen for the range that the constraints leave,

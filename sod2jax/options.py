@@ -13,6 +13,9 @@ from sod2jax.errors import SpecError
 from sod2jax.ir.comparisons import Comparison
 
 Specs = Sequence[Any] | Mapping[str, Any] | None
+ANNOTATIONS = "annotations"
+"""For ``shapes``: as the annotations of the function's parameters say."""
+
 _ON_UNSUPPORTED = ("exact", "error")
 _TUNE = ("none", "off", "fast", "full")
 _CUT = ("auto", "always", "never")
@@ -190,11 +193,13 @@ def _is_default(value: Any) -> bool:
 
 
 def _specs(shapes: Any) -> Specs:
+    if isinstance(shapes, str) and shapes == ANNOTATIONS:
+        return shapes
     if shapes is None or (isinstance(shapes, (Sequence, Mapping)) and not isinstance(shapes, str)):
         return shapes
     raise SpecError(
-        "shapes must be a sequence with one spec per argument, or a dictionary by parameter name; "
-        f"got {reprlib.repr(shapes)}"
+        "shapes must be a sequence with one spec per argument, a dictionary by parameter name, or "
+        f"{ANNOTATIONS!r}; got {reprlib.repr(shapes)}"
     )
 
 

@@ -23,7 +23,7 @@ ORDER = {
         askers trees wants callee jitted __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
-    "arguments": "__init__ calls nnx signature learn",
+    "arguments": "__init__ calls annotations nnx signature learn",
     "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound host
         domains size_arrays numeric arithmetic ufuncs shown
         observations other_numbers polyfill threads guards reach
