@@ -346,4 +346,5 @@ class OptimizedFunction(Generic[P, R]):
             report.describe(s.analysis, s.regime, s.trust, s.ready)
             for s in self.planner.specialisations
         ]
+        parts += [f"derived: {function!r}" for function in self.derived]
         return report.document(self._name, parts, self._fallbacks.reasons, self.stats())

@@ -141,6 +141,9 @@ def _batched(
         return results, [None] * len(results)
     if not all(isinstance(k, int | None) for k in axes):
         raise NotImplementedError(f"an optimized function over axes {axes}")
+    if not isinstance(axis.size, int):  # a pullback in a symbolic trace
+        over = jax.vmap(lambda *xs: function.traced(xs), tuple(axes), 0)
+        return list(over(*args)), [0] * len(function.differentiable)
     other, has_axis, more = function.batched(tuple(axes), sizes, axis.size)
     return call(other, more, args), [0 if batched else None for batched in has_axis]
 

@@ -216,6 +216,18 @@ def test_a_pullback_may_be_jitted_and_mapped():
         same(wrap(pull)(given), wrap(plain)(given))
 
 
+def test_a_pullback_in_an_optimized_function():
+    (_, pull), (_, plain) = jax.vjp(optimized(array), W, rows(5)), jax.vjp(array, W, rows(5))
+    scaled = sod2jax.optimize(
+        lambda ct, k: pull(ct * k.sum()), shapes=(None, "n"), on_unsupported="error"
+    )
+    over = sod2jax.optimize(jax.vmap(pull), shapes=("m, 5",), on_unsupported="error")
+    for n in (1, 2, 5):
+        cts = jnp.cos(jnp.arange(5.0 * n)).reshape(n, 5)
+        same(scaled(cts[0], jnp.ones(n)), plain(cts[0] * n))
+        same(over(cts), jax.vmap(plain)(cts))
+
+
 def test_results_without_the_axis_of_a_batch():
     def fun(w: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jnp.sin(w).sum(), x @ w
@@ -376,6 +388,7 @@ def test_programs_are_forgotten_with_the_cache():
     function = optimized(scalar)
     jax.grad(function)(W, rows(3))
     assert [f._name for f in function.derived] == ["scalar_vjp"]
+    assert "derived: <optimized scalar_vjp(n)" in function.explain()
     function.clear_cache()
     assert not function.derived
     same(jax.grad(function)(W, rows(3)), jax.grad(scalar)(W, rows(3)))
