@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from sod2jax import _compat
+from sod2jax.arguments.annotations import with_annotations
 from sod2jax.arguments.calls import shortened
 from sod2jax.optimized import OptimizedFunction
-from sod2jax.options import Options, Specs
+from sod2jax.options import Keywords, Options, Specs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True)
+class Decorator:
+    """``optimize`` with its options, without a function.
+
+    Attributes:
+      options: what was asked for.
+    """
+
+    options: Options
+
+    def __call__(self, fun: Callable[P, R]) -> OptimizedFunction[P, R]:
+        """The function, optimized.
+
+        Raises:
+          SpecError: its annotations were to say the shapes, and do not.
+          TypeError: it is no function.
+          ValueError: ``jax.jit`` was told to donate an argument that is static here.
+        """
+        if not callable(fun):
+            raise TypeError(
+                f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
+            )
+        plain, told = _compat.jit_keywords(fun)
+        return OptimizedFunction(plain, with_annotations(self.options.told(told), plain))
+
+
+@overload
+def optimize(fun: Callable[P, R], /, **keywords: Unpack[Keywords]) -> OptimizedFunction[P, R]: ...
+
+
+@overload
+def optimize(fun: None = None, /, **keywords: Unpack[Keywords]) -> Decorator: ...
 
 
 def optimize(
@@ -47,7 +86,8 @@ def optimize(
         were equal in every call share a symbol. Or one spec per argument (a sequence over
         positional arguments, or a dictionary by parameter name). None: the shape is fixed.
         "b, s, 3": names are symbolic sizes, "_" takes the size of the call, "..." any fixed axes.
-        A spec may be a pytree prefix of specs.
+        A spec may be a pytree prefix of specs. Or "annotations": as those of the parameters say,
+        where they are jaxtyping's, such as ``x: Float[Array, "b s 16"]``.
       constraints: relations such as "s <= 512" or "s >= b"; tracing relies on them and calls are
         checked against them.
       buckets: padded sizes by symbol; by default chosen for the range that the constraints leave,
@@ -113,15 +153,5 @@ def optimize(
         in_shardings=in_shardings,
         out_shardings=out_shardings,
     )
-    if fun is None:
-        return lambda f: _optimized(f, options)
-    if not callable(fun):
-        raise TypeError(
-            f"optimize takes a function, and got {shortened(fun)}; specs go into shapes=(...)"
-        )
-    return _optimized(fun, options)
-
-
-def _optimized(fun: Callable[..., Any], options: Options) -> OptimizedFunction:
-    fun, told = _compat.jit_keywords(fun)
-    return OptimizedFunction(fun, options.told(told))
+    decorator = Decorator(options)
+    return decorator if fun is None else decorator(fun)

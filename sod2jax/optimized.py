@@ -6,7 +6,7 @@ import copy
 import functools
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from sod2jax import memory, report
 from sod2jax.arguments import nnx
 from sod2jax.arguments.calls import Call, copied, on_device
 from sod2jax.buckets.bucket import Bucket
+from sod2jax.derived.derivations import Derivations
 from sod2jax.errors import (
     AuditWarning,
     DataDependentSizeError,
-    SpecError,
     TargetError,
     TraceError,
     UnsupportedPrimitiveError,
@@ -27,17 +27,24 @@ from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
 from sod2jax.planning.ahead import compile_all, device_meant
 from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
+from sod2jax.planning.out_of_range import unsettled
 from sod2jax.planning.planner import Choice, Planner
 from sod2jax.planning.specialise import Specialisation
+from sod2jax.runtime.compile import Executable
+from sod2jax.runtime.executables import compiled_for
 from sod2jax.runtime.plan import Outcome
 from sod2jax.stages import Lowered
 from sod2jax.stats import Counters, Stats
 from sod2jax.target import Target
 
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
 
 
-class OptimizedFunction:
+class OptimizedFunction(Generic[P, R]):
     """A function that runs at any in-range shape from a small fixed set of executables.
 
     Made by ``sod2jax.optimize``; called as the function it wraps.
@@ -47,7 +54,7 @@ class OptimizedFunction:
       planner: finds the program and the bucket of a call.
     """
 
-    def __init__(self, fun: Callable[..., Any], options: Options):
+    def __init__(self, fun: Callable[P, R], options: Options):
         functools.update_wrapper(self, fun)
         self._fun, self.options = fun, options
         self._name = getattr(fun, "__name__", type(fun).__name__)
@@ -55,37 +62,33 @@ class OptimizedFunction:
         self._traced = nnx.returning_updates(fun)
         how = "runs through exact-shape executables, one compile per shape"
         self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
-        self.planner = self._new_planner()
+        self._begin()
         self._computes_sizes = False
         self._told: set[str] = set()  # causes that the audit found
         self._jitted = jax.jit(self._traced, **options.jit.given)
         self._exact = self._jitted  # called for a reason
 
     def __repr__(self) -> str:
-        programs = self.planner.specialisations
-        symbols = ", ".join(dict.fromkeys(n for s in programs for n in s.analysis.program.symbols))
-        buckets = ", ".join(f"[{bucket}]" for bucket in self.buckets) or "none yet"
-        compiled = ", ".join(f"[{e.bucket}]" for s in programs for e in s.ready) or "none"
-        return (
-            f"<optimized {self._name}({symbols or 'no sizes yet'}): buckets {buckets}; "
-            f"compiled {compiled}>"
-        )
+        symbols = [n for s in self.planner.specialisations for n in s.analysis.program.symbols]
+        return report.line(self._name, symbols, self.buckets, [e.bucket for e in self._ready])
 
-    def _new_planner(self) -> Planner:
-        return Planner(self._traced, self._name, self.options, self._counters, self._fallbacks)
+    def _begin(self) -> None:
+        of = (self._traced, self._name)
+        self.planner = Planner(*of, self.options, self._counters, self._fallbacks)
+        self._derivations = Derivations(self, *of, type(self))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedFunction:
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedFunction[P, R]:
         """Another function, of a copy of what this one wraps; nothing of it is compiled."""
         return type(self)(copy.deepcopy(self._fun, memo), self.options)
 
     # Calling
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the function; the result equals that of ``jax.jit(fun)`` on the same arguments.
 
-        Inside ``jit``, ``grad`` or ``vmap`` it is what ``jax.jit(fun)`` is there. What it
-        writes to variables of ``flax.nnx`` modules among its arguments comes back, as with
-        ``nnx.jit``.
+        Inside of ``jit`` it is what ``jax.jit(fun)`` is there; under ``grad``, ``vmap`` and the
+        like of arrays, what is derived from it runs from buckets, too. What it writes to variables
+        of ``flax.nnx`` modules among its arguments comes back, as with ``nnx.jit``.
 
         Raises:
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
@@ -96,6 +99,14 @@ class OptimizedFunction:
         """
         result = self.run(args, kwargs, self.options.poisons_inputs, consume=True)
         return nnx.write_back(result, (args, kwargs))
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+
+    @overload
+    def __get__(
+        self: OptimizedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None
+    ) -> Callable[Q, R]: ...
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -122,7 +133,8 @@ class OptimizedFunction:
         """
         call = self.planner.read(args, kwargs)
         if call.is_traced:
-            return self._jitted(*args, **kwargs)
+            eager = self._derivations.of(call)
+            return self._jitted(*args, **kwargs) if eager is None else eager()
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)
@@ -178,7 +190,9 @@ class OptimizedFunction:
         if isinstance(other, Exact):
             return other
         if other.specialisation in tried or len(tried) == _MOST_RUNS:
-            return self.planner.exact(TraceError(_unsettled(self._name, other, outcome)))
+            return self.planner.exact(
+                TraceError(unsettled(self._name, other.regime, outcome.sizes))
+            )
         return other
 
     def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -218,7 +232,7 @@ class OptimizedFunction:
             raise TraceError(f"{self._name} runs with exact shapes: {choice.reason}")
         return choice.specialisation.analysis
 
-    def compile(self, *args: Any, target: Any = None, **kwargs: Any) -> OptimizedFunction:
+    def compile(self, *args: Any, target: Any = None, **kwargs: Any) -> Self:
         """Compiles every bucket for arguments like these, several at a time; returns the function.
 
         Where a symbol has no upper bound there is no end of buckets: then only the one that holds
@@ -286,15 +300,24 @@ class OptimizedFunction:
     def clear_cache(self) -> None:
         """Forgets all programs and executables; what is counted and told stays."""
         self._jitted.clear_cache()  # type: ignore[attr-defined]
-        self.planner = self._new_planner()
+        self._begin()
 
     # Reading
+
+    @property
+    def derived(self) -> tuple[OptimizedFunction, ...]:
+        """What ``jax.grad``, ``vmap`` and the like of arrays made of it; each takes one list."""
+        return tuple(self._derivations.functions)
+
+    @property
+    def _ready(self) -> list[Executable]:
+        return [e for s in self.planner.specialisations for e in s.ready]
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
         """The buckets chosen so far: those of bounded symbols, and those that grew on demand."""
         chosen = {b for s in self.planner.specialisations for b in s.analysis.ladders.buckets}
-        chosen |= {e.bucket for s in self.planner.specialisations for e in s.ready}
+        chosen |= {e.bucket for e in self._ready}
         return tuple(sorted(chosen, key=lambda b: b.sizes))
 
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
@@ -311,17 +334,7 @@ class OptimizedFunction:
         Raises:
           SpecError: no executable of that bucket has been compiled.
         """
-        ready = [e for s in self.planner.specialisations for e in s.ready]
-        for executable in ready:
-            sizes = dict(executable.bucket)
-            if bucket == executable.bucket or bucket == sizes or [bucket] == list(sizes.values()):
-                return executable.memory_plan()
-        compiled = "; ".join(str(e.bucket) for e in ready) or "none"
-        raise SpecError(
-            f"no executable of bucket {bucket} is compiled; compiled buckets: {compiled}. Call the "
-            "function, or compile(...), first; a bucket is what bucket_for(...) gives, its sizes "
-            "by symbol, as in {'s': 64}, or the size of the only symbol"
-        )
+        return compiled_for(bucket, self._ready).memory_plan()
 
     def stats(self) -> Stats:
         """Counters since the function was made."""
@@ -333,13 +346,5 @@ class OptimizedFunction:
             report.describe(s.analysis, s.regime, s.trust, s.ready)
             for s in self.planner.specialisations
         ]
+        parts += [f"derived: {function!r}" for function in self.derived]
         return report.document(self._name, parts, self._fallbacks.reasons, self.stats())
-
-
-def _unsettled(name: str, choice: Choice, outcome: Outcome) -> str:
-    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in outcome.sizes.items())
-    relied = "; ".join(map(str, choice.regime.reasons)) or "nothing"
-    return (
-        f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
-        f"on: {relied}"
-    )

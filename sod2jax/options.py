@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -13,9 +13,37 @@ from sod2jax.errors import SpecError
 from sod2jax.ir.comparisons import Comparison
 
 Specs = Sequence[Any] | Mapping[str, Any] | None
+ANNOTATIONS = "annotations"
+"""For ``shapes``: as the annotations of the function's parameters say."""
+
 _ON_UNSUPPORTED = ("exact", "error")
 _TUNE = ("none", "off", "fast", "full")
 _CUT = ("auto", "always", "never")
+
+
+class Keywords(TypedDict, total=False):
+    """The keywords of ``sod2jax.optimize``, for its types."""
+
+    shapes: Specs
+    constraints: Sequence[str]
+    buckets: Mapping[str, Sequence[int]] | None
+    max_executables: int
+    on_unsupported: str
+    cut: str
+    audit: bool
+    tune: str
+    poison: bool | str
+    static_argnums: int | Sequence[int] | None
+    static_argnames: str | Sequence[str] | None
+    donate_argnums: int | Sequence[int] | None
+    donate_argnames: str | Sequence[str] | None
+    keep_unused: bool
+    inline: bool
+    compiler_options: Mapping[str, Any] | None
+    device: Any
+    backend: str | None
+    in_shardings: Any
+    out_shardings: Any
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -165,11 +193,13 @@ def _is_default(value: Any) -> bool:
 
 
 def _specs(shapes: Any) -> Specs:
+    if isinstance(shapes, str) and shapes == ANNOTATIONS:
+        return shapes
     if shapes is None or (isinstance(shapes, (Sequence, Mapping)) and not isinstance(shapes, str)):
         return shapes
     raise SpecError(
-        "shapes must be a sequence with one spec per argument, or a dictionary by parameter name; "
-        f"got {reprlib.repr(shapes)}"
+        "shapes must be a sequence with one spec per argument, a dictionary by parameter name, or "
+        f"{ANNOTATIONS!r}; got {reprlib.repr(shapes)}"
     )
 
 

@@ -78,6 +78,16 @@ def _masks(executable: Executable) -> list[str]:
     ]
 
 
+def line(
+    name: str, symbols: Sequence[str], buckets: Sequence[Bucket], compiled: Sequence[Bucket]
+) -> str:
+    """An optimized function in one line; ``symbols`` may have some several times."""
+    sizes = ", ".join(dict.fromkeys(symbols)) or "no sizes yet"
+    chosen = ", ".join(f"[{bucket}]" for bucket in buckets) or "none yet"
+    ready = ", ".join(f"[{bucket}]" for bucket in compiled) or "none"
+    return f"<optimized {name}({sizes}): buckets {chosen}; compiled {ready}>"
+
+
 def document(name: str, programs: Sequence[str], fallbacks: Sequence[str], stats: Stats) -> str:
     """The report of an optimized function, or of one over rows."""
     parts = [f"sod2jax report of {name}", f"so far: {stats}", *programs]

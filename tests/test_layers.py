@@ -17,13 +17,13 @@ PACKAGE = ROOT / "sod2jax"
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
     "": """errors _compat transfer ir options target arguments tracing classify rdp cost buckets
-        rows passes rewrite memory schedule stats runtime pipeline planning report stages optimized
-        optimize ragged check artifact numpy __init__ serve bench""",
-    "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
-        jitted __init__""",
+        rows passes rewrite memory schedule stats runtime pipeline planning report stages derived
+        optimized optimize ragged check artifact numpy __init__ serve bench""",
+    "_compat": """needed arrays devices dims jaxprs callbacks primitives foreign scopes traces
+        askers trees wants callee jitted __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
-    "arguments": "__init__ calls nnx signature learn",
+    "arguments": "__init__ calls annotations nnx signature learn",
     "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound
         host_numbers host domains host_values size_arrays operators exactness numeric
         arithmetic ufuncs shown holding observations other_numbers polyfill threads guards reach
@@ -57,6 +57,7 @@ ORDER = {
     "runtime": "__init__ choices versions compile executables plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement rounds results trust specialise
         requests search planner ahead""",
+    "derived": "__init__ functions derivations",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",

@@ -200,7 +200,7 @@ def test_decorates_with_and_without_options():
     np.testing.assert_array_equal(bare(np.arange(3.0)), configured(np.arange(3.0)))
 
 
-def test_transformations_inline_the_function():
+def test_transformations_equal_those_of_the_function():
     f = optimized()
     x = normal(2, 5, 4)
 
@@ -217,7 +217,7 @@ def test_transformations_inline_the_function():
     )
     assert_close(jax.jvp(f, (x, W), (x, W)), jax.jvp(attention, (x, W), (x, W)))
     assert jax.eval_shape(f, x, W) == jax.eval_shape(attention, x, W)
-    assert f.stats() == sod2jax.optimize(attention).stats()
+    assert f.stats().exact_fallbacks == 0
 
 
 def test_concrete_arguments_inside_a_transformation():

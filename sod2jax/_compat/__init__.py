@@ -1,8 +1,11 @@
 """Every difference between JAX versions, and the only importer of JAX's private modules.
 
-Supported: jax 0.10 to 0.12.
+Supported: jax 0.10 to 0.12, see ``needed``.
 """
 
+from sod2jax._compat import needed as needed  # first: it says what is missing
+
+# isort: split
 from jax.extend.core import InconclusiveDimensionOperation, Primitive
 
 from sod2jax._compat.arrays import (
@@ -35,6 +38,7 @@ from sod2jax._compat.askers import (
     is_relay,
 )
 from sod2jax._compat.callbacks import bind_callback, called, is_ordered
+from sod2jax._compat.callee import Sizes, axis_of, call, is_eager
 from sod2jax._compat.devices import (
     committed_to,
     default_device,
@@ -100,6 +104,7 @@ from sod2jax._compat.primitives import (
     is_unknown,
     new_primitive,
 )
+from sod2jax._compat.scopes import Scope, below, common_scope, inside, with_scope
 from sod2jax._compat.traces import (
     JAX_DIRECTORY,
     PACKAGE_DIRECTORY,
@@ -146,18 +151,24 @@ __all__ = [
     "JaxprEqn",
     "NumPyDimension",
     "Primitive",
+    "Scope",
     "ShapedArray",
+    "Sizes",
     "Var",
     "all_constants",
     "array_aval",
     "as_numpy",
     "as_python",
+    "axis_of",
+    "below",
     "bind",
     "bind_callback",
+    "call",
     "call_equation",
     "called",
     "closed_jaxpr",
     "committed_to",
+    "common_scope",
     "constants",
     "converted",
     "current_trace",
@@ -172,7 +183,9 @@ __all__ = [
     "high_type_in",
     "host_to_device",
     "in_trace",
+    "inside",
     "is_compile_only",
+    "is_eager",
     "is_elsewhere",
     "is_foreign",
     "is_harmless_equality",
@@ -219,6 +232,7 @@ __all__ = [
     "with_constants",
     "with_equations",
     "with_original",
+    "with_scope",
     "with_weak_type",
     "without_unread",
 ]

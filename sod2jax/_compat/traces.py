@@ -35,14 +35,18 @@ def source_line(*eqns: JaxprEqn) -> str:
 
 @contextlib.contextmanager
 def equation_scope(eqn: JaxprEqn) -> Iterator[None]:
-    """Re-enters the configuration and the source line that an equation was traced under.
+    """Re-enters the configuration, the names and the source line that an equation was traced under.
 
-    One that knows no line of the user's has that of the equation around it.
+    One that knows no line of the user's has that of the equation around it. Its names come behind
+    those around.
     """
     with contextlib.ExitStack() as stack:
         traceback = eqn.source_info.traceback
-        if source_info_util.user_frame(traceback) is not None:
-            stack.enter_context(source_info_util.user_context(traceback))
+        known = source_info_util.user_frame(traceback) is not None
+        names = source_info_util.current_name_stack() + eqn.source_info.name_stack
+        stack.enter_context(
+            source_info_util.user_context(traceback if known else None, name_stack=names)
+        )
         stack.enter_context(eqn.ctx.manager)
         used = [atom.aval.dtype for atom in (*eqn.invars, *eqn.outvars)]
         if not config.enable_x64.value and any(map(is_wide_dtype, used)):

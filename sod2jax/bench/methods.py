@@ -88,7 +88,8 @@ def _sod2jax(suite: Suite) -> Method:
         bucket = optimized.bucket_for(suite.params, *inputs)
         if bucket is None:
             return _jit_peak(jax.jit(suite.fun), suite.params, inputs)
-        return _total(optimized.memory_plan(bucket).xla)
+        figures = optimized.memory_plan(bucket).xla
+        return None if figures is None else _total(figures)
 
     return Method(lambda inputs: optimized(suite.params, *inputs), sizes, peak_bytes)
 

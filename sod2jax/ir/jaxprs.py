@@ -16,6 +16,8 @@ from sod2jax.ir.vocabulary import CALLBACKS
 Env = Mapping[Var, Any]
 """What stands for variables."""
 
+_SCOPES = {"call": "core_call", "closed_call": "closed_call", "remat2": "checkpoint"}
+
 
 def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
     """Yields every equation of a jaxpr and of all jaxprs inside it."""
@@ -28,6 +30,13 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
 def read(env: Env, atom: Atom) -> Any:
     """What stands for an operand: itself if nothing else does."""
     return atom if _compat.is_literal(atom) else env.get(atom, atom)
+
+
+def scope_of(call: JaxprEqn) -> str:
+    """The name under which JAX lowers the body of a call; none where it gives none."""
+    if call.primitive.name == "jit":
+        return f"jit({call.params['name']})"
+    return _SCOPES.get(call.primitive.name, "")
 
 
 def variables(atoms: Iterable[Atom]) -> list[Var]:

@@ -8,13 +8,12 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
-from sod2jax.ir.jaxprs import Env, read, variables
+from sod2jax.ir.jaxprs import Env, read, scope_of, variables
 from sod2jax.ir.vocabulary import CALLS, CONDITIONALS, LOOPS
 
 # Calls that say nothing of their body to the compiler.
 PLAIN_CALLS = CALLS - {"composite", "remat2", "remat_opt", "xla_metadata_call"}
 _WITH_BODIES = CALLS | CONDITIONALS | LOOPS
-_UNKNOWN = "unknown source"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,29 +41,24 @@ class Copier:
     ) -> list[JaxprEqn]:
         """Copies of equations; ``env`` says what stands for variables, and learns the results.
 
-        Where an equation does not know its line in the user's code, it gets that of ``within``.
+        Those of the body of ``within`` get its names before their own, and its line in the user's
+        code where they know none.
         """
-        new = []
+        new, name = [], scope_of(within) if within is not None else ""
         for eqn in eqns:
-            lost = within is not None and _compat.source_line(eqn) == _UNKNOWN
             outs = [self.fresh(var) for var in eqn.outvars]
-            new.append(
-                _compat.new_equation(
-                    eqn.primitive,
-                    [read(env, atom) for atom in eqn.invars],
-                    outs,
-                    eqn.params,
-                    like=within if lost else eqn,
-                    effects=eqn.effects,
-                )
+            invars = [read(env, atom) for atom in eqn.invars]
+            copy = _compat.new_equation(
+                eqn.primitive, invars, outs, eqn.params, like=eqn, effects=eqn.effects
             )
+            new.append(copy if within is None else _compat.below(copy, within, name))
             env.update(zip(eqn.outvars, outs, strict=True))
         return new
 
     def body(
         self, jaxpr: Jaxpr, args: Sequence[Atom], within: JaxprEqn
     ) -> tuple[list[JaxprEqn], list[Atom]]:
-        """The equations of a jaxpr on other operands, and its outputs; with the line of a call.
+        """The equations of a call's body on other operands, and its outputs.
 
         Variables of constants stay as they are.
         """

@@ -9,6 +9,7 @@ from sod2jax.errors import ShapeError
 from sod2jax.ir import dims
 from sod2jax.ir.program import Program
 from sod2jax.ir.region import Region
+from sod2jax.tracing.regimes import Regime
 
 
 def check(name: str, leaves: Sequence[Leaf], region: Region, sizes: Mapping[str, int]) -> None:
@@ -59,4 +60,14 @@ def _out_of_range(leaves: Sequence[Leaf], name: str, size: int, low: int, high: 
         f"{axes[0]} makes '{name}' {size}, over its maximum of {high}: to allow it, raise the "
         f"bound in constraints=('{name} <= {size}', ...) or the largest of "
         f"buckets={{'{name}': ...}}, whichever sets it"
+    )
+
+
+def unsettled(name: str, regime: Regime, computed: Mapping[str, int]) -> str:
+    """What is wrong where no program was made for the sizes that a run computed."""
+    sizes = ", ".join(f"{symbol} = {size}" for symbol, size in computed.items())
+    relied = "; ".join(map(str, regime.reasons)) or "nothing"
+    return (
+        f"no program was found for the sizes that {name} computed, {sizes}; the last one relied "
+        f"on: {relied}"
     )

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from sod2jax import report
+from sod2jax.arguments.annotations import with_annotations
 from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf
 from sod2jax.errors import ShapeError, SpecError
@@ -309,4 +310,4 @@ def ragged_vmap(
     ladder = None if rows is None else tuple(sorted({int(size) for size in rows}))
     if ladder is not None and (not ladder or ladder[0] < 1):
         raise SpecError(f"rows must be positive integers; got {rows!r}")
-    return RaggedFunction(fun, in_axes, options, ladder)
+    return RaggedFunction(fun, in_axes, with_annotations(options, fun), ladder)

@@ -49,16 +49,20 @@ def cond_of(
 ) -> JaxprEqn:
     """A cond whose branches are given by equations that use the operands directly.
 
-    Operands that no branch uses, and equations that no output needs, are left out.
+    Operands that no branch uses, and equations that no output needs, are left out. It has the names
+    that ``like`` and all equations share, so that these keep theirs inside.
     """
     branches = [(pruned(eqns, outs), outs) for eqns, outs in branches]
+    scope = _compat.common_scope([like, *(eqn for eqns, _ in branches for eqn in eqns)])
     used = {var for eqns, outs in branches for var in used_in(eqns, outs)}
     kept = [var for var in dict.fromkeys(variables(operands)) if var in used]
     template = like.params["branches"][0]
     jaxprs = []
     for eqns, outs in branches:
         env = {var: _compat.new_variable(var.aval) for var in kept}
-        body, ends = replaced(eqns, env), [read(env, atom) for atom in outs]
+        body = [_compat.inside(eqn, scope) for eqn in replaced(eqns, env)]
+        ends = [read(env, atom) for atom in outs]
         jaxprs.append(_compat.closed_jaxpr(list(env.values()), ends, body, like=template))
     params = {**like.params, "branches": tuple(jaxprs)}
-    return _compat.new_equation(like.primitive, [index, *kept], outvars, params, like=like)
+    cond = _compat.new_equation(like.primitive, [index, *kept], outvars, params, like=like)
+    return _compat.with_scope(cond, scope)

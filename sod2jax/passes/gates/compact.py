@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from jax import lax
 
 from sod2jax import _compat, rdp
-from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
+from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Scope, Var
 from sod2jax.ir.jaxprs import dims_of, equations
 from sod2jax.ir.primitives import gated_rows_p
 from sod2jax.ir.program import Program
@@ -155,8 +155,9 @@ class _Scope:
         source, gate = group.selects[0], group.gates[0]
         operands = list(dict.fromkeys(o for part in slices.values() for o in part.operands))
         inner = dataclasses.replace(self, block=block)
+        scope = _compat.common_scope([source, *(e for part in slices.values() for e in part.eqns)])
         bodies = tuple(
-            inner.compacted(self._body(group, k, part, operands, block))
+            inner.compacted(self._body(group, k, part, operands, block, scope))
             for k, part in slices.items()
         )
         vector, eqns = gate.vector, []
@@ -188,7 +189,8 @@ class _Scope:
         }
         invars = [vector, *initial, *(atom for atom, _ in operands)]
         outvars = [select.outvars[0] for select in group.selects]
-        return [*eqns, _compat.new_equation(gated_rows_p, invars, outvars, params, source)]
+        region = _compat.new_equation(gated_rows_p, invars, outvars, params, source)
+        return [*eqns, _compat.with_scope(region, scope)]
 
     def _body(
         self,
@@ -197,8 +199,9 @@ class _Scope:
         part: Slice,
         operands: Sequence[tuple[Var, Row | None]],
         block: int,
+        scope: Scope,
     ) -> Jaxpr:
-        """A case as a closed jaxpr of a block's operands."""
+        """A case as a closed jaxpr of a block's operands, inside a scope."""
         invars = [_compat.new_variable(aval_of(atom.aval, row, block)) for atom, row in operands]
         outside = dict(zip(operands, invars, strict=True))
         made: dict[Var, Var] = {}
@@ -214,7 +217,8 @@ class _Scope:
             outs = [part.needs[var] for var in eqn.outvars]
             needs = operand_needs(eqn, group.rows, outs)
             args = list(map(read, eqn.invars, needs))
-            eqns.append(equation_of_block(eqn, args, group.rows, block, outs, needs))
+            new = equation_of_block(eqn, args, group.rows, block, outs, needs)
+            eqns.append(_compat.inside(new, scope))
             made.update(zip(eqn.outvars, eqns[-1].outvars, strict=True))
         outvars = list(map(read, group.case(case), group.reads))
         return _compat.closed_jaxpr(invars, outvars, eqns, self.like)

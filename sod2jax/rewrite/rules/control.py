@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
+import jax
 from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn
 from sod2jax.ir import foreign
+from sod2jax.ir.jaxprs import scope_of
 from sod2jax.ir.vocabulary import ANNOTATIONS, CALLS
 from sod2jax.rewrite.context import Context
 from sod2jax.rewrite.engine import register_pad_rule
@@ -18,7 +23,14 @@ from sod2jax.rewrite.padded import Padded
 def _call(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Inlines the body; derivatives were taken before, so their rules are not needed."""
     ((_, body),) = _compat.sub_jaxprs(eqn)
-    return ctx.run(body, operands)
+    with _scope(eqn):
+        return ctx.run(body, operands)
+
+
+def _scope(eqn: JaxprEqn) -> contextlib.AbstractContextManager[Any]:
+    """The name under which JAX would lower the body."""
+    name = scope_of(eqn)
+    return jax.named_scope(name) if name else contextlib.nullcontext()
 
 
 @register_pad_rule("call_hi_primitive")
@@ -32,7 +44,8 @@ def _checkpoint(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
     """Inlines the body; in a backward pass behind a barrier, so that XLA computes it again."""
     if eqn.params["differentiated"]:
         operands = _behind_barrier(eqn.params["prevent_cse"], operands)
-    return ctx.run(eqn.params["jaxpr"], operands)
+    with _scope(eqn):
+        return ctx.run(eqn.params["jaxpr"], operands)
 
 
 def _behind_barrier(

@@ -114,7 +114,8 @@ def _scan(ctx: Context, eqn: JaxprEqn, *operands: Padded) -> list[Padded]:
 
     def step(carry: Arrays, slices: Sequence[jax.Array]) -> tuple[Arrays, list[Padded]]:
         args = (*consts, *loop.values(carry), *map(_slice_of, xs, slices))
-        results = ctx.run(eqn.params["jaxpr"], args)
+        with jax.named_scope("closed_call"):  # what JAX calls it
+            results = ctx.run(eqn.params["jaxpr"], args)
         return loop.arrays(results[:carry_count]), results[carry_count:]
 
     # A dimension that is 0 all over the bucket leaves nothing to slice, and nothing to do.

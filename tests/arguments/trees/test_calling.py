@@ -191,11 +191,11 @@ TRANSFORMATIONS = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMATIONS.values(), ids=TRANSFORMATIONS)
-def test_transformations_inline(transform):
+def test_transformations_equal_those_of_the_function(transform):
     f = sod2jax.optimize(loss)
     w, x = normal(4, 3), normal(5, 4)
     assert_same(transform(f)(w, x), transform(loss)(w, x))
-    assert f.stats() == sod2jax.optimize(loss).stats()
+    assert f.stats().exact_fallbacks == 0
 
 
 def test_one_optimized_function_calls_another():

@@ -1,0 +1,1 @@
+"""Derivatives and batches of an optimized function, outside of programs: optimized, too."""
