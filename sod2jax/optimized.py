@@ -25,9 +25,11 @@ from sod2jax.errors import (
 )
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
+from sod2jax.planning import placement
 from sod2jax.planning.ahead import compile_all, device_meant
+from sod2jax.planning.choices import Choice
 from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
-from sod2jax.planning.planner import Choice, Planner
+from sod2jax.planning.planner import Planner
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.plan import Outcome
 from sod2jax.stages import Lowered
@@ -123,6 +125,9 @@ class OptimizedFunction:
         call = self.planner.read(args, kwargs)
         if call.is_traced:
             return self._jitted(*args, **kwargs)
+        if self.options.jit.names_device:
+            args, kwargs = placement.on_device(self.options.jit, args, kwargs)
+            call = self.planner.read(args, kwargs)
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)

@@ -16,9 +16,9 @@ PACKAGE = ROOT / "sod2jax"
 # where it gathers its package, and has nothing to import where it stands first. That of sod2jax
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
-    "": """errors _compat transfer ir options target arguments tracing classify rdp cost buckets
-        rows passes rewrite schedule memory stats runtime pipeline planning report stages optimized
-        optimize ragged check artifact numpy __init__ serve bench""",
+    "": """errors _compat ir places transfer options target arguments tracing classify rdp cost
+        buckets rows passes rewrite schedule memory stats runtime pipeline planning report stages
+        optimized optimize ragged check artifact numpy __init__ serve bench""",
     "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
         jitted __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
@@ -55,7 +55,7 @@ ORDER = {
         operand_order __init__""",
     "runtime": "__init__ choices versions compile executables plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement rounds results trust specialise
-        requests search planner ahead""",
+        requests found search choices planner ahead""",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",

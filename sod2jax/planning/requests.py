@@ -13,6 +13,8 @@ from sod2jax.arguments.signature import solve
 from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
 from sod2jax.ir.program import Program
+from sod2jax.places import ANYWHERE, Places
+from sod2jax.runtime.plan import Landing
 from sod2jax.tracing.concrete import Concrete, traced_at
 from sod2jax.tracing.regimes import Regime
 
@@ -26,12 +28,21 @@ class Request:
       function: takes the arguments by position.
       arguments: pytrees of arrays, or of what stands for arrays.
       donated: for each of these arrays, whether calls consume it.
+      places: where they lie.
+      commits: whether results are committed to the default device.
     """
 
     key: Any
     function: Callable[..., Any]
     arguments: Sequence[Any]
     donated: tuple[bool, ...] = ()
+    places: Places = ANYWHERE
+    commits: bool = False
+
+    def landing(self, program: Program) -> Landing:
+        """Where the results of the call are to lie."""
+        places = self.places.of_results(program.out_tree)
+        return Landing(places if any(places) else (), self.commits)
 
     def __repr__(self) -> str:
         return f"Request({len(self.arguments)} arguments)"

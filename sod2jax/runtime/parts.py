@@ -19,7 +19,7 @@ from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.program import Program
 from sod2jax.runtime import plan
 from sod2jax.runtime.executables import Executables
-from sod2jax.runtime.plan import Outcome
+from sod2jax.runtime.plan import ANYWHERE, Landing, Outcome
 from sod2jax.transfer import owned, pad, trim
 
 
@@ -34,6 +34,7 @@ class PartedPlan:
       sizes: the true sizes that are known before.
       order: for each input of the program, the position of its array among the call's leaves.
       elements: (true, padded) ones of the symbolic inputs of the first part.
+      landing: where its results are to lie.
     """
 
     program: Program
@@ -42,6 +43,7 @@ class PartedPlan:
     sizes: Mapping[str, int]
     order: tuple[int, ...]
     elements: tuple[int, int]
+    landing: Landing = ANYWHERE
 
     def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
         """Runs the parts one after another, until one computes a size that the trace excluded.
@@ -63,7 +65,8 @@ class PartedPlan:
             if guards:
                 return Outcome(self.bucket, self.elements, None, computed, guards, holds=False)
         results = [_result(atom, values, sizes) for atom in program.results]
-        result = jax.tree.unflatten(program.tree(sizes), results)
+        landed = self.landing.trimmed(results, [y.shape for y in results])
+        result = jax.tree.unflatten(program.tree(sizes), landed)
         return Outcome(self.bucket, self.elements, result, computed)
 
     def __repr__(self) -> str:
@@ -131,7 +134,8 @@ def plan_parts(
     sizes: Mapping[str, int],
     order: tuple[int, ...],
     shapes: Sequence[tuple[int, ...]],
+    landing: Landing = ANYWHERE,
 ) -> PartedPlan:
     """As ``dispatch.plan_whole``, for a program that computes sizes."""
     elements = plan.elements(program, sizes, shapes)
-    return PartedPlan(program, parts, bucket, dict(sizes), order, elements)
+    return PartedPlan(program, parts, bucket, dict(sizes), order, elements, landing)
