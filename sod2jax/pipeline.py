@@ -136,7 +136,8 @@ def compile_part(
     """
     region, target = chosen.part_of(part.program.region), analysis.target
     program, facts, remarks = passes.in_region(part.program, part.facts, region, target)
-    with _compat.under(analysis.places.mesh):
+    beside = beside and _compat.under_present_mesh(beside)
+    with _compat.untyped_context(), _compat.under(analysis.places.mesh):
         built = compile_bucket(
             program,
             chosen,
@@ -149,7 +150,7 @@ def compile_part(
             () if foreign or not analysis.relies_on_zeros else part.own,
             donated,
             analysis.compiler_options,
-            analysis.places,
+            analysis.places.automatic,
         )
     return dataclasses.replace(built, remarks=(*remarks, *built.remarks))
 

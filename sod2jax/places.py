@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import sympy
+from jax.sharding import NamedSharding
 
 from sod2jax import _compat
 from sod2jax.ir import dims
@@ -50,6 +51,28 @@ class Places:
         """The devices that the program runs on; none if nothing says which."""
         named = (found for place in self.all if (found := _compat.devices_of(place)))
         return next(named, () if self.mesh is None else tuple(self.mesh.devices.flat))
+
+    @property
+    def automatic(self) -> Places:
+        """The same, as a program says it whose types name no shardings."""
+        results = jax.tree.map(_compat.automatic, self.results)
+        return dataclasses.replace(
+            self, inputs=tuple(map(_compat.automatic, self.inputs)), results=results
+        )
+
+    @property
+    def explicit_mesh(self) -> Any:
+        """The mesh that makes shardings part of types; None if none does."""
+        named = (place.mesh for place in self.all if isinstance(place, NamedSharding))
+        return next((mesh for mesh in named if _compat.is_explicit(mesh)), None)
+
+    def with_types(self, tree: Any, types: Sequence[Any]) -> Places:
+        """These, with results where their types say, unless that was asked for otherwise."""
+        mesh = self.explicit_mesh
+        if self.results is not None or mesh is None:
+            return self
+        places = [None if place is None else _compat.on_mesh(place, mesh) for place in types]
+        return dataclasses.replace(self, results=jax.tree.unflatten(tree, places))
 
     def of_inputs(self, count: int) -> tuple[Any, ...]:
         """The places of the ``count`` inputs of a program, which may have more than the call."""

@@ -72,9 +72,11 @@ def trim(array: jax.Array, shape: tuple[int, ...], place: Any = None) -> jax.Arr
       place: where it is wanted; None for where the output lies, as far as the shape can be divided.
     """
     if array.shape == shape:
-        return array if place in (None, array.sharding) else jax.device_put(array, place)
+        is_there = place is None or array.dtype == jax.dtypes.float0 or place == array.sharding
+        return array if is_there else jax.device_put(array, place)
     if _compat.is_spread(array):
-        return spread(array, shape, place or places.nearest(array.sharding, shape))
+        here = _compat.automatic(place) or places.nearest(array.sharding, shape)
+        return trim(spread(array, shape, here), shape, place)
     if array.dtype == jax.dtypes.float0:
         return array[tuple(map(slice, shape))]
     if _compat.is_key_array(array):

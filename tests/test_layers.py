@@ -19,8 +19,8 @@ ORDER = {
     "": """errors _compat ir places transfer options target arguments tracing classify rdp cost
         buckets rows passes rewrite schedule memory stats runtime pipeline planning report stages
         optimized optimize ragged check artifact numpy __init__ serve bench""",
-    "_compat": """arrays devices dims jaxprs callbacks primitives foreign traces askers trees wants
-        jitted __init__""",
+    "_compat": """arrays devices dims jaxprs typed callbacks primitives foreign traces askers trees
+        wants jitted __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
     "arguments": "__init__ calls nnx signature learn",

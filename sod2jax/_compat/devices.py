@@ -9,10 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 from jax._src.array import ArrayImpl
-from jax._src.mesh import get_abstract_mesh, get_concrete_mesh
+from jax._src.mesh import get_concrete_mesh
 from jax.sharding import (
     AbstractMesh,
-    AxisType,
     Mesh,
     NamedSharding,
     PartitionSpec,
@@ -73,11 +72,6 @@ def mesh_around() -> Mesh | None:
     return None if mesh.empty else mesh
 
 
-def has_explicit_axes() -> bool:
-    """Whether the mesh around makes shardings part of types."""
-    return is_explicit(get_abstract_mesh())
-
-
 @contextlib.contextmanager
 def under(mesh: Mesh | None) -> Iterator[None]:
     """Says of what is within that programs are for a mesh; other threads have not heard of it."""
@@ -86,13 +80,6 @@ def under(mesh: Mesh | None) -> Iterator[None]:
     else:
         with jax.set_mesh(mesh):
             yield
-
-
-def is_explicit(mesh: Any) -> bool:
-    """Whether a mesh makes shardings over more than one device part of types."""
-    if mesh is None or mesh.empty or mesh.size == 1:
-        return False
-    return any(kind == AxisType.Explicit for kind in mesh.axis_types)
 
 
 def mesh_of(place: Any) -> Any:

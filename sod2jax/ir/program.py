@@ -36,6 +36,7 @@ class Program:
         the sizes (see ``generalise.VaryingConstants``); they are its last inputs.
       doubts: what the trace may have taken for granted without asking.
       host_sizes: the symbols whose true sizes that gives, too; no buckets are made of them.
+      result_types: where the type of each result says that it lies; None where it does not.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Program:
     varying: Any = None
     doubts: tuple[str, ...] = ()
     host_sizes: frozenset[str] = frozenset()
+    result_types: tuple[Any, ...] = ()
 
     @functools.cached_property
     def opened(self) -> Jaxpr:

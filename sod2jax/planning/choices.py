@@ -12,7 +12,7 @@ from sod2jax.planning.requests import Request
 from sod2jax.planning.specialise import Specialisation
 from sod2jax.runtime.dispatch import plan_whole
 from sod2jax.runtime.parts import plan_parts
-from sod2jax.runtime.plan import Plan
+from sod2jax.runtime.plan import Landing, Plan
 from sod2jax.tracing.regimes import Regime
 
 
@@ -55,7 +55,10 @@ def served(match: Match, request: Request, order: tuple[int, ...]) -> Choice | P
     shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
     if (misfit := placement.misfit(program.name, request.places, shapes)) is not None:
         return misfit
-    landing, more = request.landing(program), reading.constants
+    there = specialisation.analysis.places
+    wanted = there.of_results(program.out_tree)
+    landing = Landing(wanted if any(wanted) else (), request.commits, there.explicit_mesh)
+    more = reading.constants
     if program.computed_dims:
         parts = specialisation.parts
         plan = plan_parts(program, parts, bucket, sizes, order, shapes, landing)

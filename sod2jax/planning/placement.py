@@ -30,12 +30,6 @@ _REMEDY = "such calls run where their arrays are, as under jax.jit"
 
 def refused(name: str, arguments: Mapping[str, Any]) -> PlacementError | None:
     """Why no bucket serves a call with these arguments, by parameter, wherever they lie."""
-    if _compat.has_explicit_axes():
-        return PlacementError(
-            f"{name} is called under a mesh with explicit axes (jax.set_mesh), whose shardings are "
-            f"part of types, and padded types would be others; {_REMEDY}. For buckets, use "
-            "AxisType.Auto"
-        )
     for path, leaf in jax.tree_util.tree_flatten_with_path(dict(arguments))[0]:
         where = f"'{path[0].key}{jax.tree_util.keystr(path[1:])}' of {name}"
         if isinstance(leaf, jax.Ref):
@@ -60,8 +54,10 @@ def of_call(name: str, call: Call, order: Iterable[int], keywords: JitKeywords) 
       FunctionError: ``jax.jit`` refuses them, too.
       PlacementError: a keyword asks for what no bucket has.
     """
-    mesh = _compat.mesh_around()
-    device = _device(keywords)
+    mesh, device = _compat.mesh_around(), _device(keywords)
+    whole = None
+    if mesh is not None and _compat.is_explicit(mesh):
+        whole = NamedSharding(mesh, PartitionSpec())
     if device is not None:
         results: Any = SingleDeviceSharding(device)
         asked = found = [results] * len(call.leaves)
@@ -76,8 +72,11 @@ def of_call(name: str, call: Call, order: Iterable[int], keywords: JitKeywords) 
             raise FunctionError(f"{name} cannot divide {described(leaf)} as {place} says")
         if asked[k] is not None and found[k] is not None and not _same(place, found[k], leaf):
             raise FunctionError(f"{name} is given {described(leaf)} where in_shardings has another")
-        places.append(None if place is None else _compat.canonical(place))
-    made = Places(tuple(places), _resolved(name, results, mesh), mesh)
+        places.append(whole if place is None else _compat.canonical(place))
+    results = _resolved(name, results, mesh)
+    if whole is not None and not places:
+        raise PlacementError(f"{name} has no array that says where it runs; {_REMEDY}")
+    made = Places(tuple(places), results, mesh if whole is None else None)
     _one_assignment(name, made.all)
     usual = SingleDeviceSharding(_compat.default_device())
     return ANYWHERE if mesh is None and all(place == usual for place in made.all) else made
@@ -289,8 +288,6 @@ def _unfit(place: Any) -> str:
     """What is wrong with a place for buckets, to follow the words for it; empty if nothing is."""
     if not _compat.has_usual_memory(place):
         return ", and buckets are for the memory that programs compute in"
-    if _compat.is_explicit(_compat.mesh_of(place)):
-        return ", in a mesh with explicit axes, whose shardings are part of types"
     if _compat.is_partial(place):
         return " as sums that are still to be made"
     if _compat.devices_of(place) is not None and not _compat.is_addressable(place):

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sod2jax import pipeline
+from sod2jax import _compat, pipeline
 from sod2jax.errors import (
     FunctionError,
     PlacementError,
@@ -181,7 +181,8 @@ class Search:
             if asked := placement.wanted(program, request.places):
                 return Divided(asked)
             program, places, target = self._placed(program, request.places)
-            analysis = pipeline.analyse(program, self._options, target, places)
+            with _compat.untyped_context():
+                analysis = pipeline.analyse(program, self._options, target, places)
         except (TraceError, UnsupportedPrimitiveError, PlacementError) as error:
             return Failed(error)
         finally:
@@ -215,6 +216,7 @@ class Search:
         if len(devices) == 1 and places.mesh is None:
             places = dataclasses.replace(places, device=devices[0])
         target = Target.of(devices[0], len(devices)) if devices else self._target
+        places = places.with_types(program.out_tree, program.result_types)
         return placement.brought(program, places, devices), places, target
 
     def _next(self, regime: Regime, traced: Traced) -> Match | Regime | Failed:

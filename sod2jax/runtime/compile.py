@@ -262,7 +262,8 @@ def _out_places(
 
 
 def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    pairs = zip(map(jax.typeof, arrays), map(_compat.committed_to, arrays), strict=True)
+    places = (_compat.automatic(_compat.committed_to(array)) for array in arrays)
+    pairs = zip(map(jax.typeof, arrays), places, strict=True)
     return [_spec(aval.shape, aval, place) for aval, place in pairs]
 
 

@@ -43,10 +43,12 @@ class Landing:
     Attributes:
       places: of each; none where all lie where XLA puts them.
       commits: whether they are committed to their device, though the program is not.
+      mesh: that they say they are on, if the program says the same of another one.
     """
 
     places: tuple[Any, ...] = ()
     commits: bool = False
+    mesh: Any = None
 
     def trimmed(self, outputs: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[Any]:
         """The outputs of an executable, cut to their true shapes."""
@@ -55,6 +57,8 @@ class Landing:
             results = [trim(y, shape, place) for y, shape, place in triples]
         else:
             results = [trim(y, shape) for y, shape in zip(outputs, shapes, strict=True)]
+        if self.mesh is not None:
+            results = [_compat.renamed(y, self.mesh) for y in results]
         return list(map(_compat.committed, results)) if self.commits else results
 
 

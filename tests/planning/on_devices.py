@@ -44,6 +44,28 @@ def constrained(x: jax.Array) -> jax.Array:
     return jax.lax.with_sharding_constraint(x * 2, WHOLE)
 
 
+def typed(x: jax.Array) -> Any:
+    """Types say where the results lie; sums, masks, loops and random numbers are among them."""
+    noise = jax.random.normal(jax.random.key(0), x.shape)
+    total, rows = jax.lax.scan(lambda c, r: (c + r, 2 * r), jnp.zeros(3), jnp.ones((4, 3)))
+    loss = jax.grad(lambda x: (jnp.tanh(x) ** 2).mean())(x)
+    return {
+        "sums": (x.sum(), x.mean(0), jax.nn.softmax(x)),
+        "moved": (x.T, jnp.where(x > 0.5, x, 0), x @ jnp.ones((3, 2))),
+        "loops": (total, rows),
+        "rest": (loss, x + noise, jnp.zeros(3)),
+    }
+
+
+def resharded(x: jax.Array) -> Any:
+    whole = jax.sharding.reshard(2 * x, P())
+    return whole, whole[:3], jnp.einsum("nd,md->nm", x, x, out_sharding=P("a", None))
+
+
+def looks(x: jax.Array) -> jax.Array:
+    return x * (2 if jax.typeof(x).sharding.spec[0] else 3)
+
+
 def constrained_rows(x: jax.Array) -> Any:
     y = jax.lax.with_sharding_constraint(x * 2, ROWS)
     return y, y.sum(), jax.lax.with_sharding_constraint(y.reshape(-1), ROWS).max()
@@ -117,7 +139,8 @@ def main() -> None:
             (NamedSharding(MESH, P(None, None)), (5, 1), 0),
             (WHOLE, (5, 1, 17), 0),
             (NamedSharding(alone(DEVICES[0]), P("a")), (5, 1), 0),
-            (NamedSharding(EXPLICIT, P("a")), (4, 8), 1),
+            (NamedSharding(alone(DEVICES[3], jax.sharding.AxisType.Explicit), P()), (5, 1), 0),
+            (NamedSharding(EXPLICIT, P()), (5, 1), 0),
             (host("pinned_host"), (5, 1), 1),
         ):
             compared(scaled, place, sizes, plain, shapes, exact)
@@ -128,7 +151,13 @@ def main() -> None:
             for k in 0, 3:
                 one = alone(DEVICES[k], kind)
                 compared(scaled, None, (5, 1), lambda one=one: jax.set_mesh(one), shapes, 0)
-        compared(scaled, None, (5, 1), lambda: jax.set_mesh(EXPLICIT), shapes, 1)
+        compared(scaled, None, (5, 1), lambda: jax.set_mesh(EXPLICIT), shapes, 0)
+        for around in plain, lambda: jax.set_mesh(EXPLICIT):
+            for place in NamedSharding(EXPLICIT, P("a")), NamedSharding(EXPLICIT, P(("a", "b"))):
+                compared(typed, place, (8, 24), around, shapes, 0)
+        compared(resharded, NamedSharding(EXPLICIT, P("a")), (4, 12), around, shapes, 0)
+        compared(looks, NamedSharding(EXPLICIT, P("a")), (4, 12), around, shapes, 0)
+        compared(looks, NamedSharding(EXPLICIT, P()), (5, 1), around, shapes, 0)
         for fun in (closed_over_3, closed_over_mesh, constrained, moved):
             compared(fun, None, (5, 1), plain, shapes, 0)
             compared(fun, WHOLE, (5, 1), plain, shapes, 0, placed=fun is not closed_over_mesh)
@@ -154,10 +183,25 @@ def main() -> None:
         assert f.stats().compiles == 8
     assert f.stats().exact_fallbacks == 0
 
+    ahead()
     transfers()
     keywords()
     refused()
     print("right")
+
+
+def ahead() -> None:
+    """What is compiled ahead of time for shardings serves arrays that lie so."""
+    for place in ROWS, NamedSharding(EXPLICIT, P("a")), None:
+        f = sod2jax.optimize(lambda x: x * 2, shapes=("n, _",), constraints=("n <= 24",))
+        around = jax.set_mesh(MESH) if place is None else contextlib.nullcontext()
+        with around:
+            f.compile(jax.ShapeDtypeStruct((8, 3), np.float32, sharding=place))
+            compiles = f.stats().compiles
+            for n in 4, 12, 24:
+                x = array(n) if place is None else jax.device_put(array(n), place)
+                assert same(f(x), jax.jit(lambda x: x * 2)(x))
+        assert (f.stats().compiles, f.stats().traces) == (compiles, 1)
 
 
 def transfers() -> None:
@@ -209,6 +253,7 @@ def keywords() -> None:
         ({"in_shardings": (None,), "out_shardings": WHOLE}, (5, 1)),
         ({"in_shardings": WHOLE, "out_shardings": (ROWS, None)}, (4, 12)),
         ({"out_shardings": (ROWS, {"sum": WHOLE})}, (4, 12)),
+        ({"in_shardings": NamedSharding(EXPLICIT, P("a"))}, (4, 12)),
         ({"out_shardings": SingleDeviceSharding(DEVICES[5])}, (5, 1)),
         ({"out_shardings": SingleDeviceSharding(DEVICES[0])}, (5, 1)),
     ):
