@@ -47,8 +47,8 @@ ORDER = {
         engine lanes rules __init__""",
     "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
-        selection convolution fourier index scatter linalg solve random control callbacks branch
-        loop gated_rows __init__""",
+        selection convolution fourier index scatter linalg solve random control callbacks mesh
+        branch loop gated_rows __init__""",
     "memory": "roles steps flatten fusion liveness arena plan __init__",
     "schedule": "axes channels_last masked edges forms compiler_options versions __init__",
     "schedule/forms": """form arg_reduction contraction convolution pooling

@@ -95,9 +95,8 @@ def devices_of(place: Sharding) -> tuple[Any, ...] | None:
 
 
 def names_none_but(place: Sharding, device: Any) -> bool:
-    """Whether a place is one device, or nothing: a mesh without devices may have no axes."""
-    devices = devices_of(place)
-    return place.num_devices <= 1 if devices is None else devices == (device,)
+    """Whether a place is one device, or none: meshes of types have devices of their own."""
+    return devices_of(place) in (None, (device,))
 
 
 def is_addressable(place: Sharding) -> bool:

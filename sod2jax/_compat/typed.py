@@ -12,8 +12,9 @@ from jax._src.lax import lax as lax_internal
 from jax._src.mesh import empty_abstract_mesh, empty_concrete_mesh, get_abstract_mesh
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from sod2jax._compat.jaxprs import Jaxpr, JaxprEqn, is_jaxpr, is_literal
+from sod2jax._compat.jaxprs import Jaxpr, JaxprEqn, is_jaxpr, is_literal, sub_jaxprs
 
+_OF_TYPES = ("mesh_cast", "reshard")  # change types alone, or place what XLA places
 _OF_RESULTS = ("sharding", "out_sharding")  # parameters that say what the type of a result is
 
 
@@ -125,14 +126,13 @@ def _is_typed(jaxpr: Jaxpr) -> bool:
 
 
 def _has_typed(var: Any) -> bool:
-    place = getattr(var.aval, "sharding", None)
-    return place is not None and is_explicit(place.mesh)
+    return is_explicit(getattr(getattr(var.aval, "sharding", None), "mesh", None))
 
 
 def _is_typed_equation(eqn: JaxprEqn) -> bool:
-    if is_explicit(eqn.ctx.cur_abstract_mesh):
+    if is_explicit(eqn.ctx.cur_abstract_mesh) or eqn.primitive.name in _OF_TYPES:
         return True
-    return any(map(_has_typed, eqn.outvars))
+    return any(map(_has_typed, eqn.outvars)) or any(_is_typed(b) for _, b in sub_jaxprs(eqn))
 
 
 def _untyped(jaxpr: Jaxpr) -> Jaxpr:
@@ -161,17 +161,23 @@ def _untyped(jaxpr: Jaxpr) -> Jaxpr:
 
 def _untyped_equation(eqn: JaxprEqn, invars: list[Any], outvars: list[Any]) -> JaxprEqn:
     primitive, params = eqn.primitive, {k: _parameter(k, v) for k, v in eqn.params.items()}
-    if primitive.name in ("reshard", "mesh_cast"):
+    if primitive.name in _OF_TYPES:
         primitive, params = lax_internal.copy_p, {}
-    with eqn.ctx.manager:
+    return core.new_jaxpr_eqn(
+        invars, outvars, primitive, params, eqn.effects, eqn.source_info, _untyped_mesh(eqn.ctx)
+    )
+
+
+def _untyped_mesh(context: Any) -> Any:
+    """What an equation was traced under, without a mesh that makes shardings part of types."""
+    if not is_explicit(context.cur_abstract_mesh):
+        return context
+    with context.manager:
         before = config.abstract_mesh_context_manager.swap_local(empty_abstract_mesh)
         try:
-            context = core.JaxprEqnContext()
+            return core.JaxprEqnContext()
         finally:
             config.abstract_mesh_context_manager.set_local(before)
-    return core.new_jaxpr_eqn(
-        invars, outvars, primitive, params, eqn.effects, eqn.source_info, context
-    )
 
 
 def _parameter(name: str, value: Any) -> Any:
@@ -193,6 +199,6 @@ def _parameter(name: str, value: Any) -> Any:
 
 def _plain(aval: Any) -> Any:
     """The type without its sharding."""
-    if not isinstance(aval, core.ShapedArray) or aval.sharding.mesh.empty:
+    if not isinstance(aval, core.ShapedArray) or not is_explicit(aval.sharding.mesh):
         return aval
     return aval.update(sharding=NamedSharding(empty_abstract_mesh, PartitionSpec()))

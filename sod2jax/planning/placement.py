@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from sod2jax import _compat
 from sod2jax.arguments.calls import Call, described
@@ -24,7 +24,7 @@ from sod2jax.options import JitKeywords
 from sod2jax.places import ANYWHERE, Places, divisions, fits
 from sod2jax.tracing.trace import HIGH, REFERENCE
 
-_HINTS = frozenset("device_put sharding_constraint".split())
+_HINTS = frozenset("device_put sharding_constraint shard_map".split())
 _REMEDY = "such calls run where their arrays are, as under jax.jit"
 
 
@@ -171,7 +171,7 @@ def wanted(program: Program, places: Places) -> tuple[Comparison, ...]:
             )
         asked += needs
     for eqn in equations(program.jaxpr):
-        _check_placed(eqn)
+        _check_placed(eqn, places.explicit_mesh is not None)
     _one_assignment(program.name, _all_places(program, places))
     return tuple(dict.fromkeys(asked))
 
@@ -207,27 +207,30 @@ def _all_places(program: Program, places: Places) -> Iterator[Any]:
     yield from places.all
     for eqn in equations(program.jaxpr):
         for named in _compat.places_in(eqn):
+            if isinstance(named, Mesh) and not named.empty:
+                named = NamedSharding(named, PartitionSpec())
             if not isinstance(named, Sharding):
                 continue
             if eqn.primitive.name != "device_put" or named.num_devices > 1:
                 yield named
 
 
-def _check_placed(eqn: Any) -> None:
+def _check_placed(eqn: Any, is_typed: bool) -> None:
     """Raises where an equation places arrays in a way that may be wrong for padded ones.
 
     A ``sharding_constraint`` need not divide evenly, and ``device_put`` moves nothing in a program.
     """
-    default = _compat.default_device()
+    default, name = _compat.default_device(), eqn.primitive.name
+    is_mapped_by_type = is_typed and name == "shard_map"
     for place in _compat.places_in(eqn):
         if isinstance(place, Sharding):
             is_usual = _compat.names_none_but(place, default) and _compat.has_usual_memory(place)
-            is_hint = eqn.primitive.name in _HINTS and not _unfit(place)
+            is_harmless = is_usual or (name in _HINTS and not _unfit(place))
         elif isinstance(place, jax.Device):
-            is_usual, is_hint = place == default, eqn.primitive.name in _HINTS
-        else:
-            is_usual, is_hint = place.empty or place.size == 1, eqn.primitive.name in _HINTS
-        if is_usual or is_hint:
+            is_harmless = place == default or name in _HINTS
+        else:  # a mesh, which places nothing by itself
+            is_harmless = not is_mapped_by_type
+        if is_harmless:
             continue
         raise UnsupportedPrimitiveError(
             eqn.primitive.name,

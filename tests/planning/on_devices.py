@@ -62,6 +62,32 @@ def resharded(x: jax.Array) -> Any:
     return whole, whole[:3], jnp.einsum("nd,md->nm", x, x, out_sharding=P("a", None))
 
 
+def mapped(x: jax.Array) -> Any:
+    """A body for each device, whose rows are padded and whose columns are divided."""
+
+    def body(x: jax.Array) -> Any:
+        total = jax.lax.psum(jnp.tanh(x).sum(0, keepdims=True) + x, "b")
+        gathered = jax.lax.all_gather(x, "b", axis=1, tiled=True)
+        moved = jax.lax.ppermute(x, "b", [(0, 1), (1, 0)])
+        return total, jax.nn.softmax(x, 0), jnp.cumsum(x[::-1], 0), moved, gathered.sum(1)
+
+    rows, whole = P(None, "b"), P()
+    mapping = jax.shard_map(
+        body,
+        mesh=MESH,
+        in_specs=rows,
+        out_specs=(whole, rows, rows, rows, whole),
+        check_vma=False,
+    )
+    squashed = jax.shard_map(jnp.tanh, mesh=MESH, in_specs=rows, out_specs=rows)
+    x = jnp.concatenate([x, x[:, :1]], 1)
+    return mapping(x), jax.grad(lambda x: (squashed(x) ** 2).mean())(x)
+
+
+def mapped_rows(x: jax.Array) -> jax.Array:
+    return jax.shard_map(lambda x: x * 2, mesh=MESH, in_specs=P("a"), out_specs=P("a"))(x)
+
+
 def looks(x: jax.Array) -> jax.Array:
     return x * (2 if jax.typeof(x).sharding.spec[0] else 3)
 
@@ -147,6 +173,7 @@ def main() -> None:
         compared(scaled, None, (5, 1), on_2, shapes, 0)
         for place in None, ROWS, WHOLE:
             compared(scaled, place, (4, 12), lambda: jax.set_mesh(MESH), shapes, 0)
+            compared(typed, place, (4, 12), lambda: jax.set_mesh(MESH), shapes, 0)
         for kind in jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit:
             for k in 0, 3:
                 one = alone(DEVICES[k], kind)
@@ -161,6 +188,9 @@ def main() -> None:
         for fun in (closed_over_3, closed_over_mesh, constrained, moved):
             compared(fun, None, (5, 1), plain, shapes, 0)
             compared(fun, WHOLE, (5, 1), plain, shapes, 0, placed=fun is not closed_over_mesh)
+        for place in None, WHOLE:
+            compared(mapped, place, (5, 1, 16), plain, shapes, 0)
+        compared(mapped, None, (5, 1), lambda: jax.set_mesh(MESH), shapes, 0)
         compared(constrained_rows, ROWS, (4, 12), plain, shapes, 0)
         compared(constrained_rows, None, (4, 12, 5, 1), plain, shapes, 0)
         f = sod2jax.optimize(computes_sizes, shapes=shapes)
@@ -286,6 +316,9 @@ def refused() -> None:
         return x + y
 
     pair = jax.device_put(array(5), DEVICES[1]), jax.device_put(array(5), DEVICES[2])
+    f = sod2jax.optimize(mapped_rows, shapes=("n, _",))
+    assert calls(f, jax.jit(mapped_rows), array(4), array(8)) == 1
+    assert f.stats().exact_fallbacks == 2
     f = sod2jax.optimize(both, shapes=("n, _", "n, _"))
     assert type(raised(f, *pair)) is type(raised(jax.jit(both), *pair)) is ValueError
     f = sod2jax.optimize(scaled, shapes=("n, _",), on_unsupported="error")
