@@ -8,11 +8,16 @@ from typing import Any
 
 import jax
 from jax._src import config, core
+from jax._src import mesh as mesh_lib
 from jax._src.lax import lax as lax_internal
 from jax._src.mesh import empty_abstract_mesh, empty_concrete_mesh, get_abstract_mesh
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sod2jax._compat.jaxprs import Jaxpr, JaxprEqn, is_jaxpr, is_literal, sub_jaxprs
+
+# The meshes around; before jax 0.12 they stand among the settings.
+_STATE: Any = mesh_lib if hasattr(mesh_lib, "abstract_mesh_context_manager") else config
+_ABSTRACT, _CONCRETE = _STATE.abstract_mesh_context_manager, _STATE.device_context
 
 _OF_TYPES = ("mesh_cast", "reshard")  # change types alone, or place what XLA places
 _OF_RESULTS = ("sharding", "out_sharding")  # parameters that say what the type of a result is
@@ -83,7 +88,7 @@ def untyped_context() -> Iterator[None]:
     if not has_explicit_axes():
         yield
         return
-    with _meshes(empty_abstract_mesh, None):
+    with _meshes(empty_abstract_mesh, empty_concrete_mesh):
         yield
 
 
@@ -91,7 +96,7 @@ def under_present_mesh(function: Callable[[], Any]) -> Callable[[], Any]:
     """The function, called under the mesh that is around now, if ``untyped_context`` leaves it."""
     if not has_explicit_axes():
         return function
-    around = config.abstract_mesh_context_manager.value, config.device_context.value
+    around = _ABSTRACT.value, _CONCRETE.value
 
     def called() -> Any:
         with _meshes(*around):
@@ -102,13 +107,13 @@ def under_present_mesh(function: Callable[[], Any]) -> Callable[[], Any]:
 
 @contextlib.contextmanager
 def _meshes(abstract: Any, concrete: Any) -> Iterator[None]:
-    before = config.abstract_mesh_context_manager.swap_local(abstract)
-    concrete_before = config.device_context.swap_local(concrete)
+    before = _ABSTRACT.swap_local(abstract)
+    concrete_before = _CONCRETE.swap_local(concrete)
     try:
         yield
     finally:
-        config.abstract_mesh_context_manager.set_local(before)
-        config.device_context.set_local(concrete_before)
+        _ABSTRACT.set_local(before)
+        _CONCRETE.set_local(concrete_before)
 
 
 def untyped(jaxpr: Jaxpr) -> Jaxpr:
@@ -173,11 +178,11 @@ def _untyped_mesh(context: Any) -> Any:
     if not is_explicit(context.cur_abstract_mesh):
         return context
     with context.manager:
-        before = config.abstract_mesh_context_manager.swap_local(empty_abstract_mesh)
+        before = _ABSTRACT.swap_local(empty_abstract_mesh)
         try:
             return core.JaxprEqnContext()
         finally:
-            config.abstract_mesh_context_manager.set_local(before)
+            _ABSTRACT.set_local(before)
 
 
 def _parameter(name: str, value: Any) -> Any:
