@@ -45,7 +45,7 @@ class StateError(Sod2jaxError, RuntimeError):
 
 
 class PlacementError(Sod2jaxError, ValueError):
-    """An array is not where programs are compiled for: on another device, or in a reference."""
+    """An array lies where no padded one can: in a reference, or divided in a way of its own."""
 
 
 class TargetError(Sod2jaxError, RuntimeError):

@@ -118,10 +118,10 @@ def optimize(
       keep_unused: for exact runs.
       inline: whether calls inside of other traces leave no call in their program.
       compiler_options: for XLA, in every executable.
-      device: calls run there, with exact shapes if it is not the default device.
+      device: calls run there.
       backend: the same, by the name of a platform.
-      in_shardings: calls run with exact shapes, as ``jit`` places them.
-      out_shardings: the same.
+      in_shardings: where arguments lie; what they divide has buckets that they divide, too.
+      out_shardings: where results are to lie.
 
     Returns:
       An ``OptimizedFunction``, or a decorator if ``fun`` is omitted.

@@ -25,12 +25,13 @@ from sod2jax.errors import (
 )
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
+from sod2jax.planning import placement
 from sod2jax.planning.ahead import compile_all, device_meant
+from sod2jax.planning.choices import Choice
 from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
 from sod2jax.planning.out_of_range import unsettled
-from sod2jax.planning.planner import Choice, Planner
+from sod2jax.planning.planner import Planner
 from sod2jax.planning.specialise import Specialisation
-from sod2jax.runtime.compile import Executable
 from sod2jax.runtime.executables import compiled_for
 from sod2jax.runtime.plan import Outcome
 from sod2jax.stages import Lowered
@@ -70,7 +71,9 @@ class OptimizedFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         symbols = [n for s in self.planner.specialisations for n in s.analysis.program.symbols]
-        return report.line(self._name, symbols, self.buckets, [e.bucket for e in self._ready])
+        return report.line(
+            self._name, symbols, self.buckets, [e.bucket for e in self.planner.ready]
+        )
 
     def _begin(self) -> None:
         of = (self._traced, self._name)
@@ -135,6 +138,9 @@ class OptimizedFunction(Generic[P, R]):
         if call.is_traced:
             eager = self._derivations.of(call)
             return self._jitted(*args, **kwargs) if eager is None else eager()
+        if self.options.jit.names_device:
+            args, kwargs = placement.on_device(self.options.jit, args, kwargs)
+            call = self.planner.read(args, kwargs)
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)
@@ -310,15 +316,9 @@ class OptimizedFunction(Generic[P, R]):
         return tuple(self._derivations.functions)
 
     @property
-    def _ready(self) -> list[Executable]:
-        return [e for s in self.planner.specialisations for e in s.ready]
-
-    @property
     def buckets(self) -> tuple[Bucket, ...]:
         """The buckets chosen so far: those of bounded symbols, and those that grew on demand."""
-        chosen = {b for s in self.planner.specialisations for b in s.analysis.ladders.buckets}
-        chosen |= {e.bucket for e in self._ready}
-        return tuple(sorted(chosen, key=lambda b: b.sizes))
+        return self.planner.buckets
 
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
         """The bucket that would serve a call; None if it would run with exact shapes."""
@@ -334,7 +334,7 @@ class OptimizedFunction(Generic[P, R]):
         Raises:
           SpecError: no executable of that bucket has been compiled.
         """
-        return compiled_for(bucket, self._ready).memory_plan()
+        return compiled_for(bucket, self.planner.ready).memory_plan()
 
     def stats(self) -> Stats:
         """Counters since the function was made."""

@@ -96,6 +96,11 @@ class JitKeywords:
         return read
 
     @property
+    def names_device(self) -> bool:
+        """Whether everything is to run on one device that was named."""
+        return self.device is not None or self.backend is not None
+
+    @property
     def given(self) -> dict[str, Any]:
         """What differs from the defaults, to be passed on to ``jax.jit``."""
         pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))

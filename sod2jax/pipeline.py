@@ -21,6 +21,7 @@ from sod2jax.passes import bases, collectives, cut
 from sod2jax.passes.cut import Part
 from sod2jax.passes.growth import first_sizes
 from sod2jax.passes.remark import Remark
+from sod2jax.places import ANYWHERE, Places
 from sod2jax.runtime.compile import Executable, compile_bucket
 from sod2jax.target import Target
 
@@ -41,6 +42,7 @@ class Analysis:
       deep_poison: whether its values get poison in the pad lanes that nothing is known of.
       relies_on_zeros: whether executables rely on the zeros that the dispatcher pads inputs with.
       compiler_options: the user's, for XLA.
+      places: where its arrays lie.
     """
 
     program: Program
@@ -54,6 +56,7 @@ class Analysis:
     deep_poison: bool = False
     relies_on_zeros: bool = True
     compiler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    places: Places = ANYWHERE
 
     def __str__(self) -> str:
         return f"{self.program}\n{self.classes}"
@@ -62,7 +65,9 @@ class Analysis:
         return f"Analysis({self.program!r}, {len(self.parts)} parts)"
 
 
-def analyse(program: Program, options: Options, target: Target) -> Analysis:
+def analyse(
+    program: Program, options: Options, target: Target, places: Places = ANYWHERE
+) -> Analysis:
     """From a traced program to its parts: classifies, propagates, transforms, chooses, cuts.
 
     The buckets are chosen for the region, and where sizes decide conds also for those.
@@ -95,6 +100,7 @@ def analyse(program: Program, options: Options, target: Target) -> Analysis:
         deep_poison=options.poison in ("deep", "inside"),
         relies_on_zeros=not options.poisons_inputs,
         compiler_options=options.jit.compiler_options or {},
+        places=places if len(parts) == 1 else places.of_parts,
     )
 
 
@@ -130,26 +136,33 @@ def compile_part(
     """
     region, target = chosen.part_of(part.program.region), analysis.target
     program, facts, remarks = passes.in_region(part.program, part.facts, region, target)
-    built = compile_bucket(
-        program,
-        chosen,
-        facts.value_range,
-        part.program.constants,
-        target,
-        analysis.tune,
-        beside,
-        analysis.deep_poison,
-        () if foreign or not analysis.relies_on_zeros else part.own,
-        donated,
-        analysis.compiler_options,
-    )
+    beside = beside and _compat.under_present_mesh(beside)
+    with _compat.untyped_context(), _compat.under(analysis.places.mesh):
+        built = compile_bucket(
+            program,
+            chosen,
+            facts.value_range,
+            part.program.constants,
+            target,
+            analysis.tune,
+            beside,
+            analysis.deep_poison,
+            () if foreign or not analysis.relies_on_zeros else part.own,
+            donated,
+            analysis.compiler_options,
+            analysis.places.automatic,
+        )
     return dataclasses.replace(built, remarks=(*remarks, *built.remarks))
 
 
 def compile_silent(
-    program: Program, bucket: Bucket, options: Options, target: Target
+    program: Program,
+    bucket: Bucket,
+    options: Options,
+    target: Target,
+    places: Places = ANYWHERE,
 ) -> Executable:
     """A bucket of a program without its pure callbacks, as it is."""
     silent = dataclasses.replace(program, jaxpr=silence.silent(program.jaxpr))
-    analysis = analyse(silent, dataclasses.replace(options, tune="none"), target)
+    analysis = analyse(silent, dataclasses.replace(options, tune="none"), target, places)
     return compile_part(analysis.parts[0], bucket, analysis)

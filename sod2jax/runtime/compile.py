@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.program import Program, positions
 from sod2jax.ir.region import Region
 from sod2jax.passes.remark import Remark
+from sod2jax.places import ANYWHERE, Places, fits
 from sod2jax.rdp import ValueRange
 from sod2jax.rewrite import Birth, MaskRecord, Notes, Wish
 from sod2jax.runtime import versions
@@ -100,6 +102,7 @@ def compile_bucket(
     zeroed: tuple[bool, ...] = (),
     donated: tuple[bool, ...] = (),
     compiler_options: Mapping[str, Any] = MappingProxyType({}),
+    places: Places = ANYWHERE,
 ) -> Executable:
     """Rewrites, lowers and compiles a program for one bucket.
 
@@ -116,6 +119,7 @@ def compile_bucket(
       zeroed: for each input, whether it will be padded with zeros; none by default.
       donated: for each of the first inputs, whether a call consumes it.
       compiler_options: for XLA, besides those of the version.
+      places: where its inputs and results lie.
 
     Raises:
       UnsupportedPrimitiveError: a primitive has no exact padded form.
@@ -125,11 +129,17 @@ def compile_bucket(
     shapes = rewrite.padded_shapes(program, region)
     kept = positions(program.constants, constants)
     specs = [
-        target.placed(jax.ShapeDtypeStruct(shape, v.aval.dtype, weak_type=v.aval.weak_type))
-        for shape, v in zip(shapes, program.jaxpr.invars, strict=True)
+        target.placed(_spec(shape, v.aval, place))
+        for shape, v, place in zip(
+            shapes, program.jaxpr.invars, places.of_inputs(len(shapes)), strict=True
+        )
     ]
     sizes = target.placed(jax.ShapeDtypeStruct((len(program.symbols),), np.int32))
-    taken = _taken(donated, specs, rewrite.padded_results(program, region))
+    results = rewrite.padded_results(program, region)
+    taken = _taken(donated, specs, results)
+    jitted = functools.partial(
+        _jitted, name=program.name, taken=taken, out=_out_places(program, places, results)
+    )
     arguments = (sizes, list(map(target.placed, _specs(constants))), *parted(specs, taken))
     waited: list[float] = []
 
@@ -142,7 +152,7 @@ def compile_bucket(
         def run(sizes: Any, given: Sequence[Any], *lists: Sequence[Any]) -> list[Any]:
             return padded(sizes, [given[k] for k in kept], joined(lists))
 
-        return _jitted(run, program.name, taken).trace(*arguments), notes[-1]
+        return jitted(run).trace(*arguments), notes[-1]
 
     traced, notes = rewritten(())
     wishes, births = notes.wishes, notes.births
@@ -157,8 +167,7 @@ def compile_bucket(
         if version.jaxpr is traced.jaxpr:
             return traced.lower()
         flat = _compat.function_of(version.jaxpr)
-        run = _jitted(lambda *args: flat(*jax.tree.leaves(args)), program.name, taken)
-        return run.trace(*arguments).lower()
+        return jitted(lambda *args: flat(*jax.tree.leaves(args))).trace(*arguments).lower()
 
     def compiled(lowered: Any, options: Mapping[str, Any]) -> Any:
         call, late = _compiled_meanwhile(lowered, options, beside)
@@ -172,6 +181,8 @@ def compile_bucket(
     placed, remarks = schedule.at_edges(traced.jaxpr, target)
     plain = Version(PLAIN, placed, remarks=remarks, true=_true_sizes(program, region))
     offered = [plain] if tune == "none" else schedule.versions(plain, target)
+    if target.spread > 1:  # forms are made of slices, which would cross devices
+        offered = [plain]
     best = versions.chosen(offered, tune, lower, compiled, synthetic, target, compiler_options)
     return Executable(
         bucket,
@@ -243,11 +254,30 @@ def _taken(
     return tuple(flags)
 
 
-def _jitted(run: Callable[..., Any], name: str, taken: Sequence[bool]) -> Any:
+def _jitted(run: Callable[..., Any], name: str, taken: Sequence[bool], out: Any) -> Any:
     run.__name__ = run.__qualname__ = name
-    return jax.jit(run, donate_argnums=3 if any(taken) else ())
+    return jax.jit(run, donate_argnums=3 if any(taken) else (), **out)
+
+
+def _out_places(
+    program: Program, places: Places, results: Sequence[tuple[tuple[int, ...], Any]]
+) -> dict[str, Any]:
+    """What to tell ``jit`` of where results are wanted; nothing where XLA decides of all.
+
+    What cannot be divided at its padded size is brought there when it is trimmed.
+    """
+    if places.results is None:
+        return {}
+    pairs = zip(places.of_results(program.out_tree), results, strict=True)
+    wanted = [place if place and fits(place, shape) else None for place, (shape, _) in pairs]
+    return {"out_shardings": [*wanted, *[None] * len(program.computed_dims)]}
 
 
 def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    avals = map(jax.typeof, arrays)
-    return [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
+    places = (_compat.automatic(_compat.committed_to(array)) for array in arrays)
+    pairs = zip(map(jax.typeof, arrays), places, strict=True)
+    return [_spec(aval.shape, aval, place) for aval, place in pairs]
+
+
+def _spec(shape: tuple[int, ...], aval: Any, place: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, aval.dtype, weak_type=aval.weak_type, sharding=place)

@@ -146,7 +146,7 @@ def _is_never_negative(operand: Any) -> bool:
             or bool(operand.is_nonnegative)
             or (bool(parts) and all(map(_is_never_negative, parts)))
         )
-    return isinstance(operand, _SCALARS) and operand >= 0
+    return isinstance(operand, _SCALARS) and bool(operand >= 0)
 
 
 def part(number: HostNumber, k: int) -> HostNumber:
