@@ -17,7 +17,7 @@ from sod2jax.ir.jaxprs import read, variables
 from sod2jax.ir.surgery import PLAIN_CALLS, Copier, mapped, replaced, with_bodies
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule.chunks.blocks import Sizes, block_of
-from sod2jax.schedule.chunks.emit import Refused, body_of, emitted
+from sod2jax.schedule.chunks.emit import Refused, Stop, body_of, emitted
 from sod2jax.schedule.chunks.flat import flat
 from sod2jax.schedule.chunks.islands import Islands, fat_values
 from sod2jax.schedule.chunks.labels import Labelled, labelled
@@ -112,7 +112,8 @@ class _Pass:
             dying = {var for var, _ in body.rows if lasts[var] == k and var in alive}
             dying -= {var for var, _ in body.wholes}
             spare = [v for v in alive if lasts.get(v, -1) < k]
-            stop = next((scalar for scalar, tails in stops if tails.may_stop(part)), None)
+            ends = ((scalar, tails.left(part)) for scalar, tails in stops)
+            stop = next((Stop(*end) for end in ends if end[1] is not None), None)
             eqns, outs = emitted(program.rows, block, body, rest, dying, spare, stop, copier)
             made = [*part.outputs, *(eqn.outvars[0] for eqn in part.sums)]
             new += replaced(eqns, env)
@@ -144,7 +145,7 @@ def _typed(before: Atom, after: Atom, eqns: list[JaxprEqn]) -> Atom:
     return var
 
 
-def _remark(program: Labelled, loop: Loop, block: int, stop: Var | None) -> Remark:
+def _remark(program: Labelled, loop: Loop, block: int, stop: Stop | None) -> Remark:
     until = "" if stop is None else ", up to the true size"
     return Remark(
         f"runs {len(loop.eqns)} equations for {block} of {program.rows} rows at a time{until}",

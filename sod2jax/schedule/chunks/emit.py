@@ -66,6 +66,19 @@ class Body:
     outputs: tuple[tuple[Var, Row], ...]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stop:
+    """Where a loop may stop.
+
+    Attributes:
+      rows: how many rows are needed, a scalar.
+      left: of outputs whose other rows are seen, what these hold.
+    """
+
+    rows: Var
+    left: Mapping[Var, Any]
+
+
 def body_of(program: Labelled, loop: Loop, block: int, like: Jaxpr) -> Body:
     """The body of a loop for so many rows at a time.
 
@@ -195,7 +208,7 @@ def emitted(
     rest: Body | None,
     dying: Collection[Var],
     spare: Sequence[Var],
-    stop: Var | None,
+    stop: Stop | None,
     copier: Copier,
 ) -> tuple[list[JaxprEqn], list[Atom]]:
     """The equations of a loop; and its outputs: what it writes, then its sums.
@@ -207,13 +220,14 @@ def emitted(
       rest: for the rows that are left behind the last whole block; None if there are none.
       dying: what nothing reads any more after the loop, and nothing has whole in it.
       spare: arrays that nothing reads from here on: what is written takes their memory.
-      stop: the number of rows that are needed, a scalar; None if all are.
+      stop: where it may stop; None if all rows are needed.
       copier: makes variables.
     """
     arrays = dict.fromkeys(var for var, _ in (*body.rows, *body.wholes))
     arrays |= dict.fromkeys(eqn.invars[0] for eqn in body.added)
-    starts = _initial(body, dying, spare)
-    arrays |= dict.fromkeys(var for var in (*starts, stop) if var is not None)
+    starts = _initial(body, dying, spare, stop.left if stop else {})
+    arrays |= dict.fromkeys(var for var in starts if var is not None)
+    arrays |= {stop.rows: None} if stop else {}
     given = [atom for atom in arrays if not _compat.is_literal(atom)]
 
     def run(*values: Any) -> list[Any]:
@@ -226,16 +240,21 @@ def emitted(
     return copier.body(traced, given, like)
 
 
-def _initial(body: Body, dying: Collection[Var], spare: Sequence[Var]) -> list[Var | None]:
-    """Of each output, the array that it is written over."""
-    left = dict.fromkeys(var for var, row in body.rows if var in dying)
+def _initial(
+    body: Body, dying: Collection[Var], spare: Sequence[Var], left: Collection[Var]
+) -> list[Var | None]:
+    """Of each output, the array that it is written over; None for one that is filled first."""
+    inputs = dict.fromkeys(var for var, row in body.rows if var in dying)
     wheres = dict(body.rows)
     unused = list(spare)
     starts: list[Var | None] = []
     for var, row in body.outputs:
-        found = next((v for v in left if _alike(v, var) and wheres[v] == row), None)
+        if var in left:
+            starts.append(None)
+            continue
+        found = next((v for v in inputs if _alike(v, var) and wheres[v] == row), None)
         if found is not None:
-            del left[found]
+            del inputs[found]
         else:
             found = next((v for v in unused if _alike(v, var)), None)
             if found is not None:
@@ -254,13 +273,14 @@ def _run(
     body: Body,
     rest: Body | None,
     starts: Sequence[Var | None],
-    stop: Var | None,
+    stop: Stop | None,
     env: Mapping[Any, Any],
 ) -> list[Any]:
     added = {id(eqn): k for k, eqn in enumerate(body.added)}
+    left = stop.left if stop is not None else {}
     place = {var: k for k, var in enumerate(starts) if var is not None}
     arrays = [
-        lax.full(var.aval.shape, 0, var.aval.dtype) if start is None else env[start]
+        lax.full(var.aval.shape, left.get(var, 0), var.aval.dtype) if start is None else env[start]
         for (var, _), start in zip(body.outputs, starts, strict=True)
     ]
     totals = [_first(eqn, env) for eqn in body.sums]
@@ -297,7 +317,7 @@ def _run(
     count = rows // block
     steps = np.int32(count)
     if stop is not None:
-        steps = lax.min(steps, lax.div(env[stop] + np.int32(block - 1), np.int32(block)))
+        steps = lax.min(steps, lax.div(env[stop.rows] + np.int32(block - 1), np.int32(block)))
     carry = lax.fori_loop(np.int32(0), steps, one_block, (arrays, totals))
     if rest is not None:
         carry = step(rest, np.int32(count * block), carry)

@@ -85,11 +85,17 @@ class Tails:
         self._held: dict[tuple[Var, Row], Any] = {}
         self._seen = self._looked_at(outputs, trimmed)
 
-    def may_stop(self, loop: Loop) -> bool:
-        """Whether a loop may stop at the true size."""
+    def left(self, loop: Loop) -> dict[Var, Any] | None:
+        """What must stand in rows that a loop does not compute if it stops at the true size.
+
+        Of each output whose rows somebody sees, the number that they hold; None if it may not stop.
+        """
         labels = self._program.labels
-        hidden = all((var, labels[var]) not in self._seen for var in loop.outputs)
-        return hidden and all(map(self._adds_nothing, loop.sums))
+        seen = [var for var in loop.outputs if (var, labels[var]) in self._seen]
+        numbers = {var: self.held(var, labels[var]) for var in seen}
+        if None in numbers.values() or not all(map(self._adds_nothing, loop.sums)):
+            return None
+        return numbers
 
     def _looked_at(
         self, outputs: Sequence[Atom], trimmed: Sequence[Sequence[bool]]
@@ -201,12 +207,23 @@ class Tails:
             return self._constant(var)
         if name in ("broadcast_in_dim", "transpose", "reshape", "squeeze"):
             return self.held(eqn.invars[0], needs[0])
-        if name in LANEWISE:
-            numbers = [self.held(a, n) for a, n in zip(eqn.invars, needs, strict=True)]
-            if any(number is None for number in numbers):
-                return None
+        numbers = [self.held(a, n) for a, n in zip(eqn.invars, needs, strict=True)]
+        if name in LANEWISE and None not in numbers:
             return folded(name, numbers, eqn.outvars[0].aval.dtype)
-        return None
+        return 0 if _is_zero(name, numbers) else None
+
+
+def _is_zero(name: str, numbers: Sequence[Any]) -> bool:
+    """Whether rows are zeros where operands hold these numbers in them; None where nobody knows.
+
+    What zeros are multiplied by is finite: the padded program relies on that in all its lanes.
+    """
+    zeros = [number == 0 and number is not None for number in numbers]
+    if name in ("mul", "dot_general"):
+        return any(zeros)
+    if name == "select_n":
+        return all(zeros[1:])
+    return name in ("div", "reduce_sum") and zeros[0]
 
 
 def stopping(
