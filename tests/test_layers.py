@@ -54,9 +54,9 @@ ORDER = {
     "schedule/chunks": "splits flat rules islands labels saving loops tails blocks emit __init__",
     "schedule/forms": """form arg_reduction contraction convolution outer_sum pooling
         operand_order __init__""",
-    "runtime": "__init__ choices versions compile executables plan dispatch parts",
+    "runtime": "__init__ choices versions static compile executables plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement rounds results trust specialise
-        requests found search choices planner ahead""",
+        requests found foreseen search choices planner ahead""",
     "derived": "__init__ functions derivations",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
