@@ -84,7 +84,7 @@ def versions(plain: Version, target: Target) -> Iterator[Version]:
 def leaner(plain: Version, target: Target) -> Iterator[Version]:
     """Yields versions of a program that need less and less memory."""
     for inside in _INSIDE:
-        sizes = Sizes(fat=inside // 16, least=inside // 4, inside=inside)
+        sizes = Sizes(fat=inside // 16, least=inside // 4, inside=inside, is_strict=True)
         found = _by_rows(plain, target, sizes)
         if found is not None:
             yield dataclasses.replace(found, name=f"{ROWS}, in blocks of {inside:,} B")

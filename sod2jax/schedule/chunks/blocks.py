@@ -30,12 +30,15 @@ class Sizes:
       fat: bytes of the smallest value that a loop is made for.
       least: bytes that a loop must save of what is alive at once.
       inside: bytes that a block's values may take together.
+      is_strict: whether they may take no more even where what each block reads whole costs more than
+        its work.
       block: the number of rows of each block; None to choose it for each loop.
     """
 
     fat: int = 1 << 20
     least: int = 4 << 20
     inside: int = 8 << 20
+    is_strict: bool = False
     block: int | None = None
 
 
@@ -60,7 +63,8 @@ def block_of(program: Labelled, loop: Loop, sizes: Sizes) -> int:
     most = peak_bytes(loop.eqns, _stored(program, loop)) / rows
     enough = moved / (_OVERHEAD * work) if work else rows
     roomy = sizes.inside / most if most else rows
-    wanted = min(max(enough, roomy), max(rows // _LEAST_BLOCKS, 1))
+    wanted = roomy if sizes.is_strict else max(enough, roomy)
+    wanted = min(wanted, max(rows // _LEAST_BLOCKS, 1))
     return _divisor(rows, max(1, int(wanted)))
 
 
