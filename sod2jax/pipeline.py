@@ -28,7 +28,6 @@ from sod2jax.runtime.compile import Executable, compile_bucket
 from sod2jax.runtime.static import Static, static_program
 from sod2jax.target import Target
 
-
 _HALVINGS = 5  # of the sizes of a bucket that needs too much memory
 
 

@@ -1,4 +1,4 @@
-"""A limit of memory: kept by smaller blocks of rows, or refused with figures before anything runs."""
+"""A limit of memory: kept to by smaller blocks of rows, or refused before anything runs."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class _Pass:
             dying -= {var for var, _ in body.wholes}
             spare = [v for v in alive if lasts.get(v, -1) < k]
             ends = ((scalar, tails.left(part)) for scalar, tails in stops)
-            stop = next((Stop(*end) for end in ends if end[1] is not None), None)
+            stop = next((Stop(at, left) for at, left in ends if left is not None), None)
             eqns, outs = emitted(program.rows, block, body, rest, dying, spare, stop, copier)
             made = [*part.outputs, *(eqn.outvars[0] for eqn in part.sums)]
             new += replaced(eqns, env)

@@ -30,8 +30,8 @@ class Sizes:
       fat: bytes of the smallest value that a loop is made for.
       least: bytes that a loop must save of what is alive at once.
       inside: bytes that a block's values may take together.
-      is_strict: whether they may take no more even where what each block reads whole costs more than
-        its work.
+      is_strict: whether they may take no more even where what each block reads whole costs more
+        than its work.
       block: the number of rows of each block; None to choose it for each loop.
     """
 
