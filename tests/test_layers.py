@@ -61,9 +61,9 @@ ORDER = {
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
-    "bench": """__init__ rows suite images builtin methods measure plot worker settings runner table
-        markdown cli gates programs first_call
-        plan_programs plans __main__""",
+    "bench": """__init__ rows child suite images builtin methods measure plot worker settings runner
+        table markdown cli gates programs first_call
+        plan_programs plan_classes plan_models plan_runs plan_rss plan_plot plans __main__""",
 }
 # In these, modules stand beside each other: none imports another, and only `__init__` has all.
 SIBLINGS = ("rewrite/rules",)

@@ -30,6 +30,7 @@ class Executable:
         that it consumes, with None for the others in both lists; gives padded outputs.
       in_shapes: padded shape of each input.
       jaxpr: the static program that was compiled.
+      version: the name of the version that it is.
       figures: what the versions of it take that were compared.
       zeroed: the inputs whose pad lanes must hold zeros, one flag for each: `transfer.pad` puts
         them there, and whoever calls with arrays that something else padded needs an executable
@@ -50,6 +51,7 @@ class Executable:
     seconds: float
     target: Target
     remarks: tuple[Remark, ...] = ()
+    version: str = PLAIN
     figures: tuple[Figures, ...] = ()
     zeroed: tuple[bool, ...] = ()
     donated: tuple[bool, ...] = ()
@@ -121,6 +123,7 @@ def compile_bucket(
         time.perf_counter() - start - sum(waited),
         static.target,
         best.version.remarks,
+        best.version.name,
         best.figures,
         zeroed,
         static.taken,
