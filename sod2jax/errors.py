@@ -68,6 +68,19 @@ class UnsupportedPrimitiveError(Sod2jaxError, NotImplementedError):
         )
 
 
+class MemoryLimitError(Sod2jaxError, MemoryError):
+    """No version of a bucket's program keeps to the limit of memory.
+
+    Attributes:
+      needed: bytes of arguments, results and temporaries of the version that needs least.
+      limit: bytes that there may be.
+    """
+
+    def __init__(self, needed: int, limit: int, advice: str = ""):
+        self.needed, self.limit = needed, limit
+        super().__init__(f"{needed:,} B are needed, and memory_limit is {limit:,} B{advice}")
+
+
 class InvariantError(Sod2jaxError, AssertionError):
     """A stage of sod2jax broke its own contract: a bug in sod2jax, never in the user's program."""
 

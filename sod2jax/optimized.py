@@ -29,10 +29,10 @@ from sod2jax.planning import placement
 from sod2jax.planning.ahead import compile_all, device_meant
 from sod2jax.planning.choices import Choice
 from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
+from sod2jax.planning.foreseen import memory_plan
 from sod2jax.planning.out_of_range import unsettled
 from sod2jax.planning.planner import Planner
 from sod2jax.planning.specialise import Specialisation
-from sod2jax.runtime.executables import compiled_for
 from sod2jax.runtime.plan import Outcome
 from sod2jax.stages import Lowered
 from sod2jax.stats import Counters, Stats
@@ -325,16 +325,16 @@ class OptimizedFunction(Generic[P, R]):
         choice = self.planner.choose(self.planner.read(args, kwargs))
         return choice.plan.bucket if isinstance(choice, Choice) else None
 
-    def memory_plan(self, bucket: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
-        """The memory plan of a compiled bucket, in bytes, beside XLA's own figures.
+    def memory_plan(self, sizes: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
+        """The memory, in bytes, that the bucket of some sizes needs, or is expected to need.
 
         Args:
-          bucket: a bucket, its sizes by symbol, or the size of the only symbol.
+          sizes: by symbol, or the size of the only symbol.
 
         Raises:
-          SpecError: no executable of that bucket has been compiled.
+          SpecError: the function has no program yet, or no bucket holds these sizes.
         """
-        return compiled_for(bucket, self.planner.ready).memory_plan()
+        return memory_plan(sizes, self.planner.specialisations)
 
     def stats(self) -> Stats:
         """Counters since the function was made."""
