@@ -17,6 +17,7 @@ from sod2jax.rewrite import MaskRecord
 from sod2jax.runtime import versions
 from sod2jax.runtime.static import Static, parted
 from sod2jax.runtime.versions import Build, Figures
+from sod2jax.schedule.versions import PLAIN
 from sod2jax.target import Target
 
 
