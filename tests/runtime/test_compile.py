@@ -93,10 +93,13 @@ def test_memory_plan_of_a_compiled_bucket():
     f(normal(2, 3, 4), W)
     bucket = Bucket.of({"b": 3, "s": 4})
     assert str(f.memory_plan(bucket)) == str(f.memory_plan({"b": 3, "s": 4}))
-    message = r"no executable of bucket b=3, s=8 is compiled; compiled buckets: b=3, s=4"
+    foreseen = f.memory_plan(Bucket.of({"b": 3, "s": 8}))
+    assert foreseen.xla is None and dict(foreseen.bucket) == {"b": 3, "s": 8}
+    assert f.stats().compiles == 1
+    message = r"no bucket holds \{'b': 3, 's': 9\}; compiled buckets: b=3, s=4"
     with pytest.raises(SpecError, match=message):
-        f.memory_plan(Bucket.of({"b": 3, "s": 8}))
-    with pytest.raises(SpecError, match="no executable of bucket 8 is compiled"):
+        f.memory_plan({"b": 3, "s": 9})
+    with pytest.raises(SpecError, match="no bucket holds 8"):
         f.memory_plan(8)
     single = optimized(lambda x: x * 2, shapes=("s",), buckets={"s": (8,)})
     with pytest.raises(SpecError, match="compiled buckets: none"):

@@ -44,7 +44,8 @@ def choose(tried: tuple[Version, ...], tune: str, *args: Any) -> tuple[versions.
         compiled.append(dict(options))
         return lowered.compile(compiler_options=dict(options) or None)
 
-    return versions.chosen(tried, tune, lower, compile_it, lambda: args, CPU), compiled
+    build = versions.Build(lower, compile_it, CPU)
+    return versions.chosen(tried, tune, build, lambda: args), compiled
 
 
 @pytest.mark.parametrize(

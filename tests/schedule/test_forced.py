@@ -10,7 +10,7 @@ import pytest
 
 from sod2jax import schedule
 from sod2jax.runtime import versions
-from sod2jax.runtime.versions import Chosen
+from sod2jax.runtime.versions import Build, Chosen
 from sod2jax.schedule import Version
 from sod2jax.schedule.chunks import Sizes
 from tests import harnesses
@@ -38,13 +38,13 @@ class NotOfferedError(Exception):
 def forced(name: str, seen: list[Version]) -> Callable[..., Chosen]:
     """A choice that takes the version whose name ends so."""
 
-    def choose(offered: Iterable[Version], tune: str, lower: Any, compiled: Any, *_: Any) -> Chosen:
+    def choose(offered: Iterable[Version], tune: str, built: Build, arguments: Any) -> Chosen:
         _, *others = offered  # the first one is what all other tests run
         version = next((version for version in others if version.name.endswith(name)), None)
         if version is None:
             raise NotOfferedError(name)
         seen.append(version)
-        return Chosen(version, compiled(lower(version), version.options))
+        return Chosen(version, built(version))
 
     return choose
 
