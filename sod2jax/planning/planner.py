@@ -96,8 +96,8 @@ class Planner:
         """Raises TargetError if what is compiled for is not there."""
         if self.aim is not None:
             raise TargetError(
-                f"{self._name} is compiled for {self.aim.kind}, which is not there: its programs can be "
-                "read, not called. To run the function here, optimize it once more"
+                f"{self._name} is compiled for {self.aim.kind}, which is not there: its programs "
+                "can be read, not called. To run the function here, optimize it once more"
             )
 
     def smaller(self, choice: Choice, call: Call) -> Choice | None:
