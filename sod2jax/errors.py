@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 def counted(count: int, what: str) -> str:
     """How many of something there are, such as "1 call" and "2 calls"."""
@@ -74,10 +76,13 @@ class MemoryLimitError(Sod2jaxError, MemoryError):
     Attributes:
       needed: bytes of arguments, results and temporaries of the version that needs least.
       limit: bytes that there may be.
+      fits: about the largest sizes that keep to it, by symbol; None if none are known.
     """
 
-    def __init__(self, needed: int, limit: int, advice: str = ""):
-        self.needed, self.limit = needed, limit
+    def __init__(
+        self, needed: int, limit: int, advice: str = "", fits: Mapping[str, int] | None = None
+    ):
+        self.needed, self.limit, self.fits = needed, limit, fits
         super().__init__(f"{needed:,} B are needed, and memory_limit is {limit:,} B{advice}")
 
 

@@ -19,7 +19,7 @@ from sod2jax.derived.derivations import Derivations
 from sod2jax.errors import (
     AuditWarning,
     DataDependentSizeError,
-    TargetError,
+    MemoryLimitError,
     TraceError,
     UnsupportedPrimitiveError,
 )
@@ -144,11 +144,7 @@ class OptimizedFunction(Generic[P, R]):
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)
-        if self.planner.aim is not None:
-            raise TargetError(
-                f"{self._name} is compiled for {self.planner.aim.kind}, which is not there: its "
-                "programs can be read, not called. To run the function here, optimize it once more"
-            )
+        self.planner.check_is_here()
         served = debugging() or self.planner.choose(call)
         tried: list[Specialisation] = []
         while isinstance(served, Choice):
@@ -177,6 +173,10 @@ class OptimizedFunction(Generic[P, R]):
             return choice.plan.run(call.leaves, poison, foreign)
         except UnsupportedPrimitiveError as error:
             return self.planner.give_up(choice.specialisation, error)
+        except MemoryLimitError:
+            if (other := self.planner.smaller(choice, call)) is None:
+                raise
+            return self._outcome(other, call, poison, foreign)
         except Exception:
             call.check_values(self._name)
             raise
@@ -241,10 +241,9 @@ class OptimizedFunction(Generic[P, R]):
     def compile(self, *args: Any, target: Any = None, **kwargs: Any) -> Self:
         """Compiles every bucket for arguments like these, several at a time; returns the function.
 
-        Where a symbol has no upper bound there is no end of buckets: then only the one that holds
-        the arguments is compiled. So it is without ``shapes``, and before calls have shown which
-        dimensions vary, that is the very shape of the arguments: to be ready for other sizes, give
-        ``shapes`` and an upper bound for each size.
+        Where a symbol has no upper bound only the bucket that holds the arguments is compiled.
+        So it is without ``shapes``: before calls have shown which dimensions vary, that is their
+        very shape. To be ready for other sizes, give ``shapes`` and an upper bound for each.
 
         Args:
           *args: arrays, or ``jax.ShapeDtypeStruct``.
@@ -254,7 +253,7 @@ class OptimizedFunction(Generic[P, R]):
           **kwargs: as ``args``.
 
         Raises:
-          TargetError: there are programs for another device.
+          MemoryLimitError, TargetError: too little memory; there are programs for another device.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
         aim = device_meant(self._fun, target)

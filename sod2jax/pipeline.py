@@ -159,16 +159,21 @@ def compile_part(
                 analysis.memory_limit,
             )
         except MemoryLimitError as error:
-            largest = _largest(part, chosen, analysis, error)
-            where = f" in the bucket of {chosen}; {largest}"
-            raise MemoryLimitError(error.needed, error.limit, where) from None
+            fits = _largest(part, chosen, analysis, error)
+            known = (
+                "no smaller one fits either" if fits is None else f"sizes up to about {fits} fit"
+            )
+            where = f" in the bucket of {chosen}; {known}"
+            raise MemoryLimitError(error.needed, error.limit, where, fits) from None
     return dataclasses.replace(
         built, remarks=(*remarks, *built.remarks), seconds=rewriting + built.seconds
     )
 
 
-def _largest(part: Part, chosen: Bucket, analysis: Analysis, error: MemoryLimitError) -> str:
-    """What to say of sizes that would keep to the limit: by plans of smaller and smaller buckets.
+def _largest(
+    part: Part, chosen: Bucket, analysis: Analysis, error: MemoryLimitError
+) -> Bucket | None:
+    """About the largest bucket that would keep to the limit: by plans of smaller and smaller ones.
 
     All sizes shrink alike; a plan counts as much more as XLA needs than it says of the bucket.
     """
@@ -189,7 +194,7 @@ def _largest(part: Part, chosen: Bucket, analysis: Analysis, error: MemoryLimitE
             high = middle
             continue
         low, best = middle, Bucket.of(sizes) if is_served else best
-    return "no smaller one fits either" if best is None else f"sizes up to about {best} fit"
+    return best
 
 
 def plan_part(part: Part, chosen: Bucket, analysis: Analysis) -> MemoryPlan:

@@ -49,7 +49,7 @@ ORDER = {
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
         selection convolution fourier index scatter linalg solve random control callbacks mesh
         branch loop gated_rows __init__""",
-    "memory": "roles steps flatten fusion liveness arena plan __init__",
+    "memory": "roles steps flatten fusion liveness arena drawing plan __init__",
     "schedule": "axes channels_last masked edges forms chunks compiler_options versions __init__",
     "schedule/chunks": "splits flat rules islands labels saving loops tails blocks emit __init__",
     "schedule/forms": """form arg_reduction contraction convolution outer_sum pooling

@@ -78,6 +78,23 @@ def test_what_cannot_be_kept_to_is_refused_with_figures() -> None:
         optimized(10)(*arguments(300))
 
 
+@pytest.mark.optimised
+def test_sizes_that_fit_have_smaller_buckets() -> None:
+    """The bucket of 512 takes too much in any blocks; one for these sizes does not."""
+    fun = optimized(60_000)
+    args = arguments(100)
+    np.testing.assert_allclose(fun(*args), jax.jit(pairs)(*args), rtol=2e-5, atol=1e-6)
+    (bucket,) = {e.bucket for e in fun.planner.ready}
+    assert 100 <= bucket["n"] < N
+    compiles = fun.stats().compiles
+    fun(*arguments(50))
+    assert fun.stats().compiles == compiles
+    for _ in range(2):  # the second time without compiling anything
+        with pytest.raises(MemoryLimitError, match="sizes up to about n="):
+            fun(*arguments(N))
+    assert fun.stats().compiles == compiles
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("512MiB", 1 << 29), ("1.5 GB", 1_500_000_000), ("64 kb", 64_000), (12, 12), (None, None)],

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 _COLORS = ("#777777", "#d95f02", "#7570b3", "#1b9e77")
 _HEIGHT = 0.8  # of the bars of one program, of the space that it has
@@ -53,4 +54,7 @@ def _draw(axes: Axes, title: str, ratios: Ratios, versions: Sequence[str]) -> No
         axes.barh([y for y, _ in at], lengths, width, left=1, color=color, label=version)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set(title=title, xscale="log", xlabel="of jit")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="x", alpha=0.3)

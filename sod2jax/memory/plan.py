@@ -9,6 +9,7 @@ from typing import Any
 from sod2jax._compat import Jaxpr
 from sod2jax.errors import InvariantError
 from sod2jax.memory.arena import Allocation, lower_bound, overlaps, plan_offsets
+from sod2jax.memory.drawing import drawn
 from sod2jax.memory.liveness import Buffer, live_bytes, live_ranges
 from sod2jax.target import Target
 
@@ -107,6 +108,21 @@ class MemoryPlan:
             f"MemoryPlan([{self._sizes}] on {self.target.platform}: arena {self.arena_bytes:,} B, "
             f"peak {self.peak_bytes:,} B)"
         )
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draws the arena: steps to the right, addresses upwards, a rectangle for each temporary.
+
+        Args:
+          axes: matplotlib's, to draw into; those of a new figure if None.
+
+        Returns:
+          The axes; ``plan.plot().figure.savefig(path)`` writes a file.
+
+        Raises:
+          ImportError: matplotlib (the extra ``bench`` has it) is not installed.
+        """
+        title = f"temporaries of ({self._sizes}) on {self.target.platform}"
+        return drawn(self.allocations, self.arena_bytes, title, axes)
 
     @property
     def _sizes(self) -> str:

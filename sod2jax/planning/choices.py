@@ -51,7 +51,7 @@ def served(match: Match, request: Request, order: tuple[int, ...]) -> Choice | P
     """
     specialisation, reading = match.specialisation, match.reading
     sizes, program = reading.sizes, specialisation.analysis.program
-    bucket = specialisation.executables.part.ladders.bucket(sizes)
+    bucket = specialisation.executables.fitting(sizes)
     shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
     if (misfit := placement.misfit(program.name, request.places, shapes)) is not None:
         return misfit

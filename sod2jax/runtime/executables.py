@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from sod2jax.buckets.bucket import Bucket
+from sod2jax.errors import MemoryLimitError
 from sod2jax.passes.cut import Part
 from sod2jax.runtime.compile import Executable
 
@@ -40,15 +41,19 @@ class Executables:
         self._futures: collections.OrderedDict[Bucket, Future[Executable]] = (
             collections.OrderedDict()
         )
+        self._too_large: dict[Bucket, MemoryLimitError] = {}
 
     def get(self, bucket: Bucket) -> Executable:
         """The executable of a bucket or a larger one, compiled if there is none yet.
 
-        A failed build is not kept: the next request tries again.
+        A failed build is not kept: the next request tries again, but where memory was too little.
 
         Raises:
+          MemoryLimitError: it needs more memory than it may.
           UnsupportedPrimitiveError: a primitive has no exact padded form.
         """
+        if bucket in self._too_large:
+            raise self._too_large[bucket]
         with self._lock:
             bucket = self._chosen(bucket)
             future = self._futures.get(bucket)
@@ -81,12 +86,24 @@ class Executables:
         kept = (bucket, *self._futures)
         return Bucket.of({name: max(other[name] for other in kept) for name in bucket})
 
+    def fitting(self, sizes: Mapping[str, int]) -> Bucket:
+        """The bucket for true sizes: a smaller one where that of the ladders takes too much."""
+        bucket = self.part.ladders.bucket(sizes)
+        while (refusal := self._too_large.get(bucket)) is not None and refusal.fits is not None:
+            smaller = Bucket.of(refusal.fits)
+            if any(smaller[name] < sizes[name] for name in smaller):
+                break
+            bucket = smaller
+        return bucket
+
     def _fulfil(self, bucket: Bucket, future: Future[Executable]) -> None:
         try:
             future.set_result(self._build(bucket))
         except BaseException as error:
             with self._lock:
                 self._futures.pop(bucket, None)
+                if isinstance(error, MemoryLimitError):
+                    self._too_large[bucket] = error
             future.set_exception(error)
 
     @property

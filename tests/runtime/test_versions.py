@@ -148,3 +148,14 @@ def test_explain_gives_the_figures() -> None:
     np.testing.assert_allclose(f(x), jax.jit(wide)(x), rtol=1e-4, atol=1e-3)
     report = f.explain()
     assert "version 'plain':" in report and "ordered for memory" in report and "chosen" in report
+
+
+def test_a_loop_must_be_better_than_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model's first choice is no reason to keep a slow one that takes less memory."""
+    plain, *_ = candidates(wide, np.ones((600, 600), np.float32))
+    rows = dataclasses.replace(plain, name="rows")
+    monkeypatch.setattr(choices, "stored", lambda key: None)
+    for seconds, best in (([2.0, 1.0], "plain"), ([0.9, 1.0], "rows")):
+        monkeypatch.setattr(versions, "_seconds", lambda *_, s=seconds: s)
+        chosen, _ = choose((rows, plain), "full", np.ones((600, 600), np.float32))
+        assert chosen.version.name == best
