@@ -33,6 +33,7 @@ class Keywords(TypedDict, total=False):
     audit: bool
     tune: str
     poison: bool | str
+    filter: bool
     static_argnums: int | Sequence[int] | None
     static_argnames: str | Sequence[str] | None
     donate_argnums: int | Sequence[int] | None
@@ -96,6 +97,11 @@ class JitKeywords:
         return read
 
     @property
+    def donates(self) -> bool:
+        """Whether calls consume arguments."""
+        return bool(self.donate_argnums or self.donate_argnames)
+
+    @property
     def given(self) -> dict[str, Any]:
         """What differs from the defaults, to be passed on to ``jax.jit``."""
         pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
@@ -118,6 +124,7 @@ class Options:
     audit: bool = True
     tune: str = "fast"
     poison: bool | str = False
+    filter: bool = False
     jit: JitKeywords = dataclasses.field(default_factory=JitKeywords)
 
     @classmethod
@@ -133,6 +140,7 @@ class Options:
         audit: bool = True,
         tune: str = "fast",
         poison: bool | str = False,
+        filter: bool = False,
         **keywords: Any,
     ) -> Options:
         """Reads the arguments of the decorator; ``keywords`` are those of ``jax.jit``.
@@ -157,6 +165,7 @@ class Options:
             tune=_one_of(_TUNE, "tune", tune),
             audit=_one_of((False, True), "audit", audit),
             poison=_one_of((False, True, "deep", "inside"), "poison", poison),
+            filter=_one_of((False, True), "filter", filter),
             jit=JitKeywords.checked(**keywords),
         )
 
