@@ -57,7 +57,7 @@ class GraphNeeded(StateError):
 
 
 class PlacementError(Sod2jaxError, ValueError):
-    """An array is not where programs are compiled for: on another device, or in a reference."""
+    """An array lies where no padded one can: in a reference, or divided in a way of its own."""
 
 
 class TargetError(Sod2jaxError, RuntimeError):
@@ -78,6 +78,19 @@ class UnsupportedPrimitiveError(Sod2jaxError, NotImplementedError):
         super().__init__(
             f"primitive '{primitive}' at {source} cannot run on padded arrays: {remedy}"
         )
+
+
+class MemoryLimitError(Sod2jaxError, MemoryError):
+    """No version of a bucket's program keeps to the limit of memory.
+
+    Attributes:
+      needed: bytes of arguments, results and temporaries of the version that needs least.
+      limit: bytes that there may be.
+    """
+
+    def __init__(self, needed: int, limit: int, advice: str = ""):
+        self.needed, self.limit = needed, limit
+        super().__init__(f"{needed:,} B are needed, and memory_limit is {limit:,} B{advice}")
 
 
 class InvariantError(Sod2jaxError, AssertionError):

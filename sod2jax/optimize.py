@@ -61,6 +61,7 @@ def optimize(
     cut: str = "auto",
     audit: bool = True,
     tune: str = "fast",
+    memory_limit: int | str | None = None,
     poison: bool | str = False,
     filter: bool = False,
     static_argnums: int | Sequence[int] | None = None,
@@ -107,6 +108,10 @@ def optimize(
         model; "fast" also tries an order of work that needs less memory, where XLA's own takes more
         than planned; "full" compares all versions, by runs on made-up inputs; "none" leaves the
         program with its masks as it is. Choices are kept on disk for other processes.
+      memory_limit: bytes, or a text such as "512MiB", that an executable may need for arguments,
+        results and temporaries together. Where the version that is best does not
+        keep to it, large values are computed in smaller and smaller blocks of rows; where none
+        does, a call is refused before anything runs. Exact runs are not limited.
       poison: fills input padding with NaN and the largest integers, for tests and debugging;
         ``"deep"`` does so with the pad lanes of every value in the program that nothing is known
         of; ``"inside"`` leaves the zeros in input padding, which executables rely on otherwise. No
@@ -121,10 +126,10 @@ def optimize(
       keep_unused: for exact runs.
       inline: whether calls inside of other traces leave no call in their program.
       compiler_options: for XLA, in every executable.
-      device: calls run there, with exact shapes if it is not the default device.
+      device: calls run there.
       backend: the same, by the name of a platform.
-      in_shardings: calls run with exact shapes, as ``jit`` places them.
-      out_shardings: the same.
+      in_shardings: where arguments lie; what they divide has buckets that they divide, too.
+      out_shardings: where results are to lie.
 
     Returns:
       An ``OptimizedFunction``, or a decorator if ``fun`` is omitted.
@@ -143,6 +148,7 @@ def optimize(
         cut=cut,
         audit=audit,
         tune=tune,
+        memory_limit=memory_limit,
         poison=poison,
         filter=filter,
         static_argnums=static_argnums,

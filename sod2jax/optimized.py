@@ -13,7 +13,7 @@ import jax
 from sod2jax import memory, report
 from sod2jax.arguments import nnx
 from sod2jax.arguments.calls import Call, copied
-from sod2jax.arguments.passage import Passage
+from sod2jax.arguments.passage import Args, Passage
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.derived.derivations import Derivations
 from sod2jax.errors import (
@@ -24,13 +24,14 @@ from sod2jax.errors import (
 )
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
+from sod2jax.planning import placement
 from sod2jax.planning.ahead import compile_all, device_meant
+from sod2jax.planning.choices import Choice
 from sod2jax.planning.exact import Exact, ExactRuns, Fallbacks, debugging, warn
+from sod2jax.planning.foreseen import memory_plan
 from sod2jax.planning.out_of_range import unsettled
-from sod2jax.planning.planner import Choice, Planner
+from sod2jax.planning.planner import Planner
 from sod2jax.planning.specialise import Specialisation
-from sod2jax.runtime.compile import Executable
-from sod2jax.runtime.executables import compiled_for
 from sod2jax.runtime.plan import Outcome
 from sod2jax.stages import Lowered
 from sod2jax.stats import Counters, Stats
@@ -40,7 +41,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 F = TypeVar("F")
-Args = tuple[Any, ...]
 Kwargs = Mapping[str, Any]
 
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
@@ -73,7 +73,9 @@ class OptimizedFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         symbols = [n for s in self.planner.specialisations for n in s.analysis.program.symbols]
-        return report.line(self._name, symbols, self.buckets, [e.bucket for e in self._ready])
+        return report.line(
+            self._name, symbols, self.buckets, [e.bucket for e in self.planner.ready]
+        )
 
     def _begin(self) -> None:
         of = (self._traced, self._name)
@@ -133,6 +135,9 @@ class OptimizedFunction(Generic[P, R]):
         if call.is_traced:
             eager = self._derivations.of(call)
             return self._jitted(*args, **kwargs) if eager is None else eager()
+        if self.options.jit.names_device:
+            args, kwargs = placement.on_device(self.options.jit, args, kwargs)
+            call = self.planner.read(args, kwargs)
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)
@@ -311,31 +316,25 @@ class OptimizedFunction(Generic[P, R]):
         return tuple(self._derivations.functions)
 
     @property
-    def _ready(self) -> list[Executable]:
-        return [e for s in self.planner.specialisations for e in s.ready]
-
-    @property
     def buckets(self) -> tuple[Bucket, ...]:
         """The buckets chosen so far: those of bounded symbols, and those that grew on demand."""
-        chosen = {b for s in self.planner.specialisations for b in s.analysis.ladders.buckets}
-        chosen |= {e.bucket for e in self._ready}
-        return tuple(sorted(chosen, key=lambda b: b.sizes))
+        return self.planner.buckets
 
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
         """The bucket that would serve a call; None if it would run with exact shapes."""
         choice = self._found(self.planner.choose, args, kwargs)
         return choice.plan.bucket if isinstance(choice, Choice) else None
 
-    def memory_plan(self, bucket: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
-        """The memory plan of a compiled bucket, in bytes, beside XLA's own figures.
+    def memory_plan(self, sizes: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:
+        """The memory, in bytes, that the bucket of some sizes needs, or is expected to need.
 
         Args:
-          bucket: a bucket, its sizes by symbol, or the size of the only symbol.
+          sizes: by symbol, or the size of the only symbol.
 
         Raises:
-          SpecError: no executable of that bucket has been compiled.
+          SpecError: the function has no program yet, or no bucket holds these sizes.
         """
-        return compiled_for(bucket, self._ready).memory_plan()
+        return memory_plan(sizes, self.planner.specialisations)
 
     def stats(self) -> Stats:
         """Counters since the function was made."""

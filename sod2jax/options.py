@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -18,6 +19,10 @@ ANNOTATIONS = "annotations"
 
 _ON_UNSUPPORTED = ("exact", "error")
 _TUNE = ("none", "off", "fast", "full")
+_SIZE = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]i?b|b)\s*", re.IGNORECASE)
+_UNITS = {"b": 1}
+_UNITS |= {f"{prefix}b": 1000 ** (k + 1) for k, prefix in enumerate("kmgt")}
+_UNITS |= {f"{prefix}ib": 1024 ** (k + 1) for k, prefix in enumerate("kmgt")}
 _CUT = ("auto", "always", "never")
 
 
@@ -32,6 +37,7 @@ class Keywords(TypedDict, total=False):
     cut: str
     audit: bool
     tune: str
+    memory_limit: int | str | None
     poison: bool | str
     filter: bool
     static_argnums: int | Sequence[int] | None
@@ -102,6 +108,11 @@ class JitKeywords:
         return bool(self.donate_argnums or self.donate_argnames)
 
     @property
+    def names_device(self) -> bool:
+        """Whether everything is to run on one device that was named."""
+        return self.device is not None or self.backend is not None
+
+    @property
     def given(self) -> dict[str, Any]:
         """What differs from the defaults, to be passed on to ``jax.jit``."""
         pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
@@ -123,6 +134,7 @@ class Options:
     cut: str = "auto"
     audit: bool = True
     tune: str = "fast"
+    memory_limit: int | None = None
     poison: bool | str = False
     filter: bool = False
     jit: JitKeywords = dataclasses.field(default_factory=JitKeywords)
@@ -139,6 +151,7 @@ class Options:
         cut: str = "auto",
         audit: bool = True,
         tune: str = "fast",
+        memory_limit: int | str | None = None,
         poison: bool | str = False,
         filter: bool = False,
         **keywords: Any,
@@ -163,6 +176,7 @@ class Options:
             on_unsupported=_one_of(_ON_UNSUPPORTED, "on_unsupported", on_unsupported),
             cut=_one_of(_CUT, "cut", cut),
             tune=_one_of(_TUNE, "tune", tune),
+            memory_limit=_bytes(memory_limit),
             audit=_one_of((False, True), "audit", audit),
             poison=_one_of((False, True, "deep", "inside"), "poison", poison),
             filter=_one_of((False, True), "filter", filter),
@@ -228,6 +242,16 @@ def _ladders(buckets: Any) -> dict[str, tuple[int, ...]]:
             f"{buckets!r}"
         )
     return {name: _ladder(name, sizes) for name, sizes in (buckets or {}).items()}
+
+
+def _bytes(limit: Any) -> int | None:
+    """A number of bytes, or a text such as "512MiB"."""
+    if limit is None or (isinstance(limit, int) and limit > 0 and limit is not True):
+        return limit
+    found = _SIZE.fullmatch(limit) if isinstance(limit, str) else None
+    if found is None:
+        raise SpecError(f"memory_limit must be bytes, or a text such as '512MiB'; got {limit!r}")
+    return int(float(found["number"]) * _UNITS[found["unit"].lower()])
 
 
 def _count(most: Any) -> int:

@@ -35,6 +35,8 @@ class Target:
       kind: the device's own name; empty if it is of no matter.
       memory: bytes that programs may use on the device; None if it does not say.
       device: the device, if it is not there: programs are compiled for it, and nothing runs.
+      spread: how many such devices a program runs on at once, each with a part of its arrays. What
+        moves single lanes or rows to where they are needed would move them among devices then.
       flops_per_second: arithmetic operations.
       bytes_per_second: read or written.
       transcendentals_per_second: exponentials, sines, roots and the like.
@@ -46,17 +48,18 @@ class Target:
     kind: str = ""
     memory: int | None = None
     device: Any = dataclasses.field(default=None, compare=False)
+    spread: int = 1
     flops_per_second: float = 1e10
     bytes_per_second: float = 1e10
     transcendentals_per_second: float = 1e9
     usual_size: int = 512
 
     @classmethod
-    def of(cls, device: Any) -> Target:
-        """The target that a ``jax.Device`` is."""
+    def of(cls, device: Any, spread: int = 1) -> Target:
+        """The target that a ``jax.Device`` is, or several of its kind."""
         platform: str = _PLATFORMS.get(device.platform) or device.platform
         absent = device if _compat.is_compile_only(device) else None
-        return cls(platform, device.device_kind, _memory(device), absent)
+        return cls(platform, device.device_kind, _memory(device), absent, spread)
 
     @classmethod
     def default(cls) -> Target:
@@ -118,7 +121,8 @@ class Target:
     def __repr__(self) -> str:
         kind = f", {self.kind!r}" if self.kind not in ("", self.platform) else ""
         memory = "" if self.memory is None else f", memory={self.memory:,} B"
-        return f"Target({self.platform!r}{kind}{memory})"
+        spread = "" if self.spread == 1 else f", spread={self.spread}"
+        return f"Target({self.platform!r}{kind}{memory}{spread})"
 
 
 def _memory(device: Any) -> int | None:

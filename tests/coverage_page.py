@@ -50,7 +50,8 @@ _REASONS = {
     "checks of keys": "keys are marked as consumed",
     "sparse": "indices of stored elements would have pad lanes, which no rule can tell from others",
     "placement": "places shards; padding has to keep them divisible",
-    "collectives": "shards pad apart; the true size of the whole is no multiple of the devices",
+    "other collectives": "shards pad apart; the true size of the whole is no multiple of the "
+    "devices",
     "mutable references": "a reference keeps its shape outside the program's values",
     "thunks": "steps of a backend",
     "control flow of thunks": "steps of a backend",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sod2jax
-from sod2jax.errors import ExactFallbackWarning, SpecError
+from sod2jax.errors import SpecError
 
 
 def scaled(x: jax.Array) -> jax.Array:
@@ -58,19 +58,25 @@ def test_compiler_options_are_those_of_every_executable():
         sod2jax.optimize(scaled, compiler_options="fast")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        ("in_shardings", "scaled has in_shardings, and buckets are for one device"),
-        ("out_shardings", "scaled has out_shardings, and buckets are for one device"),
-    ],
-)
-def test_what_places_arrays_runs_exactly_and_says_so(given: str, reason: str):
+@pytest.mark.parametrize("given", ["in_shardings", "out_shardings"])
+def test_what_places_arrays_runs_from_buckets(given: str):
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     function = sod2jax.optimize(scaled, shapes=("n",), **{given: sharding})  # type: ignore[arg-type]
-    with pytest.warns(ExactFallbackWarning, match=reason):
-        np.testing.assert_array_equal(function(X), X * 2)
-    np.testing.assert_array_equal(function(X[:2]), X[:2] * 2)
+    for size in (1, 3, 8):
+        x = np.arange(size, dtype=np.float32)
+        got = function(x)
+        np.testing.assert_array_equal(got, x * 2)
+        assert got.committed == jax.jit(scaled, **{given: sharding})(x).committed
+    assert (function.stats().exact_fallbacks, function.stats().compiles) == (0, 1)
+
+
+def test_what_is_committed_stays_committed():
+    function = sod2jax.optimize(scaled, shapes=("n",), buckets={"n": (8,)})
+    for size in (1, 3, 8):
+        x = jnp.arange(size, dtype=jnp.float32)
+        assert not function(x).committed
+        assert function(jax.device_put(x, jax.local_devices()[0])).committed
+    assert function.stats().compiles == 1
 
 
 @pytest.mark.parametrize("size", [3, 8])

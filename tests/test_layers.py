@@ -16,10 +16,10 @@ PACKAGE = ROOT / "sod2jax"
 # where it gathers its package, and has nothing to import where it stands first. That of sod2jax
 # holds the public names, so what follows it uses sod2jax as its users do.
 ORDER = {
-    "": """errors _compat transfer ir options target arguments tracing classify rdp cost buckets
-        rows passes rewrite schedule memory stats runtime pipeline planning report stages derived
-        optimized optimize ragged check artifact numpy __init__ serve bench""",
-    "_compat": """needed arrays devices dims jaxprs callbacks primitives foreign scopes traces
+    "": """errors _compat ir places transfer options target arguments tracing classify rdp cost
+        buckets rows passes rewrite memory schedule stats runtime pipeline planning report stages
+        derived optimized optimize ragged check artifact numpy __init__ serve bench""",
+    "_compat": """needed arrays devices dims jaxprs typed callbacks primitives foreign scopes traces
         askers trees wants callee jitted __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
@@ -47,22 +47,23 @@ ORDER = {
         engine lanes rules __init__""",
     "rewrite/lanes": "__init__ layouts contraction along sliding indices blocks bitstreams chirp",
     "rewrite/rules": """elementwise layout assemble contract reduce cumulative window order
-        selection convolution fourier index scatter linalg solve random control callbacks branch
-        loop gated_rows __init__""",
+        selection convolution fourier index scatter linalg solve random control callbacks mesh
+        branch loop gated_rows __init__""",
     "memory": "roles steps flatten fusion liveness arena plan __init__",
-    "schedule": "axes channels_last masked edges forms compiler_options versions __init__",
-    "schedule/forms": """form arg_reduction contraction convolution pooling
+    "schedule": "axes channels_last masked edges forms chunks compiler_options versions __init__",
+    "schedule/chunks": "splits flat rules islands labels saving loops tails blocks emit __init__",
+    "schedule/forms": """form arg_reduction contraction convolution outer_sum pooling
         operand_order __init__""",
-    "runtime": "__init__ choices versions compile executables plan dispatch parts",
+    "runtime": "__init__ choices versions static compile executables plan dispatch parts",
     "planning": """__init__ exact kinds out_of_range placement rounds results trust specialise
-        requests search planner ahead""",
+        requests found foreseen search choices planner ahead""",
     "derived": "__init__ functions derivations",
     "ragged": """arrays true_sizes batch batched derivative plans programs over_rows stacked
         function __init__""",
     "numpy": "_base _select _unique _sets _grow _boxes __init__",
-    "bench": """__init__ rows suite images builtin methods measure plot worker settings runner table
-        markdown cli gates programs first_call
-        plan_programs plans __main__""",
+    "bench": """__init__ rows child suite images builtin methods measure plot worker settings runner
+        table markdown cli gates programs first_call
+        plan_programs plan_classes plan_models plan_runs plan_rss plan_plot plans __main__""",
 }
 # In these, modules stand beside each other: none imports another, and only `__init__` has all.
 SIBLINGS = ("rewrite/rules",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -70,3 +71,22 @@ def host_to_device(array: np.ndarray, like: Any) -> jax.Array:
     aval = like.aval.update(shape=array.shape)
     devices, committed = list(sharding.device_set), like._committed
     return pxla.batched_device_put(aval, sharding, [array], devices, committed=committed)
+
+
+def is_spread(array: Any) -> bool:
+    """Whether several devices hold an array, or each of them all of it."""
+    return isinstance(array, jax.Array) and array.sharding.num_devices > 1
+
+
+def bits_dtype(array: Any) -> np.dtype:
+    """The dtype of an array's elements, or of the bits of typed keys."""
+    return key_bits(array).dtype if is_key_array(array) else array.dtype
+
+
+def shards_to_devices(
+    shards: Sequence[tuple[np.ndarray, Any]], shape: tuple[int, ...], like: Any, place: Any
+) -> jax.Array:
+    """A ``jax.Array`` of a shape, with the dtype of ``like``, of pairs (shard, device)."""
+    arrays, devices = zip(*shards, strict=True)
+    aval = like.aval.update(shape=shape)
+    return pxla.batched_device_put(aval, place, list(arrays), list(devices), committed=True)

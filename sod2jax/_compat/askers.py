@@ -35,7 +35,7 @@ _FAST = "takes a shortcut where sizes are known to be equal; the long way gives 
 _TRIVIAL = "asks whether an axis has one element; as one of many it is treated the same"
 _BROADCAST = "axes of one name, or that line up, are equal or the error says so"
 _STATIC = "tries whether bounds are numbers; what is not sliced so is gathered"
-_SHARDING = "matters for arrays that are sharded explicitly, and those run with exact shapes"
+_SHARDING = "matters for shardings in types, which name no axes of one element, and are left out"
 _CHECK = "checks itself: where the answer matters it raises, and the trace fails"
 
 _KINDS_OF_FLAT_TREES = ("Dict", "Filtered", "PyTree", "Singleton", "Static", "Tuple")

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax._src.array import ArrayImpl
-from jax._src.mesh import get_abstract_mesh, get_concrete_mesh
-from jax.sharding import AbstractMesh, Mesh, Sharding
+from jax._src.mesh import get_concrete_mesh
+from jax.sharding import (
+    AbstractMesh,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+    Sharding,
+    SingleDeviceSharding,
+)
+
+from sod2jax._compat.arrays import is_key_array, key_array, key_bits
 
 
 def committed_to(array: Any) -> Sharding | None:
@@ -26,12 +37,22 @@ def unplaced_aval(array: Any) -> Any:
     return array.aval if type(array) is ArrayImpl and not array._committed else None
 
 
+def committed(array: jax.Array) -> jax.Array:
+    """The array as one that a user has placed where it lies."""
+    return array if getattr(array, "_committed", True) else jax.device_put(array, array.sharding)
+
+
 def default_device() -> Any:
     """The device where programs of arrays that are not placed run."""
     chosen: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
     if chosen is None:
         return jax.local_devices()[0]
-    return jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen
+    return first_device(chosen) if isinstance(chosen, str) else chosen
+
+
+def first_device(backend: str) -> Any:
+    """The first device of a platform."""
+    return jax.local_devices(backend=backend)[0]
 
 
 def is_compile_only(device: Any) -> bool:
@@ -45,35 +66,110 @@ def is_loaded(compiled: Any) -> bool:
     return hasattr(compiled.runtime_executable(), "local_devices")
 
 
-def has_mesh() -> bool:
-    """Whether the code around says that programs are for other devices than the default one."""
-    if get_abstract_mesh().size > 1:
-        return True
-    mesh = get_concrete_mesh()  # of one device, then, which need not be that one
-    return not mesh.empty and set(mesh.devices.flat) != {default_device()}
+def mesh_around() -> Mesh | None:
+    """The mesh of devices that the code around says programs are for (``jax.set_mesh``)."""
+    mesh = get_concrete_mesh()
+    return None if mesh.empty else mesh
 
 
-def is_elsewhere(place: Sharding) -> bool:
-    """Whether a place is not the default device and its default memory."""
-    device = default_device()
-    memory = getattr(place, "memory_kind", None)
-    usual = (None, device.default_memory().kind)
-    return set(place.device_set) != {device} or memory not in usual
+@contextlib.contextmanager
+def under(mesh: Mesh | None) -> Iterator[None]:
+    """Says of what is within that programs are for a mesh; other threads have not heard of it."""
+    if mesh is None or get_concrete_mesh() == mesh:
+        yield
+    else:
+        with jax.set_mesh(mesh):
+            yield
+
+
+def mesh_of(place: Any) -> Any:
+    """The mesh, with devices or without, that a sharding names; None if it names none."""
+    return getattr(place, "mesh", None)
+
+
+def devices_of(place: Sharding) -> tuple[Any, ...] | None:
+    """The devices of a place, in order; None for a mesh without devices."""
+    if isinstance(mesh_of(place), AbstractMesh):
+        return None
+    return tuple(place._device_assignment)
+
+
+def names_none_but(place: Sharding, device: Any) -> bool:
+    """Whether a place is one device, or none: meshes of types have devices of their own."""
+    return devices_of(place) in (None, (device,))
+
+
+def is_addressable(place: Sharding) -> bool:
+    """Whether this process holds all of an array that lies there."""
+    return place.is_fully_addressable
+
+
+def has_usual_memory(place: Sharding) -> bool:
+    """Whether a place is in the memory that its devices compute in."""
+    if isinstance(mesh_of(place), AbstractMesh):
+        return place.memory_kind in (None, "device")
+    (device, *_) = place._device_assignment
+    return place.memory_kind in (None, device.default_memory().kind)
+
+
+def parts_along(place: Sharding, rank: int) -> tuple[int, ...]:
+    """Into how many parts a place divides each axis of an array."""
+    count = place.num_devices
+    return tuple(count // kept for kept in place.shard_shape((count,) * rank))
+
+
+def canonical(place: Sharding) -> Sharding:
+    """One of the equal ways to say where an array lies."""
+    if not isinstance(place, NamedSharding):
+        return place
+    spec = list(place.spec)
+    while spec and spec[-1] is None:
+        spec.pop()
+    kind = None if has_usual_memory(place) else place.memory_kind
+    return NamedSharding(place.mesh, PartitionSpec(*spec), memory_kind=kind)
+
+
+def is_partial(place: Sharding) -> bool:
+    """Whether devices hold terms of sums."""
+    return bool(getattr(getattr(place, "spec", None), "unreduced", None))
+
+
+def undivided(place: Sharding, axes: Sequence[int]) -> Sharding:
+    """A place that has some axes whole, and divides the others as before where that can be said."""
+    if not isinstance(place, NamedSharding):
+        return whole_on(place._device_assignment)
+    spec = [None if k in axes else names for k, names in enumerate(place.spec)]
+    return canonical(NamedSharding(place.mesh, PartitionSpec(*spec), memory_kind=place.memory_kind))
+
+
+def whole_on(devices: Sequence[Any], others: Iterable[Sharding] = ()) -> Sharding:
+    """The place of arrays that each of some devices has all of, in the mesh of others there."""
+    if len(devices) == 1:
+        return SingleDeviceSharding(devices[0])
+    meshes = (place.mesh for place in others if isinstance(place, NamedSharding))
+    mesh = next((mesh for mesh in meshes if isinstance(mesh, Mesh)), None)
+    return NamedSharding(mesh or Mesh([*devices], ("devices",)), PartitionSpec())
+
+
+def copied_to(array: Any, place: Sharding | None) -> jax.Array:
+    """A copy in a place; where that is None, on the default device and not committed to it."""
+    if not is_key_array(array):
+        return jax.device_put(np.asarray(array), place)
+    return key_array(copied_to(key_bits(array), place), array)
 
 
 def said_of_place(place: Sharding) -> str:
     """Where an array lies, in words."""
-    if len(place.device_set) > 1:
-        return f"on {len(place.device_set)} devices"
+    if place.num_devices > 1:
+        return f"on {place.num_devices} devices"
     (device,) = place.device_set
-    memory = getattr(place, "memory_kind", None)
-    is_usual = memory in (None, device.default_memory().kind)
-    return f"on {device}" + ("" if is_usual else f" in {memory} memory")
+    return f"on {device}" + ("" if has_usual_memory(place) else f" in {place.memory_kind} memory")
 
 
-def places_elsewhere(eqn: Any) -> bool:
-    """Whether an equation's parameters name devices, or a memory, other than the default ones."""
-    return any(map(_is_other, _flat(eqn.params.values())))
+def places_in(eqn: Any) -> list[Any]:
+    """The devices, meshes and shardings that an equation's parameters name."""
+    kinds = (jax.Device, Mesh, AbstractMesh, Sharding)
+    return [value for value in _flat(eqn.params.values()) if isinstance(value, kinds)]
 
 
 def _flat(values: Any) -> Iterator[Any]:
@@ -82,15 +178,3 @@ def _flat(values: Any) -> Iterator[Any]:
             yield from _flat(value)
         else:
             yield value
-
-
-def _is_other(value: Any) -> bool:
-    if isinstance(value, jax.Device):
-        return value != default_device()
-    if isinstance(value, (Mesh, AbstractMesh)):
-        return not value.empty and value.size > 1
-    return isinstance(value, Sharding) and _has_devices(value) and is_elsewhere(value)
-
-
-def _has_devices(place: Sharding) -> bool:
-    return not isinstance(getattr(place, "mesh", None), AbstractMesh)

@@ -177,6 +177,24 @@ def new_equation(
     )
 
 
+def over_mesh(body: Any, eqn: JaxprEqn) -> Any:
+    """Another body for the devices that a ``shard_map`` equation runs its own on."""
+    params = eqn.params
+
+    def unfolded(*arrays: Any) -> Any:
+        with config.eager_constant_folding(False):  # what varies by device is no constant
+            return body(*arrays)
+
+    return jax.shard_map(
+        unfolded,
+        mesh=params["mesh"],
+        in_specs=tuple(params["in_specs"]),
+        out_specs=list(params["out_specs"]),
+        axis_names=set(params["newly_manual_axes"]),
+        check_vma=params["check_vma"],
+    )
+
+
 def without_unread(jaxpr: Jaxpr) -> Jaxpr:
     """A closed jaxpr as ``jit`` lowers it, where dead code decides what runs.
 
@@ -205,6 +223,9 @@ def call_equation(jaxpr: Jaxpr, invars: Sequence[Any], outvars: Sequence[Any], l
 
 def bind(eqn: JaxprEqn, *args: Any, **changed: Any) -> list[Any]:
     """Binds an equation's primitive on new operands; ``changed`` overrides its parameters."""
+    if eqn.primitive.name == "shard_map":  # its body is for a context that only its function makes
+        body = eqn.params["jaxpr"]
+        return list(over_mesh(lambda *xs: core.eval_jaxpr(body, constants(body), *xs), eqn)(*args))
     params = eqn.primitive.get_bind_params({**eqn.params, **changed})
     out = eqn.primitive.bind(*args, **params)
     return list(out) if eqn.primitive.multiple_results else [out]

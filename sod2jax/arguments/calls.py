@@ -304,7 +304,8 @@ def abstract(leaf: Any) -> Any:
         dtype = leaf.dtype
         if isinstance(dtype, np.dtype):  # keys of random numbers have dtypes of their own
             dtype = jax.dtypes.canonicalize_dtype(dtype)
-        return ShapedArray(leaf.shape, dtype, weak_type=leaf.weak_type)
+        aval = ShapedArray(leaf.shape, dtype, weak_type=leaf.weak_type)
+        return _compat.typed(aval, leaf.sharding)
     return jax.typeof(leaf)
 
 

@@ -35,11 +35,22 @@ CONFIGS = {
 
 def encoder(params: Any, ids: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """A pre-norm transformer encoder: ids[b, s], optional mask[b, s] -> states[b, s, d]."""
-    x = params["tokens"][ids] + params["positions"][: ids.shape[1]][None]
+    x = embedded(params, ids)
     for layer in params["layers"]:
-        x = x + _attention(layer, _normalise(x), mask)
-        x = x + jax.nn.gelu(_normalise(x) @ layer["up"]) @ layer["down"]
-    return _normalise(x)
+        x = block(layer, x, mask)
+    return normalise(x)
+    return normalise(x)
+
+
+def embedded(params: Any, ids: jax.Array) -> jax.Array:
+    """Tokens at their positions: ids[b, s] -> states[b, s, d]."""
+    return params["tokens"][ids] + params["positions"][: ids.shape[1]][None]
+
+
+def block(layer: Any, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """One layer: states[b, s, d] -> states[b, s, d]."""
+    x = x + _attention(layer, normalise(x), mask)
+    return x + jax.nn.gelu(normalise(x) @ layer["up"]) @ layer["down"]
 
 
 def _attention(layer: Any, x: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -51,7 +62,8 @@ def _attention(layer: Any, x: jax.Array, mask: jax.Array | None) -> jax.Array:
     return jnp.einsum("bshk,hkd->bsd", mixed, layer["out"])
 
 
-def _normalise(x: jax.Array) -> jax.Array:
+def normalise(x: jax.Array) -> jax.Array:
+    """States of mean 0 and variance 1."""
     centred = x - x.mean(-1, keepdims=True)
     return centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
 

@@ -13,14 +13,12 @@ from typing import NoReturn
 
 from sod2jax.bench.methods import METHODS, PADDED_BY_HAND, REFERENCE
 from sod2jax.bench.settings import Case, Settings
-from sod2jax.bench.suite import SuiteFile
+from sod2jax.bench.suite import SUITES, SuiteFile, find_suites
 from sod2jax.bench.worker import load_suite_file
 
 PROGRAM = "python -m sod2jax.bench"
 BUILTIN = "encoder"
 ALL = "all"
-MODELS = Path("models")
-SUITES = Path("bench", "suites")
 TOLERANCE = 1e-4
 REQUESTS, QUICK_REQUESTS = 60, 12
 # Of each suite, where all of them run.
@@ -99,7 +97,8 @@ def _make_parser() -> _Parser:
 
 
 def _settings(parser: _Parser, args: argparse.Namespace) -> Settings:
-    suites = _find_suites()
+    # The built-in suite has no file and comes last.
+    suites: dict[str, Path | None] = {**find_suites(), BUILTIN: None}
     everything = args.model == ALL
     cases = _every_case(parser, args, suites) if everything else (_case(parser, args, suites),)
     if args.plot and args.plot.suffix != ".png":
@@ -161,12 +160,6 @@ def _every_case(
 def _able(suite: SuiteFile, methods: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the methods that the suite can run by."""
     return tuple(name for name in methods if suite.pads_by_hand or name not in PADDED_BY_HAND)
-
-
-def _find_suites() -> dict[str, Path | None]:
-    """Names of suites and their files; the built-in suite has none and comes last."""
-    files = sorted(SUITES.glob("*.py")) if MODELS.is_dir() else []
-    return {**{path.stem: path.resolve() for path in files}, BUILTIN: None}
 
 
 def _load(parser: _Parser, path: Path | None) -> SuiteFile:

@@ -24,7 +24,7 @@ from sod2jax.bench.rows import CLOCKS, add_options, write
 from sod2jax.bench.suite import load_package
 from sod2jax.ir import dims
 from sod2jax.memory import XlaMemory
-from sod2jax.planning.planner import Choice
+from sod2jax.planning.choices import Choice
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 TOLERANCE = 1e-4  # relative to the largest magnitude of each result

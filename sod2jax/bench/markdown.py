@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of texts; ``head`` names its columns."""
-    return "\n".join(
-        "| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows]
-    )
+    return "\n".join(map(line, [head, ["---"] * len(head), *rows]))
+
+
+def line(cells: Sequence[str]) -> str:
+    """One row of a table."""
+    return "| " + " | ".join(cells) + " |"

@@ -10,7 +10,6 @@ import os
 import platform
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sod2jax.bench import child
 from sod2jax.bench.methods import REFERENCE
 from sod2jax.bench.settings import Case, Settings
 from sod2jax.bench.worker import TICK, Job
@@ -150,7 +150,7 @@ def run_worker(job: Job, tick: Callable[[], None], echo: Callable[[str], None]) 
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=_worker_environment(),
+            env=child.environment(),
         )
         assert process.stdin is not None and process.stdout is not None
         with process:
@@ -165,16 +165,6 @@ def run_worker(job: Job, tick: Callable[[], None], echo: Callable[[str], None]) 
                 raise
         log.seek(0)
         return process.returncode, log.read().strip()
-
-
-def _worker_environment() -> dict[str, str]:
-    """This environment, with this copy of sod2jax importable and no compilation cache on disk."""
-    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
-    root = str(Path(__file__).resolve().parents[2])
-    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment["PYTHONPATH"] = os.pathsep.join(paths)
-    return environment
 
 
 def _environment(settings: Settings) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 Inputs = tuple[np.ndarray, ...]
+MODELS = Path("models")
+SUITES = Path("bench", "suites")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class SuiteFile:
     takes_weights: bool
     build: Callable[..., Suite] = field(repr=False)
     pads_by_hand: bool = True
+
+
+def find_suites() -> dict[str, Path]:
+    """Names of the suites of the current folder, and their files; none without its models."""
+    files = sorted(SUITES.glob("*.py")) if MODELS.is_dir() else []
+    return {path.stem: path.resolve() for path in files}
 
 
 def load_file(path: Path) -> ModuleType:

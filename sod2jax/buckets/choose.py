@@ -30,6 +30,8 @@ def choose(
     """The ladders for a region: those given, and for the rest the best that the number allows.
 
     A given ladder is cut to the region: sizes under its range go, sizes over it become its end.
+    Where all sizes of a symbol are multiples of a number, so are those of its ladder, which serve
+    the same true sizes.
 
     Args:
       region: the sizes to serve; open symbols grow on demand, whatever end decisions gave them.
@@ -42,11 +44,15 @@ def choose(
     Raises:
       SpecError: the given ladders make more buckets than ``max_executables``.
     """
-    edges = edges or {}
-    given = {n: _cut(given[n], lo, hi) for n, lo, hi in region.ranges if n in given}
+    edges, units = edges or {}, region.divisors
+    given = {
+        n: _whole(_cut(given[n], lo, hi), units.get(n, 1))
+        for n, lo, hi in region.ranges
+        if n in given
+    }
     most = max_executables // count_given(given, max_executables)
     free = {
-        n: _spaced(lo, hi, most, edges.get(n, ()))
+        n: _in_units(lo, hi, most, edges.get(n, ()), units.get(n, 1))
         for n, lo, hi in region.ranges
         if n not in given and n not in region.open and hi is not None
     }
@@ -55,7 +61,9 @@ def choose(
     ladders |= given
     begin = tuple(sorted((starts or {}).items()))
     ends = _ends(ladders, region)
-    return Ladders(tuple(sorted(ladders.items())), frozenset(edges), ends, begin)
+    return Ladders(
+        tuple(sorted(ladders.items())), frozenset(edges), ends, begin, tuple(sorted(units.items()))
+    )
 
 
 def count_given(given: Mapping[str, tuple[int, ...]], max_executables: int) -> int:
@@ -87,12 +95,20 @@ def extended(ladders: Ladders, region: Region, max_executables: int) -> Ladders:
         for n, lo, hi in region.ranges
         if n not in before
     }
-    free = {n: _best(lo, hi, most) for n, (lo, hi) in new.items() if hi is not None}
+    units = region.divisors
+    free = {
+        n: _in_units(lo, hi, most, (), units.get(n, 1))
+        for n, (lo, hi) in new.items()
+        if hi is not None
+    }
     kept = {n: ladder for n, ladder in before.items() if n in region.names}
     sizes = {**dict.fromkeys(new), **kept, **_picked(free, most)}
     separate = ladders.separate & frozenset(kept)
     ends = _ends(sizes, region)
-    return Ladders(tuple(sorted(sizes.items())), separate, ends, ladders.starts)
+    units = {**dict(ladders.units), **units}
+    return Ladders(
+        tuple(sorted(sizes.items())), separate, ends, ladders.starts, tuple(sorted(units.items()))
+    )
 
 
 def _ends(
@@ -100,12 +116,31 @@ def _ends(
 ) -> tuple[tuple[str, int], ...]:
     """The largest sizes of symbols that grow on demand, where they have one."""
     grow = [span for span in region.ranges if ladders.get(span[0], ()) is None]
-    return tuple((name, max(high, 1)) for name, _, high in grow if high is not None)
+    return tuple(
+        (name, _whole([max(high, 1)], region.divisors.get(name, 1))[0])
+        for name, _, high in grow
+        if high is not None
+    )
 
 
 def _cut(ladder: tuple[int, ...], low: int, high: int | None) -> tuple[int, ...]:
     top = ladder[-1] if high is None else high
     return tuple(sorted({min(size, top) for size in ladder if size >= low} or {top}))
+
+
+def _whole(ladder: Sequence[int], unit: int) -> tuple[int, ...]:
+    """A ladder of multiples of ``unit`` that serves the same multiples; one of them, at least."""
+    return tuple(sorted({max(size // unit, 1) * unit for size in ladder}))
+
+
+def _in_units(low: int, high: int, most: int, edges: Sequence[int], unit: int) -> Spacings:
+    """``_spaced`` for sizes that are multiples of ``unit``."""
+    if unit == 1:
+        return _spaced(low, high, most, edges)
+    first, last = -(-low // unit), max(high // unit, 1)
+    inner = sorted({edge // unit for edge in edges if first <= edge // unit < last})
+    spaced = _spaced(min(first, last), last, most, inner)
+    return tuple((ratio, tuple(size * unit for size in ladder)) for ratio, ladder in spaced)
 
 
 def _picked(free: Mapping[str, Spacings], most: int) -> dict[str, tuple[int, ...]]:

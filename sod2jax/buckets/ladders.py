@@ -26,12 +26,14 @@ class Ladders:
       separate: bounded symbols whose buckets do not serve what a smaller one serves.
       ends: (symbol, largest size) pairs of those that grow and end somewhere.
       starts: (symbol, smallest size) pairs of those that grow and begin with another than 16.
+      units: (symbol, what all its sizes are multiples of) pairs, where that is not 1.
     """
 
     sizes: tuple[tuple[str, tuple[int, ...] | None], ...]
     separate: frozenset[str] = frozenset()
     ends: tuple[tuple[str, int], ...] = ()
     starts: tuple[tuple[str, int], ...] = ()
+    units: tuple[tuple[str, int], ...] = ()
 
     def bucket(self, sizes: Mapping[str, int]) -> Bucket:
         """The smallest bucket that holds true sizes.
@@ -39,9 +41,11 @@ class Ladders:
         Raises:
           InvariantError: one of them is larger than its ladder.
         """
-        ends, starts = dict(self.ends), dict(self.starts)
+        ends, starts, units = dict(self.ends), dict(self.starts), dict(self.units)
         held = {
-            name: _grown(sizes[name], starts.get(name, SMALLEST), ends.get(name))
+            name: _grown(
+                sizes[name], starts.get(name, SMALLEST), ends.get(name), units.get(name, 1)
+            )
             if ladder is None
             else _at_least(ladder, sizes[name])
             for name, ladder in self.sizes
@@ -73,9 +77,9 @@ class Ladders:
         return f"Ladders({'; '.join(f'{name}: {_shown(ladder)}' for name, ladder in self.sizes)})"
 
 
-def _grown(size: int, start: int, end: int | None) -> int | None:
-    """The smallest power of two that holds a size, or the end; None if that does not."""
-    power = max(start, 1 << (size - 1).bit_length())
+def _grown(size: int, start: int, end: int | None, unit: int) -> int | None:
+    """The smallest power of two, in units, that holds a size, or the end; None if that does not."""
+    power = max(-(-start // unit) * unit, unit << (-(-size // unit) - 1).bit_length())
     return power if end is None or power <= end else end if size <= end else None
 
 

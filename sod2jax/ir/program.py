@@ -38,6 +38,7 @@ class Program:
       numbers: what the host computes from the sizes for each call (see ``tracing.host_values``);
         they are the last inputs.
       host_sizes: the symbols whose true sizes that gives, too; no buckets are made of them.
+      result_types: where the type of each result says that it lies; None where it does not.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Program:
     doubts: tuple[str, ...] = ()
     host_sizes: frozenset[str] = frozenset()
     numbers: tuple[Any, ...] = ()
+    result_types: tuple[Any, ...] = ()
 
     @functools.cached_property
     def opened(self) -> Jaxpr:

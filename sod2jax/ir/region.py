@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping
@@ -123,6 +124,23 @@ class Region:
                 high = _least(high, bounds(rest, others).high)
         ranges = tuple((n, lo, high if n == name else hi) for n, lo, hi in self.ranges)
         return dataclasses.replace(self, ranges=ranges)
+
+    @functools.cached_property
+    def divisors(self) -> dict[str, int]:
+        """What all sizes of a symbol are multiples of, by symbol, where a constraint says so."""
+        found: dict[str, int] = {}
+        for constraint in self.constraints:
+            for sign in (1, -1):
+                term: Any = sympy.sympify(constraint.difference) * sign
+                if constraint.op != "==" or not isinstance(term, dims.mod):
+                    continue
+                of: Any = term.args[0]
+                count: Any = term.args[1]
+                slope, rest = of.as_coeff_Mul()
+                if rest.is_Symbol and slope.is_Integer and count.is_Integer and count.is_positive:
+                    unit = int(count) // math.gcd(int(count), int(slope))
+                    found[rest.name] = math.lcm(found.get(rest.name, 1), unit)
+        return found
 
     def contains(self, sizes: Mapping[str, int]) -> bool:
         """Whether a point lies inside."""

@@ -164,12 +164,15 @@ PLACEMENTS = _names("""
     global_array_to_host_local_array host_local_array_to_global_array inspect_sharding relayout
     reshard shard_alike
 """)
+# Lanes meet the same lanes of other devices.
+LANEWISE_COLLECTIVES = _names("pmax pmin ppermute psum psum_invariant pvary")
+# Lanes along an axis move to other devices.
+MOVING_COLLECTIVES = _names("all_gather all_gather_invariant all_to_all reduce_scatter")
 COLLECTIVES = _names("""
-    all_gather all_gather_done all_gather_invariant all_gather_reduced all_gather_reduced_start
-    all_gather_start all_to_all all_to_all_done all_to_all_start pbroadcast pbroadcast_done
-    pbroadcast_dynamic pbroadcast_start pmax pmin ppermute ppermute_done ppermute_start precv
-    preduced psend psum psum_done psum_invariant psum_invariant_start psum_start pvary
-    ragged_all_to_all reduce_scatter reduce_scatter_done reduce_scatter_start reduced_vary_cast
+    all_gather_done all_gather_reduced all_gather_reduced_start all_gather_start all_to_all_done
+    all_to_all_start pbroadcast pbroadcast_done pbroadcast_dynamic pbroadcast_start ppermute_done
+    ppermute_start precv preduced psend psum_done psum_invariant_start psum_start
+    ragged_all_to_all reduce_scatter_done reduce_scatter_start reduced_vary_cast
     reduced_vary_cast_p unreduced_pmax unreduced_pmin unreduced_psum unreduced_psum_start
     unreduced_reduce_scatter unreduced_reduce_scatter_start vary_unreduced_cast
     vary_unreduced_cast_p

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import tqdm
 
-from sod2jax.planning.planner import Choice
+from sod2jax.planning.choices import Choice
 from sod2jax.target import TOPOLOGIES, topology
 
 

@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sod2jax import rewrite
 from sod2jax.arguments.calls import Call, Caller
 from sod2jax.arguments.learn import Learner
 from sod2jax.arguments.signature import Leaf, leaves_of, spec_of
+from sod2jax.buckets.bucket import Bucket
 from sod2jax.buckets.choose import count_given
 from sod2jax.errors import (
+    FunctionError,
     ManyProgramsWarning,
+    PlacementError,
     ShapeError,
     SpecError,
     TraceError,
@@ -21,46 +23,23 @@ from sod2jax.errors import (
 )
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.options import Options
+from sod2jax.places import ANYWHERE
 from sod2jax.planning import kinds, out_of_range, placement
+from sod2jax.planning.choices import Choice, served
 from sod2jax.planning.exact import Exact, Fallbacks, warn
+from sod2jax.planning.found import Failed, Match
 from sod2jax.planning.kinds import Kinds
 from sod2jax.planning.requests import Request
-from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Search
+from sod2jax.planning.search import MOST_REGIMES, Search
 from sod2jax.planning.specialise import Specialisation
-from sod2jax.runtime.dispatch import plan_whole
-from sod2jax.runtime.parts import plan_parts
-from sod2jax.runtime.plan import Outcome, Plan
+from sod2jax.runtime.compile import Executable
+from sod2jax.runtime.plan import Outcome
 from sod2jax.stats import Counters
 from sod2jax.target import Target
 from sod2jax.tracing import regimes
 from sod2jax.tracing.regimes import Regime
 
 _MOST_CHECKED = 512  # sizes that `compile` checks ahead of time in programs that need that
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Choice:
-    """What serves a call.
-
-    Attributes:
-      plan: how it runs.
-      specialisation: the program that runs.
-      regime: what decisions led to that program, with the call's own shapes.
-      is_checked: whether the program was compared at the call's sizes.
-    """
-
-    plan: Plan
-    specialisation: Specialisation
-    regime: Regime
-    is_checked: bool = False
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether there is reason to doubt the program since it was chosen."""
-        return self.specialisation.trust.is_checked and not self.is_checked
-
-    def __repr__(self) -> str:
-        return f"Choice({self.plan!r})"
 
 
 class Planner:
@@ -111,6 +90,18 @@ class Planner:
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
         return self._caller.read(args, kwargs)
+
+    @property
+    def ready(self) -> list[Executable]:
+        """All executables so far."""
+        return [e for s in self.specialisations for e in s.ready]
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The buckets chosen so far: those of bounded symbols, and those that grew on demand."""
+        chosen = {b for s in self.specialisations for b in s.analysis.ladders.buckets}
+        chosen |= {e.bucket for e in self.ready}
+        return tuple(sorted(chosen, key=lambda b: b.sizes))
 
     def choose(self, call: Call) -> Choice | Exact:
         """What serves a call.
@@ -252,40 +243,56 @@ class Planner:
     # Choices
 
     def _chosen(self, call: Call) -> Choice | Exact:
-        request, arguments, order = self._request(call)
-        misplaced = placement.asked(self._name, self._options.jit)
-        misplaced = misplaced or placement.of_call(self._name, arguments)
-        if misplaced is not None:
-            return self.exact(misplaced)
+        try:
+            request, arguments, order = self._request(call)
+        except (FunctionError, PlacementError) as error:
+            return self.exact(error)
         leaves = self._leaves(call, arguments)
         for leaf in leaves:
             if leaf.is_empty:
                 return Exact(ShapeError(out_of_range.empty(self._name, leaf)), is_harmless=True)
         regime = self._base(leaves)
         out_of_range.check(self._name, leaves, regime.region, regime.sizes)
+        try:
+            regime = regime.requiring(placement.of_leaves(self._name, leaves, request.places))
+        except PlacementError as error:
+            return self.exact(error)
         with self._lock:
             result = self._searched(request, regime)
-        return self._settled(result, order)
+        return self._settled(result, request, order)
 
     def _chosen_in(self, call: Call, regime: Regime) -> Choice | Exact:
         """What serves a call in a regime that its computed sizes led to."""
         request, _, order = self._request(call)
         with self._lock:
             result = self._search.complete(request, regime)
-        return self._settled(result, order)
+        return self._settled(result, request, order)
 
     def _hypothetical(self, call: Call, regime: Regime) -> list[Choice]:
         """The choice for a regime that a call may come to, if the function can be traced for it."""
         request, _, order = self._request(call)
         with self._lock:
             result = self._search.symbolic(request, regime)
-        return [] if isinstance(result, Failed) else [self._served(result, order)]
+        if isinstance(result, Failed):
+            return []
+        found = served(result, request, order)
+        return [found] if isinstance(found, Choice) else []
 
     def _request(self, call: Call) -> tuple[Request, dict[str, Any], tuple[int, ...]]:
-        """What to search for, the arguments by name, and the place of each leaf in the call's."""
+        """What to search for, the arguments by name, and the place of each leaf in the call's.
+
+        Raises:
+          FunctionError: ``jax.jit`` refuses to have the arrays where they lie.
+          PlacementError: no bucket serves arrays like these, or where they lie.
+        """
         arguments, order, function = self._caller.named(call)
+        if (misplaced := placement.refused(self._name, arguments)) is not None:
+            raise misplaced
         donated = tuple(k in call.donated for k in order)
-        request = Request(call.key[:2], function, list(arguments.values()), donated)
+        places = placement.of_call(self._name, call, order, self._options.jit)
+        commits = places == ANYWHERE and placement.commits(call, self._options.jit)
+        values = list(arguments.values())
+        request = Request(call.key[:2], function, values, donated, places, commits)
         return request, arguments, order
 
     def _searched(self, request: Request, regime: Regime) -> Match | Failed:
@@ -314,23 +321,11 @@ class Planner:
                     return result
         return self._search.complete(request, regime)
 
-    def _settled(self, result: Match | Failed, order: tuple[int, ...]) -> Choice | Exact:
+    def _settled(
+        self, result: Match | Failed, request: Request, order: tuple[int, ...]
+    ) -> Choice | Exact:
         """What a search leads to."""
         if isinstance(result, Failed):
             return self.exact(result.error)
-        return self._served(result, order)
-
-    def _served(self, match: Match, order: tuple[int, ...]) -> Choice:
-        """The choice of a program."""
-        specialisation, reading = match.specialisation, match.reading
-        sizes = reading.sizes
-        program = specialisation.analysis.program
-        bucket = specialisation.executables.part.ladders.bucket(sizes)
-        shapes = rewrite.padded_shapes(program, bucket.part_of(program.region))
-        if program.computed_dims:
-            parts = specialisation.parts
-            plan = plan_parts(program, parts, bucket, sizes, order, shapes, reading.constants)
-        else:
-            executables = specialisation.executables
-            plan = plan_whole(program, executables, bucket, sizes, order, shapes, reading.constants)
-        return Choice(plan, specialisation, match.regime, specialisation.trust.is_checked)
+        found = served(result, request, order)
+        return found if isinstance(found, Choice) else self.exact(found)

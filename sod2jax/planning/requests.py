@@ -13,6 +13,7 @@ from sod2jax.arguments.signature import solve
 from sod2jax.errors import ShapeError, SpecError
 from sod2jax.ir import dims
 from sod2jax.ir.program import Program
+from sod2jax.places import ANYWHERE, Places
 from sod2jax.tracing.concrete import Concrete, traced_at
 from sod2jax.tracing.regimes import Regime
 
@@ -26,12 +27,16 @@ class Request:
       function: takes the arguments by position.
       arguments: pytrees of arrays, or of what stands for arrays.
       donated: for each of these arrays, whether calls consume it.
+      places: where they lie.
+      commits: whether results are committed to the default device.
     """
 
     key: Any
     function: Callable[..., Any]
     arguments: Sequence[Any]
     donated: tuple[bool, ...] = ()
+    places: Places = ANYWHERE
+    commits: bool = False
 
     def __repr__(self) -> str:
         return f"Request({len(self.arguments)} arguments)"
@@ -46,22 +51,23 @@ class ConcreteTraces:
 
     def __init__(self, count: Callable[[int], None]):
         self._count = count
-        self._known: dict[tuple[Any, tuple[Any, ...]], Concrete] = {}
+        self._known: dict[tuple[tuple[Any, Places], tuple[Any, ...]], Concrete] = {}
 
     def add(self, request: Request, regime: Regime, program: Program) -> None:
         """Remembers a program without symbols."""
-        self._known[request.key, _arrays(regime, {})] = Concrete(program.jaxpr, program.out_tree)
+        key = request.key, request.places
+        self._known[key, _arrays(regime, {})] = Concrete(program.jaxpr, program.out_tree)
 
     def forget(self, key: Any) -> None:
         """Forgets those for requests of a key."""
-        self._known = {each: c for each, c in self._known.items() if each[0] != key}
+        self._known = {each: c for each, c in self._known.items() if each[0][0] != key}
 
     def tracer(self, request: Request, regime: Regime) -> Callable[[Mapping[str, int]], Concrete]:
         """Gives the trace of a function at sizes of a regime; raises what the function raises."""
         tree = jax.tree.structure(tuple(request.arguments))
 
         def tracer(sizes: Mapping[str, int]) -> Concrete:
-            known = self._known.get((request.key, _arrays(regime, sizes)))
+            known = self._known.get(((request.key, request.places), _arrays(regime, sizes)))
             if known is not None:
                 return known
             self._count(1)
@@ -75,7 +81,7 @@ class ConcreteTraces:
         known = []
         for key, arrays in self._known:
             shapes = [shape for shape, _, _ in arrays]
-            if key != request.key or ranks != list(map(len, shapes)):
+            if key != (request.key, request.places) or ranks != list(map(len, shapes)):
                 continue
             leaves = [
                 dataclasses.replace(leaf, aval=leaf.aval.update(shape=shape))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sod2jax import _compat, pipeline
 from sod2jax.errors import (
-    DataDependentSizeError,
     FunctionError,
     PlacementError,
     TargetError,
@@ -18,79 +17,23 @@ from sod2jax.errors import (
 )
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison, violated
-from sod2jax.ir.dims import Dim
 from sod2jax.ir.program import Program
 from sod2jax.options import Options
+from sod2jax.places import ANYWHERE, Places
 from sod2jax.planning import placement
+from sod2jax.planning.found import Divided, Failed, Match, TooManyRegimes, Traced
 from sod2jax.planning.requests import ConcreteTraces, Request
 from sod2jax.planning.specialise import Specialisation, specialise
-from sod2jax.planning.trust import AnotherCourse, Doubtful, Trust
+from sod2jax.planning.trust import Trust
 from sod2jax.runtime.compile import Executable
 from sod2jax.stats import Counters
 from sod2jax.target import Target
-from sod2jax.tracing.advice import wants_constant
-from sod2jax.tracing.bound import NumberWanted
 from sod2jax.tracing.generalise import SPECIAL, generalise
-from sod2jax.tracing.generalise.varying import Reading
 from sod2jax.tracing.regimes import Regime
 from sod2jax.tracing.trace import Undecided, trace
 
 MOST_REGIMES = 8
 """Programs that one tree of arguments may split into."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Match:
-    """The program for a call.
-
-    Attributes:
-      specialisation: the program.
-      regime: what the call's sizes led to.
-      reading: all true sizes, and the inputs of the program beyond the call's arrays.
-    """
-
-    specialisation: Specialisation
-    regime: Regime
-    reading: Reading
-
-
-@dataclasses.dataclass(frozen=True)
-class Failed:
-    """There is no program; the error says why."""
-
-    error: Exception
-
-    @property
-    def can_be_generalised(self) -> bool:
-        """Whether traces at concrete sizes may lead further."""
-        final = (DataDependentSizeError, AnotherCourse)
-        return isinstance(self.error, TraceError) and not isinstance(self.error, final)
-
-    @property
-    def needs_its_cause(self) -> bool:
-        """Whether why there was no symbolic trace is of interest: not if no trace can be made."""
-        return isinstance(self.error, TraceError) and not isinstance(self.error, FunctionError)
-
-    def remains_where(self, relations: Mapping[str, Dim]) -> bool:
-        """Whether it surely fails where relations of sizes hold, too.
-
-        Python code asked for a number that is none there, or for what no comparison shows.
-        """
-        if isinstance(self.error, Doubtful):
-            return True
-        cause = self.error.__cause__
-        if not isinstance(cause, NumberWanted):
-            return wants_constant(cause)
-        pairs = {dims.symbol(name): dim for name, dim in relations.items()}
-        known = [dims.normalise(d.subs(pairs, simultaneous=True)) for d in cause.dims or ()]
-        return not known or any(map(dims.is_polynomial, known))
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether it failed for comparisons of sizes, which bounds may settle."""
-        cause = self.error.__cause__
-        undecided = isinstance(cause, _compat.InconclusiveDimensionOperation)
-        return (undecided and not wants_constant(cause)) or isinstance(self.error, _TooManyRegimes)
 
 
 class Search:
@@ -105,7 +48,7 @@ class Search:
     def __init__(self, name: str, options: Options, counters: Counters):
         self._name, self._options, self._counters = name, options, counters
         self._aim: Target | None = None
-        self._traced: dict[Any, Specialisation | Undecided | Failed] = {}
+        self._traced: dict[Any, Traced] = {}
         self._concrete = ConcreteTraces(self._count_checks)
 
     def __repr__(self) -> str:
@@ -165,7 +108,7 @@ class Search:
     def complete(self, request: Request, regime: Regime) -> Match | Failed:
         """As ``symbolic``; what has no symbolic trace is generalised from concrete ones."""
         result = self._narrowed(request, regime, self._complete)
-        if not isinstance(result, Failed) or not isinstance(result.error, _TooManyRegimes):
+        if not isinstance(result, Failed) or not isinstance(result.error, TooManyRegimes):
             return result
         cause = result.error
         return self._narrowed(
@@ -186,14 +129,14 @@ class Search:
             regime = result
         decisions = "; ".join(map(str, regime.reasons))
         return Failed(
-            _TooManyRegimes(
+            TooManyRegimes(
                 f"{self._name} decides by size in more than {MOST_REGIMES} ways: {decisions}. "
                 "Narrow the constraints, or decide by jnp.where"
             )
         )
 
     def _symbolic(self, request: Request, regime: Regime) -> Match | Regime | Failed:
-        key = (*request.key, regime.key)
+        key = (*request.key, request.places, regime.key)
         if key not in self._traced:
             self._traced[key] = self._analysed(
                 key,
@@ -209,11 +152,9 @@ class Search:
             return self._next(regime, self._generalised(request, regime, result.error))
         return result
 
-    def _generalised(
-        self, request: Request, regime: Regime, cause: Exception
-    ) -> Specialisation | Undecided | Failed:
+    def _generalised(self, request: Request, regime: Regime, cause: Exception) -> Traced:
         """What becomes of traces at concrete sizes; ``cause`` says why there is no symbolic one."""
-        key = (*request.key, regime.key, "generalised")
+        key = (*request.key, request.places, regime.key, "generalised")
         if key not in self._traced:
             traced = self._analysed(
                 key,
@@ -231,14 +172,17 @@ class Search:
 
     def _analysed(
         self, key: Any, request: Request, regime: Regime, traced: Callable[[], Program | Undecided]
-    ) -> Specialisation | Undecided | Failed:
+    ) -> Traced:
         """What becomes of a trace."""
         try:
             program = traced()
             if isinstance(program, Undecided):
                 return program
-            placement.check(program)
-            analysis = pipeline.analyse(program, self._options, self._target)
+            if asked := placement.wanted(program, request.places):
+                return Divided(asked)
+            program, places, target = self._placed(program, request.places)
+            with _compat.untyped_context():
+                analysis = pipeline.analyse(program, self._options, target, places)
         except (TraceError, UnsupportedPrimitiveError, PlacementError) as error:
             return Failed(error)
         finally:
@@ -254,17 +198,36 @@ class Search:
             first,
             options.audit,
             self._count_checks,
-            lambda bucket: pipeline.compile_silent(program, bucket, options, Target.default()),
+            lambda bucket: pipeline.compile_silent(
+                program, bucket, options, Target.default() if target.is_absent else target, places
+            ),
         )
         most = options.max_executables
         return specialise(key, regime, analysis, trust, most, self._count_compile, request.donated)
 
-    def _next(
-        self, regime: Regime, traced: Specialisation | Undecided | Failed
-    ) -> Match | Regime | Failed:
+    def _placed(self, program: Program, places: Places) -> tuple[Program, Places, Target]:
+        """A program with what it closes over where it runs, and the target that this is."""
+        devices = placement.devices_of(program, places)
+        if self._target.is_absent and (devices or places != ANYWHERE):
+            raise PlacementError(
+                f"{self._name} has arrays on {len(devices)} devices, and is compiled for one that "
+                "is not there: leave the arrays where JAX puts them"
+            )
+        if len(devices) == 1 and places.mesh is None:
+            places = dataclasses.replace(places, device=devices[0])
+        target = Target.of(devices[0], len(devices)) if devices else self._target
+        places = places.with_types(program.out_tree, program.result_types)
+        return placement.brought(program, places, devices), places, target
+
+    def _next(self, regime: Regime, traced: Traced) -> Match | Regime | Failed:
         """A trace's program if it serves the regime's call; else the narrower regime to try."""
         if isinstance(traced, Failed):
             return traced
+        if isinstance(traced, Divided):
+            if all(needed.holds(regime.sizes) for needed in traced.asked):
+                return regime.requiring(traced.asked)
+            shown = ", ".join(map(str, traced.asked))
+            return Failed(FunctionError(f"{self._name} divides arrays among devices: {shown}"))
         if isinstance(traced, Specialisation):
             program = traced.analysis.program
             broken = violated(program.guards, regime.sizes)
@@ -317,7 +280,3 @@ def _apart(regime: Regime) -> Regime:
         if size <= SPECIAL and name in regime.symbols:  # another one may have settled it
             regime = regime.decided(Comparison.of(dims.symbol(name), "==", size))
     return regime
-
-
-class _TooManyRegimes(TraceError):
-    """Each trace asked for one more decision."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,19 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
-import jax
-import numpy as np
-
-from sod2jax import _compat, memory, rewrite, schedule
+from sod2jax import memory
 from sod2jax._compat import Jaxpr
 from sod2jax.buckets.bucket import Bucket
-from sod2jax.ir.program import Program, positions
 from sod2jax.passes.remark import Remark
-from sod2jax.rdp import ValueRange
-from sod2jax.rewrite import Birth, MaskRecord, Notes, Wish
+from sod2jax.rewrite import MaskRecord
 from sod2jax.runtime import versions
-from sod2jax.runtime.versions import Figures
-from sod2jax.schedule.versions import PLAIN, Version
+from sod2jax.runtime.static import Static, parted
+from sod2jax.runtime.versions import Build, Figures
+from sod2jax.schedule.versions import PLAIN
 from sod2jax.target import Target
 
 
@@ -36,6 +31,7 @@ class Executable:
         that it consumes, with None for the others in both lists; gives padded outputs.
       in_shapes: padded shape of each input.
       jaxpr: the static program that was compiled.
+      version: the name of the version that it is.
       figures: what the versions of it take that were compared.
       zeroed: the inputs whose pad lanes must hold zeros, one flag for each: `transfer.pad` puts
         them there, and whoever calls with arrays that something else padded needs an executable
@@ -56,6 +52,7 @@ class Executable:
     seconds: float
     target: Target
     remarks: tuple[Remark, ...] = ()
+    version: str = PLAIN
     figures: tuple[Figures, ...] = ()
     zeroed: tuple[bool, ...] = ()
     donated: tuple[bool, ...] = ()
@@ -86,103 +83,52 @@ class Executable:
 
 
 def compile_bucket(
-    program: Program,
-    bucket: Bucket,
-    value_range: ValueRange,
-    constants: Sequence[Any],
-    target: Target,
+    static: Static,
     tune: str = "off",
     beside: Callable[[], None] | None = None,
-    deep_poison: bool = False,
     zeroed: tuple[bool, ...] = (),
-    donated: tuple[bool, ...] = (),
     compiler_options: Mapping[str, Any] = MappingProxyType({}),
+    memory_limit: int | None = None,
 ) -> Executable:
-    """Rewrites, lowers and compiles a program for one bucket.
+    """Lowers and compiles a program for one bucket.
 
     Args:
-      program: to compile.
-      bucket: its padded sizes.
-      value_range: what is known of its integers.
-      constants: what the executable is called with: the program's, perhaps among others.
-      target: what to compile for.
+      static: the program.
       tune: how the version to run is chosen: see ``versions.chosen``; "none" offers the program as
         it is.
       beside: what this thread does while XLA compiles.
-      deep_poison: whether every value has poison in the pad lanes that nothing is known of.
       zeroed: for each input, whether it will be padded with zeros; none by default.
-      donated: for each of the first inputs, whether a call consumes it.
       compiler_options: for XLA, besides those of the version.
+      memory_limit: bytes of arguments, results and temporaries together that it may need.
 
     Raises:
-      UnsupportedPrimitiveError: a primitive has no exact padded form.
+      MemoryLimitError: no version keeps to the limit.
     """
     start = time.perf_counter()
-    region = bucket.part_of(program.region)
-    shapes = rewrite.padded_shapes(program, region)
-    kept = positions(program.constants, constants)
-    specs = [
-        target.placed(jax.ShapeDtypeStruct(shape, v.aval.dtype, weak_type=v.aval.weak_type))
-        for shape, v in zip(shapes, program.jaxpr.invars, strict=True)
-    ]
-    sizes = target.placed(jax.ShapeDtypeStruct((len(program.symbols),), np.int32))
-    taken = _taken(donated, specs, rewrite.padded_results(program, region))
-    arguments = (sizes, list(map(target.placed, _specs(constants))), *parted(specs, taken))
     waited: list[float] = []
-
-    def rewritten(wished: Sequence[Wish | Birth]) -> tuple[Any, Notes]:
-        notes: list[Notes] = []
-        padded = rewrite.padded_function(
-            program, region, value_range, target, notes.append, deep_poison, wished, zeroed
-        )
-
-        def run(sizes: Any, given: Sequence[Any], *lists: Sequence[Any]) -> list[Any]:
-            return padded(sizes, [given[k] for k in kept], joined(lists))
-
-        return _jitted(run, program.name, taken).trace(*arguments), notes[-1]
-
-    traced, notes = rewritten(())
-    wishes, births = notes.wishes, notes.births
-    if wishes or births:
-        other, fewer = rewritten([*wishes, *births])
-        if births and wishes and fewer.cost > notes.cost:
-            other, fewer = rewritten(wishes)
-        better = fewer.cost < notes.cost or (births and fewer.cost == notes.cost)
-        traced, notes = (other, fewer) if better else (traced, notes)
-
-    def lower(version: Version) -> Any:
-        if version.jaxpr is traced.jaxpr:
-            return traced.lower()
-        flat = _compat.function_of(version.jaxpr)
-        run = _jitted(lambda *args: flat(*jax.tree.leaves(args)), program.name, taken)
-        return run.trace(*arguments).lower()
 
     def compiled(lowered: Any, options: Mapping[str, Any]) -> Any:
         call, late = _compiled_meanwhile(lowered, options, beside)
         waited.append(late)
         return call
 
-    def synthetic() -> tuple[Any, ...]:
-        true = np.array([region.range(name)[1] for name in program.symbols], np.int32)
-        return true, list(constants), *parted(list(map(versions.synthetic, specs)), taken)
-
-    placed, remarks = schedule.at_edges(traced.jaxpr, target)
-    plain = Version(PLAIN, placed, remarks=remarks)
-    offered = [plain] if tune == "none" else schedule.versions(plain, target)
-    best = versions.chosen(offered, tune, lower, compiled, synthetic, target, compiler_options)
+    build = Build(static.lower, compiled, static.target, compiler_options, memory_limit)
+    best = versions.chosen(static.versions(tune), tune, build, static.synthetic)
+    best = versions.within(best, static.leaner(), build)
     return Executable(
-        bucket,
+        static.bucket,
         best.call,
-        shapes,
+        static.in_shapes,
         best.version.jaxpr,
-        tuple(notes.masks),
+        static.masks,
         time.perf_counter() - start - sum(waited),
-        target,
+        static.target,
         best.version.remarks,
+        best.version.name,
         best.figures,
         zeroed,
-        taken,
-        lambda: lower(best.version),
+        static.taken,
+        lambda: static.lower(best.version),
     )
 
 
@@ -201,41 +147,3 @@ def _compiled_meanwhile(
         beside()
         call, ready = future.result()
     return call, time.perf_counter() - ready
-
-
-def parted(inputs: Sequence[Any], taken: Sequence[bool]) -> list[list[Any]]:
-    """Inputs, and apart from them those that are taken, with None for the others in both lists."""
-    if not any(taken):
-        return [list(inputs)]
-    pairs = list(zip(inputs, taken, strict=True))
-    return [[None if t else x for x, t in pairs], [x if t else None for x, t in pairs]]
-
-
-def joined(lists: Sequence[Sequence[Any]]) -> list[Any]:
-    """The inputs again."""
-    return [next((x for x in each if x is not None), None) for each in zip(*lists, strict=True)]
-
-
-def _taken(
-    donated: Sequence[bool], inputs: Sequence[Any], results: Sequence[tuple[Any, Any]]
-) -> tuple[bool, ...]:
-    """The donated inputs whose memory a result can take: one of the same shape and dtype."""
-    if not any(donated):
-        return ()
-    left = collections.Counter(results)
-    flags = [*donated, *[False] * (len(inputs) - len(donated))]
-    for k, (spec, flag) in enumerate(zip(inputs, flags, strict=True)):
-        kind = (tuple(spec.shape), spec.dtype)
-        flags[k] = flag and left[kind] > 0
-        left[kind] -= flags[k]
-    return tuple(flags)
-
-
-def _jitted(run: Callable[..., Any], name: str, taken: Sequence[bool]) -> Any:
-    run.__name__ = run.__qualname__ = name
-    return jax.jit(run, donate_argnums=3 if any(taken) else ())
-
-
-def _specs(arrays: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    avals = map(jax.typeof, arrays)
-    return [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]

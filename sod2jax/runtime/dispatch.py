@@ -16,8 +16,8 @@ from sod2jax.ir.program import Program
 from sod2jax.runtime import plan
 from sod2jax.runtime.compile import Executable
 from sod2jax.runtime.executables import Executables
-from sod2jax.runtime.plan import Outcome
-from sod2jax.transfer import owned, pad, trim
+from sod2jax.runtime.plan import ANYWHERE, Landing, Outcome
+from sod2jax.transfer import owned, pad
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -36,6 +36,7 @@ class WholePlan:
       out_shapes: true shape of each output.
       out_tree: structure of the result.
       elements: (true, padded) ones of the symbolic inputs, in the planned bucket.
+      landing: where its results are to lie.
     """
 
     program: Program
@@ -49,6 +50,7 @@ class WholePlan:
     out_shapes: tuple[tuple[int, ...], ...]
     out_tree: Any
     elements: tuple[int, int]
+    landing: Landing = ANYWHERE
 
     def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
         """Runs a call whose leaves have the plan's shapes; see ``Plan.run``."""
@@ -63,7 +65,7 @@ class WholePlan:
             poisoned = poison and not executable.wants_zeros(k)
             inputs[k] = pad(inputs[k], executable.in_shapes[k], poisoned)
         outputs = executable.run(self.sizes, self.program.constants, inputs)
-        trimmed = [trim(y, shape) for y, shape in zip(outputs, self.out_shapes, strict=True)]
+        trimmed = self.landing.trimmed(outputs, self.out_shapes)
         result = jax.tree.unflatten(self.out_tree, trimmed)
         return Outcome(executable.bucket, self._elements_in(executable), result)
 
@@ -89,6 +91,7 @@ def plan_whole(
     order: tuple[int, ...],
     shapes: Sequence[tuple[int, ...]],
     constants: tuple[Any, ...] = (),
+    landing: Landing = ANYWHERE,
 ) -> WholePlan:
     """The plan of every call with these true sizes; ``shapes`` are the padded input shapes."""
     own = len(shapes) - len(constants)
@@ -109,4 +112,5 @@ def plan_whole(
         ),
         out_tree=program.tree(sizes),
         elements=plan.elements(program, sizes, shapes),
+        landing=landing,
     )

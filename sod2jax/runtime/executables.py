@@ -5,11 +5,10 @@ from __future__ import annotations
 import collections
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from sod2jax.buckets.bucket import Bucket
-from sod2jax.errors import SpecError
 from sod2jax.passes.cut import Part
 from sod2jax.runtime.compile import Executable
 
@@ -101,23 +100,3 @@ class Executables:
     def __repr__(self) -> str:
         compiled = "; ".join(str(executable.bucket) for executable in self.ready) or "none"
         return f"Executables({self.part.program.name}: {compiled})"
-
-
-def compiled_for(
-    bucket: Bucket | Mapping[str, int] | int, ready: Sequence[Executable]
-) -> Executable:
-    """The executable of a bucket, which its sizes by symbol, or that of its only one, stand for.
-
-    Raises:
-      SpecError: it is not among those that are ready.
-    """
-    for executable in ready:
-        sizes = dict(executable.bucket)
-        if bucket == executable.bucket or bucket == sizes or [bucket] == list(sizes.values()):
-            return executable
-    compiled = "; ".join(str(e.bucket) for e in ready) or "none"
-    raise SpecError(
-        f"no executable of bucket {bucket} is compiled; compiled buckets: {compiled}. Call the "
-        "function, or compile(...), first; a bucket is what bucket_for(...) gives, its sizes "
-        "by symbol, as in {'s': 64}, or the size of the only symbol"
-    )

@@ -20,7 +20,7 @@ from sod2jax.ir.jaxprs import dims_of
 from sod2jax.ir.program import Program
 from sod2jax.runtime import plan
 from sod2jax.runtime.executables import Executables
-from sod2jax.runtime.plan import Outcome
+from sod2jax.runtime.plan import ANYWHERE, Landing, Outcome
 from sod2jax.transfer import owned, pad, trim
 
 
@@ -36,6 +36,7 @@ class PartedPlan:
       order: for each input of the program, the position of its array among the call's leaves.
       constants: the inputs beyond the call's own; None for those that need computed sizes.
       elements: (true, padded) ones of the symbolic inputs of the first part.
+      landing: where its results are to lie.
     """
 
     program: Program
@@ -45,6 +46,7 @@ class PartedPlan:
     order: tuple[int, ...]
     constants: tuple[Any, ...]
     elements: tuple[int, int]
+    landing: Landing = ANYWHERE
 
     def run(self, leaves: Sequence[Any], poison: bool, foreign: bool = False) -> Outcome:
         """Runs the parts one after another, until one computes a size that the trace excluded.
@@ -70,7 +72,8 @@ class PartedPlan:
             if guards:
                 return Outcome(self.bucket, self.elements, None, computed, guards, holds=False)
         results = [_result(atom, values, sizes) for atom in program.results]
-        result = jax.tree.unflatten(program.tree(sizes), results)
+        landed = self.landing.trimmed(results, [y.shape for y in results])
+        result = jax.tree.unflatten(program.tree(sizes), landed)
         return Outcome(self.bucket, self.elements, result, computed)
 
     def __repr__(self) -> str:
@@ -151,7 +154,8 @@ def plan_parts(
     order: tuple[int, ...],
     shapes: Sequence[tuple[int, ...]],
     constants: tuple[Any, ...],
+    landing: Landing = ANYWHERE,
 ) -> PartedPlan:
     """As ``dispatch.plan_whole``, for a program that computes sizes."""
     elements = plan.elements(program, sizes, shapes)
-    return PartedPlan(program, parts, bucket, dict(sizes), order, constants, elements)
+    return PartedPlan(program, parts, bucket, dict(sizes), order, constants, elements, landing)

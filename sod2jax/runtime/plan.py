@@ -7,10 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from sod2jax import _compat
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.ir import dims
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.program import Program
+from sod2jax.transfer import trim
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +34,36 @@ class Outcome:
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     violated: tuple[Comparison, ...] = ()
     holds: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Landing:
+    """Where the results of a call are to lie.
+
+    Attributes:
+      places: of each; none where all lie where XLA puts them.
+      commits: whether they are committed to their device, though the program is not.
+      mesh: that they say they are on, if the program says the same of another one.
+    """
+
+    places: tuple[Any, ...] = ()
+    commits: bool = False
+    mesh: Any = None
+
+    def trimmed(self, outputs: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+        """The outputs of an executable, cut to their true shapes."""
+        if self.places:
+            triples = zip(outputs, shapes, self.places, strict=True)
+            results = [trim(y, shape, place) for y, shape, place in triples]
+        else:
+            results = [trim(y, shape) for y, shape in zip(outputs, shapes, strict=True)]
+        if self.mesh is not None:
+            results = [_compat.renamed(y, self.mesh) for y in results]
+        return list(map(_compat.committed, results)) if self.commits else results
+
+
+ANYWHERE = Landing()
+"""Where XLA puts them."""
 
 
 class Plan(Protocol):

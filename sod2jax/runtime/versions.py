@@ -7,7 +7,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -17,13 +16,13 @@ import numpy as np
 from sod2jax import _compat, memory
 from sod2jax._compat import Jaxpr
 from sod2jax.cost.trips import is_counted
-from sod2jax.errors import InvariantError
+from sod2jax.errors import InvariantError, MemoryLimitError
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.surgery import depth_first
 from sod2jax.memory import XlaMemory
 from sod2jax.memory.flatten import size_of
 from sod2jax.runtime import choices
-from sod2jax.schedule.versions import Version
+from sod2jax.schedule.versions import ROWS, Version
 from sod2jax.target import Target
 
 # Compiles a lowered program with compiler options.
@@ -96,44 +95,89 @@ class Chosen:
     figures: tuple[Figures, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Build:
+    """How versions become executables.
+
+    Attributes:
+      lower: lowers one.
+      compiled: compiles what is to be waited for.
+      target: what is compiled for.
+      compiler_options: for XLA, in all versions.
+      memory_limit: bytes of arguments, results and temporaries that each may need; None for any.
+    """
+
+    lower: Callable[[Version], Any]
+    compiled: Compile
+    target: Target
+    compiler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    memory_limit: int | None = None
+    _lowered: dict[int, tuple[Version, Any]] = dataclasses.field(default_factory=dict)
+
+    def lowered(self, version: Version) -> Any:
+        """A version, lowered once for all options."""
+        key = id(version.jaxpr)
+        if key not in self._lowered:
+            self._lowered[key] = (version, self.lower(version))
+        return self._lowered[key][1]
+
+    def __call__(self, version: Version, build: Compile | None = None) -> Any:
+        """The executable of a version."""
+        options = {**self.target.compiler_options, **version.options, **self.compiler_options}
+        call = (build or self.compiled)(self.lowered(version), options)
+        if self.target.is_absent and _compat.is_loaded(call):
+            kind = self.target.kind
+            raise InvariantError(f"a program for {kind} was compiled for another device")
+        return call
+
+    def fits(self, call: Any) -> bool:
+        """Whether an executable keeps to the limit, as far as XLA says what it needs."""
+        needed = XlaMemory.of(call).total_bytes
+        return self.memory_limit is None or needed is None or needed <= self.memory_limit
+
+
+def within(best: Chosen, leaner: Iterable[Version], build: Build) -> Chosen:
+    """The version that was chosen, or the first of leaner ones, that keeps to the limit of memory.
+
+    Raises:
+      MemoryLimitError: none does.
+    """
+    if build.memory_limit is None or build.fits(best.call):
+        return best
+    needed = [XlaMemory.of(best.call).total_bytes]
+    for version in leaner:
+        call = build(version, compile_lowered)
+        if build.fits(call):
+            why = f"chosen: it keeps to {build.memory_limit:,} B"
+            figures = Figures(version.name, None, _temporaries(call), why)
+            return Chosen(version, call, (*best.figures, figures))
+        needed.append(XlaMemory.of(call).total_bytes)
+    raise MemoryLimitError(min(n for n in needed if n is not None), build.memory_limit)
+
+
 def chosen(
     offered: Iterable[Version],
     tune: str,
-    lower: Callable[[Version], Any],
-    compiled: Compile,
+    built: Build,
     arguments: Callable[[], tuple[Any, ...]],
-    target: Target,
-    compiler_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Chosen:
     """Compiles the best version.
 
     Args:
       offered: to choose from, that which is best by the model first; no more are asked for than
         are needed.
-      tune: "none" and "off" take the first version; "fast" compares it with one that is ordered for
-        memory where XLA's own order takes more than the plan of the program; "full" compares all.
-        Of versions for a device that is not there, only the temporaries are compared.
-      lower: lowers a version.
-      compiled: compiles what is to be waited for.
-      arguments: makes something to run versions on.
-      target: what is compiled for.
-      compiler_options: for XLA, in all versions.
+      tune: "none" and "off" take the first version; "fast" compares it with the second one where
+        much memory is at stake, or with one that is ordered for memory where XLA's own order takes
+        more than the plan of the program; "full" compares all. Of versions for a device that is not
+        there, only the temporaries are compared.
+      built: compiles versions.
+      arguments: makes something to run versions on: none that passes the limit of memory.
     """
-    offered = iter(offered)
+    offered, target = iter(offered), built.target
     first = next(offered)
-    lowered = {id(first.jaxpr): lower(first)}
-
-    def built(version: Version, build: Compile) -> Any:
-        if id(version.jaxpr) not in lowered:
-            lowered[id(version.jaxpr)] = lower(version)
-        options = {**target.compiler_options, **version.options, **compiler_options}
-        call = build(lowered[id(version.jaxpr)], options)
-        if target.is_absent and _compat.is_loaded(call):
-            raise InvariantError(f"a program for {target.kind} was compiled for another device")
-        return call
 
     def alone() -> Chosen:
-        call = built(first, compiled)
+        call = built(first)
         figures = (_unrun(first, call),) if target.is_absent else ()
         return Chosen(first, call, figures)
 
@@ -143,18 +187,22 @@ def chosen(
     versions = (first, *itertools.islice(offered, None if tune == "full" else 1))
     if len(versions) == 1:
         return alone()
-    asked = f"{tune} {sorted(compiler_options.items())}" if compiler_options else tune
-    key = choices.key_of(lowered[id(first.jaxpr)].as_text(), target, asked)
+    said = [tune, sorted(built.compiler_options.items()) or "", built.memory_limit or ""]
+    key = choices.key_of(built.lowered(first).as_text(), target, " ".join(map(str, said)).strip())
     version, figures = _known(key, versions)
     if version is not None:
-        return Chosen(version, built(version, compiled), figures)
+        return Chosen(version, built(version), figures)
     start = time.perf_counter()
-    calls = {first: built(first, compiled)}
+    calls = {first: built(first)}
     budget = _BUDGET * (time.perf_counter() - start)
     others = versions[1:] if tune == "full" else _worth_a_try(versions, calls[first], target)
     if not others:
         return Chosen(first, calls[first])
     calls |= {version: built(version, compile_lowered) for version in others}
+    calls = {version: call for version, call in calls.items() if built.fits(call)}
+    if len(calls) < 2:
+        version, call = next(iter(calls.items()), (first, built(first, compile_lowered)))
+        return Chosen(version, call)
     figures = _compared(calls, arguments, budget, target)
     choices.store(key, {"figures": [dataclasses.asdict(f) for f in figures]})
     best = next(v for v, f in zip(calls, figures, strict=True) if f.verdict == "chosen")
@@ -187,12 +235,18 @@ def _read(row: Mapping[str, Any]) -> Figures:
 
 
 def _worth_a_try(versions: Sequence[Version], call: Any, target: Target) -> Sequence[Version]:
-    """The one version that needs less memory, if XLA takes more than a plan in order would."""
+    """The second version, where much memory is at stake.
+
+    Of one that differs by options only, if XLA takes more memory than a plan in order would.
+    """
+    first, *others = versions
     used = _temporaries(call) or 0
-    asking = [version for version in versions[1:] if version.options][:1]
-    if used < _WORTH or not asking:
+    if not others or max(used, _most_memory(first.jaxpr)) < _WORTH:
         return ()
-    return asking if _least_memory(versions[0].jaxpr, target) < _LEANER * used else ()
+    if ROWS in (first.name, others[0].name):
+        return others[:1]
+    is_other = used >= _WORTH and others[0].options
+    return others[:1] if is_other and _least_memory(first.jaxpr, target) < _LEANER * used else ()
 
 
 def _least_memory(jaxpr: Jaxpr, target: Target) -> int:

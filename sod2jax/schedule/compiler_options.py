@@ -9,10 +9,12 @@ import jax
 
 CompilerOptions = Mapping[str, str | bool]
 
+MEMORY = "ordered for memory"
+
 _OPTIONS: dict[str, dict[str, CompilerOptions]] = {
     "cpu": {
         # XLA's default orders for concurrency: whatever is independent may be alive at once.
-        "ordered for memory": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"},
+        MEMORY: {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"},
         "copies by region": {"xla_cpu_copy_insertion_use_region_analysis": True},
     }
 }

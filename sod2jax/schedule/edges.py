@@ -40,10 +40,11 @@ _FEWEST = 4  # blocks: with less, the edge is too much of all
 def at_edges(jaxpr: Jaxpr, target: Target) -> tuple[Jaxpr, tuple[Remark, ...]]:
     """A static program whose large masked reductions have their masks at the edge; and which.
 
-    It is the same object if there are none, or the target's compiler fuses selects.
+    It is the same object if there are none, or the target's compiler fuses selects, or where the
+    edge would be on one device, and all would have to get it.
     """
     remarks: list[Remark] = []
-    if target.platform != "cpu":
+    if target.platform != "cpu" or target.spread > 1:
         return jaxpr, ()
     return _at_edges(jaxpr, remarks), tuple(remarks)
 

@@ -52,13 +52,14 @@ def traced_at(
             tuple(dims.evaluate(d, sizes) for d in leaf.shape),
             leaf.aval.dtype,
             weak_type=leaf.aval.weak_type,
+            sharding=_compat.typed_place(leaf.aval),
         )
         for leaf in leaves
     ]
     try:
         with left.kept(fun):
             traced = jax.jit(fun).trace(*jax.tree.unflatten(tree, specs))
-        closed = foreign.opened(_compat.without_unread(traced.jaxpr), always=True)
+        closed = foreign.opened(_compat.untyped(_compat.without_unread(traced.jaxpr)), always=True)
     except Exception as error:
         if (stale := escaped.in_error(error, name)) is not None:
             raise stale from error

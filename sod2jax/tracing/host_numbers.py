@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import math
+import operator
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +17,15 @@ from sod2jax import _compat
 from sod2jax.ir import dims
 
 _SCALARS = (int, float, np.integer, np.floating)
+# Functions that give numbers of 0 or more for such numbers.
+_KEEP_SIGN = frozenset(
+    {
+        *(abs, float, int, max, min, math.ceil, math.exp, math.floor, math.sqrt),
+        *(operator.add, operator.floordiv, operator.mul, operator.pow, operator.truediv),
+        *(np.add, np.float32, np.float64, np.int32, np.int64, np.maximum, np.minimum, np.multiply),
+        *(np.ceil, np.exp, np.floor, np.floor_divide, np.power, np.sqrt, np.true_divide),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,6 +73,12 @@ class HostNumber:
         """The dimensions that it is computed from."""
         parts = [x.dims if isinstance(x, HostNumber) else {x} for x in self.operands]
         return frozenset(d for part in parts for d in part if isinstance(d, sympy.Expr))
+
+    @functools.cached_property
+    def is_never_negative(self) -> bool:
+        """Whether it is made of sizes and numbers of 0 and more by what keeps them so."""
+        keeps = isinstance(self.function, Hashable) and self.function in _KEEP_SIGN
+        return keeps and all(map(_is_never_negative, self.operands))
 
     def with_dim(self, dim: Any, other: Any) -> HostNumber:
         """The number made of another dimension in the place of one."""
@@ -117,6 +134,19 @@ def _operand(value: Any) -> Any:
         return value
     size = dims.from_jax(value)
     return HostNumber(np.int64, (size,)) if type(value) is _compat.NumPyDimension else size
+
+
+def _is_never_negative(operand: Any) -> bool:
+    if isinstance(operand, HostNumber):
+        return operand.is_never_negative
+    if isinstance(operand, sympy.Expr):
+        parts = operand.args
+        return (
+            operand.is_Symbol
+            or bool(operand.is_nonnegative)
+            or (bool(parts) and all(map(_is_never_negative, parts)))
+        )
+    return isinstance(operand, _SCALARS) and bool(operand >= 0)
 
 
 def part(number: HostNumber, k: int) -> HostNumber:

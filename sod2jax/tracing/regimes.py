@@ -128,6 +128,13 @@ class Regime:
             self, limits=(*self.limits, *self.expected), expected=()
         )._pinned()
 
+    def requiring(self, constraints: Sequence[Comparison]) -> Regime:
+        """The part of the regime where further constraints hold, as if a user had given them."""
+        new = tuple(c for c in constraints if c not in self.constraints)
+        if not new:
+            return self
+        return dataclasses.replace(self, constraints=(*self.constraints, *new))._pinned()
+
     def forgetting(self) -> Regime:
         """The regime before anything was assumed of data-dependent sizes."""
         assumed = self.assumptions.symbols - self.symbols

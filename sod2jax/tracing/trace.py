@@ -131,7 +131,12 @@ def _traced(
     scope = _scope(region)
     shapes = [_to_jax(leaf.shape, scope) for leaf in leaves]
     specs = [
-        jax.ShapeDtypeStruct(shape, leaf.aval.dtype, weak_type=leaf.aval.weak_type)
+        jax.ShapeDtypeStruct(
+            shape,
+            leaf.aval.dtype,
+            weak_type=leaf.aval.weak_type,
+            sharding=_compat.typed_place(leaf.aval),
+        )
         for leaf, shape in zip(leaves, shapes, strict=True)
     ]
     tree = jax.tree.structure(tuple(arguments))
@@ -148,7 +153,8 @@ def _traced(
 
             traced = jax.jit(run).trace(*jax.tree.unflatten(tree, specs))
             _refuse_high(traced.jaxpr, name)
-            closed = foreign.opened(_compat.without_unread(traced.jaxpr))
+            types = [_compat.typed_place(atom.aval) for atom in traced.jaxpr.outvars]
+            closed = foreign.opened(_compat.untyped(_compat.without_unread(traced.jaxpr)))
         except (StateError, DataDependentSizeError, PlacementError):
             raise
         except Exception as error:  # the user's code may raise anything, given symbolic sizes
@@ -208,6 +214,7 @@ def _traced(
         data_dependent=frozenset(recorder.data_dependent) & frozenset(recorder.region.names),
         doubts=tuple(recorder.doubts),
         numbers=numbers,
+        result_types=tuple(types),
     )
 
 

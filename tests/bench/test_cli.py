@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sod2jax.bench import cli, runner, worker
+from sod2jax.bench import child, cli, runner, worker
 from sod2jax.bench.settings import Case, Settings
 
 TINY = ["--size", "tiny", "--requests", "3", "--passes", "2", "--batch", "1"]
@@ -72,7 +72,7 @@ def test_runs_as_a_module() -> None:
         [sys.executable, "-m", "sod2jax.bench", "--methods", "fast"],
         capture_output=True,
         text=True,
-        env=runner._worker_environment(),
+        env=child.environment(),
     )
     assert process.returncode == 2
     assert process.stderr.startswith("python -m sod2jax.bench: error: unknown method 'fast'")

@@ -156,3 +156,24 @@ def test_symbols_that_a_part_does_not_know_are_left_out():
     before = Ladders((("m", (4,)), ("n", (8, 64))), frozenset({"m"}))
     ladders = extended(before, region_of("n <= 64", "u <= 3", names=["n", "u"]), 8)
     assert ladders == Ladders((("n", (8, 64)), ("u", (1, 2, 3))))
+
+
+@given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 300), st.integers(1, 6))
+def test_sizes_that_are_multiples_have_ladders_of_multiples(unit, low, more, most):
+    high = low + unit + more
+    region = region_of(f"s >= {low}", f"s <= {high}", f"s % {unit} == 0", names=["s"])
+    served = range(-(-low // unit) * unit, high + 1, unit)
+    for given_sizes in ({}, {"s": (low, high)}):
+        ladders = choose(region, given_sizes, max(most, len(given_sizes) * 2))
+        ladder = dict(ladders.sizes)["s"]
+        assert all(size % unit == 0 for size in ladder)
+        assert ladder[-1] == served[-1]
+        assert all(ladders.bucket({"s": size})["s"] >= size for size in served)
+
+
+def test_a_part_keeps_the_multiples_of_the_whole():
+    region = region_of("b % 8 == 0", "n % 4 == 0", "n <= 30", names=["b", "n"])
+    before = choose(region.restricted(["b"]), {}, 8)
+    ladders = extended(before, region, 8)
+    assert dict(ladders.units) == {"b": 8, "n": 4}
+    assert all(size % 4 == 0 for size in dict(ladders.sizes)["n"])

@@ -60,6 +60,14 @@ def test_buckets_of_a_separate_symbol_do_not_overlap():
     assert ladders.bucket({"b": 1, "s": 9}).lowest == (("s", 9),)
 
 
+def test_a_ladder_that_grows_keeps_to_its_unit():
+    ladders = Ladders((("b", None),), units=(("b", 6),))
+    sizes = [ladders.bucket({"b": size})["b"] for size in (6, 18, 24, 30, 60)]
+    assert sizes == [18, 24, 24, 48, 96]
+    ended = Ladders((("b", None),), ends=(("b", 90),), units=(("b", 6),))
+    assert ended.bucket({"b": 54})["b"] == 90
+
+
 def test_repr():
     ladders = Ladders((("b", (1, 4)), ("n", None), ("s", tuple(range(8, 800, 8)))))
     assert repr(ladders) == "Ladders(b: 1 4; n: powers of 2; s: 99 from 8 to 792)"

@@ -130,7 +130,7 @@ def compiler_options():
 
 @row(JIT, "device", "same")
 def device():
-    """Calls run there; from buckets, if it is the default device."""
+    """Calls run there, from buckets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         beside(scaled, device=ONE)

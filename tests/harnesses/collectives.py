@@ -1,4 +1,4 @@
-"""Collectives over an axis that ``vmap`` names: reductions over rows."""
+"""Collectives over an axis that ``vmap`` names: reductions over rows; and over a mesh."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ EPSILON = 1e-2
 
 def _named(fun: Callable[[Any], Any], **axes: Any) -> Callable[[Any], Any]:
     return jax.vmap(fun, axis_name="i", **axes)
+
+
+def _on_mesh(body: Callable[[Any], Any], check_vma: bool = True) -> Callable[[Any], Any]:
+    """The body on each device of a mesh that divides the last axis, of which there is one here."""
+
+    def fun(x: jax.Array) -> Any:
+        mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:1]), ("i",))
+        spec = jax.sharding.PartitionSpec(None, "i")
+        mapped = jax.shard_map(body, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check_vma)
+        return mapped(x)
+
+    return fun
+
+
+def _device_sums(x: jax.Array) -> jax.Array:
+    return lax.psum(jnp.tanh(x).sum(0, keepdims=True) * x, "i") + x
 
 
 def _normalised(row: jax.Array) -> jax.Array:
@@ -93,5 +109,18 @@ HARNESSES = [
         "axis": _named(lambda row: lax.all_gather(row, "i", axis=1)),
         "tiled": _named(lambda row: lax.all_gather(row, "i", tiled=True)),
     }),
+    *table("shard_map", B3, {
+        "sums": _on_mesh(_device_sums),
+        "softmax": _on_mesh(lambda x: jax.nn.softmax(x, 0) - x.mean(0, keepdims=True)),
+        "reversed": _on_mesh(lambda x: jnp.cumsum(x[::-1], 0)),
+        "extremes": _on_mesh(lambda x: x - lax.pmax(x, "i") + lax.pmin(x * 2, "i"), False),
+        "permuted": _on_mesh(lambda x: lax.ppermute(x, "i", [(0, 0)]).sum(0, keepdims=True) + x),
+        "gathered": _on_mesh(lambda x: lax.all_gather(x, "i", axis=1, tiled=True) * x.mean()),
+        "scattered": _on_mesh(
+            lambda x: lax.psum_scatter(x, "i", scatter_dimension=1, tiled=True) * 2 + x
+        ),
+        "transposed": _on_mesh(lambda x: lax.all_to_all(x, "i", 1, 1, tiled=True)[::-1]),
+        "grad": jax.grad(lambda x: (_on_mesh(_device_sums)(x) ** 2).mean()),
+    }, rtol=2e-5, atol=1e-6),
     Harness("axis_index_of_rows", _named(lambda row: row * lax.axis_index("i")), (BS,)),
 ]  # fmt: skip

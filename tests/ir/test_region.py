@@ -152,3 +152,8 @@ def test_an_empty_region_is_refused():
 def test_printed_form_shows_ranges_and_constraints():
     assert str(region("a <= 8", "a >= b")) == "1 <= a <= 8, 1 <= b, 1 <= c, a >= b"
     assert str(Region(())) == "fixed shapes"
+
+
+def test_divisors_are_what_constraints_say():
+    sizes = region("a % 8 == 0", "0 == (2 * b) % 12", "a % 6 == 0", "c % 4 == 1")
+    assert sizes.divisors == {"a": 24, "b": 6}

@@ -112,7 +112,8 @@ WITHOUT_REWRITE = {
     "REINTERPRETATIONS": {"from_edtype", "to_edtype"},  # inner forms of extended dtypes
     "CALLS": {"xla_metadata_call"},  # its mark is on its equation
     "SIZES": {"dimension_size", "shape_assertion"},  # of exported modules
-    "WRAPPERS": v.WRAPPERS - {"call_hi_primitive"},  # opaque; that one can be expanded
+    # Opaque, but for one that can be expanded, and one with a body for each device.
+    "WRAPPERS": v.WRAPPERS - {"call_hi_primitive", "shard_map"},
 }
 
 
@@ -139,6 +140,9 @@ WITHOUT_TRANSFER = frozenset().union(
     {"rng_bit_generator", "random_seed", "random_clone"},  # make keys, and bits from the shape
     {"approx_top_k", "ragged_dot_general"},  # rare
     {"call_hi_primitive"},  # what it expands to, only the rewrite sees
+    {"shard_map"},  # what a device has is a part of what is outside
+    v.LANEWISE_COLLECTIVES,  # within that
+    v.MOVING_COLLECTIVES,
 )
 
 

@@ -12,8 +12,9 @@ from sod2jax.errors import TraceError, UnsupportedPrimitiveError
 from sod2jax.ir.comparisons import Comparison
 from sod2jax.ir.dims import parse
 from sod2jax.options import Options
+from sod2jax.planning.found import Failed, Match
 from sod2jax.planning.requests import Request
-from sod2jax.planning.search import MOST_REGIMES, Failed, Match, Search
+from sod2jax.planning.search import MOST_REGIMES, Search
 from sod2jax.stats import Counters
 from sod2jax.tracing import regimes
 

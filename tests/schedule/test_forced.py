@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
+from sod2jax import schedule
 from sod2jax.runtime import versions
 from sod2jax.runtime.versions import Chosen
 from sod2jax.schedule import Version
+from sod2jax.schedule.chunks import Sizes
 from tests import harnesses
 from tests.harnesses import all_harnesses, check
 
@@ -52,6 +55,55 @@ def seen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
     taken: list[Version] = []
     monkeypatch.setattr(versions, "chosen", forced(request.getfixturevalue("name"), taken))
     return taken
+
+
+# Of contractions with themselves, masks of positions, sums by rows, gathers, results that are weak.
+BY_ROWS = (
+    "attention_window",
+    "cholesky_exact",
+    "gradient_attention",
+    "numpy_cov_rows",
+    "stats_poisson",
+)
+
+
+@pytest.fixture
+def by_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Version]]:
+    """Has every program run its values so many rows at a time, however small they are."""
+    module = sys.modules["sod2jax.schedule.versions"]
+    taken: list[Version] = []
+
+    def force(block: int) -> list[Version]:
+        sizes = Sizes(fat=1, least=0, block=block)
+
+        def looped(plain: Version, target: Any) -> Iterator[Version]:
+            version = module._by_rows(plain, target, sizes)
+            taken.extend([version] if version else [])
+            yield version or plain
+
+        monkeypatch.setattr(schedule, "versions", looped)
+        return taken
+
+    return force
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+@pytest.mark.parametrize("harness", BY_ROWS)
+def test_loops_over_rows_equal_jit(harness: str, block: int, by_rows: Any) -> None:
+    taken = by_rows(block)
+    check(all_harnesses()[harness])
+    assert taken
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+@pytest.mark.parametrize("shard", range(harnesses.SHARDS))
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_all_loops_equal_jit(block: int, shard: int, by_rows: Any) -> None:
+    taken = by_rows(block)
+    for harness in harnesses.shard(shard):
+        check(harness)
+    assert taken
 
 
 @pytest.mark.parametrize("harness", FEW)

@@ -9,7 +9,7 @@ equation gets a primitive of our own, which the rewrite can run on padded arrays
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
@@ -30,7 +30,9 @@ def freed(program: Program) -> Program:
     if not found:
         return program
     analysis = _Analysis()
-    analysis.whole(program.jaxpr)
+    numbers = program.numbers_by_variable
+    positive = {var for var, x in numbers.items() if x.number.is_never_negative}
+    analysis.whole(program.jaxpr, positive)
     free = {id(eqn) for eqn in found if id(eqn) not in analysis.dependent}
     return program.with_jaxpr(_marked(program.jaxpr, free)) if free else program
 
@@ -67,9 +69,10 @@ class _Analysis:
     def __init__(self) -> None:
         self.dependent: set[int] = set()
 
-    def whole(self, jaxpr: Jaxpr) -> None:
-        """Analyses a jaxpr of which nothing is known outside."""
-        self._give_up(self._run(jaxpr, [PLAIN] * len(jaxpr.invars)))
+    def whole(self, jaxpr: Jaxpr, positive: Container[Var] = ()) -> None:
+        """Analyses a jaxpr of which nothing is known outside, but which inputs are 0 or more."""
+        known = [dataclasses.replace(PLAIN, positive=v in positive) for v in jaxpr.invars]
+        self._give_up(self._run(jaxpr, known))
 
     def _give_up(self, values: Sequence[Value]) -> None:
         """Vectors are seen as they are."""

@@ -44,8 +44,10 @@ _BLOCK_OF_GPU = 8  # fills more of a device than one row does
 def compact_gates(
     program: Program, facts: rdp.Facts, target: Target
 ) -> tuple[Program, tuple[Remark, ...]]:
-    """The pass: runs gated parts for the rows that need them."""
+    """The pass: runs gated parts for the rows that need them, where one device has all rows."""
     del facts
+    if target.spread > 1:
+        return program, ()
     remarks: list[Remark] = []
     usual = program.region.below(target.usual_sizes(program.region))
     scope = _Scope(usual, target, program.jaxpr, remarks, None)

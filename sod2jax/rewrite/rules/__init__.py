@@ -14,6 +14,7 @@ from sod2jax.rewrite.rules import index as index
 from sod2jax.rewrite.rules import layout as layout
 from sod2jax.rewrite.rules import linalg as linalg
 from sod2jax.rewrite.rules import loop as loop
+from sod2jax.rewrite.rules import mesh as mesh
 from sod2jax.rewrite.rules import order as order
 from sod2jax.rewrite.rules import random as random
 from sod2jax.rewrite.rules import reduce as reduce

@@ -16,12 +16,12 @@ from sod2jax.errors import InvariantError
 from sod2jax.ir.jaxprs import read
 from sod2jax.ir.surgery import PLAIN_CALLS, Copier, replaced_in_turn, with_bodies
 from sod2jax.passes.remark import Remark
-from sod2jax.schedule.forms import arg_reduction, contraction, convolution, pooling
+from sod2jax.schedule.forms import arg_reduction, contraction, convolution, outer_sum, pooling
 from sod2jax.schedule.forms.form import Form, form_of
 from sod2jax.schedule.forms.operand_order import exchanged, readers
 from sod2jax.target import Target
 
-__all__ = ["arg_reduction", "contraction", "convolution", "pooling", "reformed"]
+__all__ = ["arg_reduction", "contraction", "convolution", "outer_sum", "pooling", "reformed"]
 
 
 def reformed(jaxpr: Jaxpr, target: Target) -> tuple[Jaxpr, tuple[Remark, ...]]:
