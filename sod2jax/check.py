@@ -142,7 +142,21 @@ def check(
     optimized = fun
     if not isinstance(optimized, OptimizedFunction):
         optimized = optimize(fun, shapes=shapes, constraints=constraints, buckets=buckets)
-    call = optimized.planner.read(args, kwargs)
+    return optimized.passage.read(
+        args, kwargs, lambda *a, **k: _checked(optimized, a, k, samples, seed, rtol)
+    )
+
+
+def _checked(
+    optimized: OptimizedFunction,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    samples: int,
+    seed: int,
+    rtol: float,
+) -> CheckReport:
+    """Checks a function; the arguments are as its passage has them."""
+    call = optimized.read(args, kwargs)
     choice, (regime, order) = optimized.planner.choose(call), optimized.planner.base(call)
     if isinstance(choice, Exact):
         raise SpecError(f"there is nothing to check: it runs with exact shapes: {choice.reason}")
@@ -260,7 +274,7 @@ def _leaf_report(
     pairs = zip(zip(called, poisoned, strict=True), wanted, strict=True)
     errors = [max(_errors(x, want) for x in seen) for seen, want in pairs]
     same = [
-        np.asarray(x).tobytes() == np.asarray(y).tobytes()
+        np.asarray(_plain(x)).tobytes() == np.asarray(_plain(y)).tobytes()
         for x, y in zip(clean, poisoned, strict=True)
     ]
     return LeafReport(
@@ -272,10 +286,17 @@ def _leaf_report(
     )
 
 
+def _plain(array: Any) -> Any:
+    """The array; of keys of random numbers, their bits."""
+    is_keys = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return _compat.key_bits(array) if is_keys else array
+
+
 def _errors(seen: Any, wanted: Any) -> tuple[float, float]:
     """(largest difference, the same over the largest magnitude); inf where types differ."""
     if (seen.shape, seen.dtype) != (wanted.shape, wanted.dtype):
         return np.inf, np.inf
+    seen, wanted = map(_plain, (seen, wanted))
     if not jnp.issubdtype(wanted.dtype, np.inexact):
         equal = np.array_equal(np.asarray(seen), np.asarray(wanted))
         return (0.0, 0.0) if equal else (np.inf, np.inf)

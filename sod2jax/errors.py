@@ -43,7 +43,19 @@ class DataDependentSizeError(TraceError):
 
 
 class StateError(Sod2jaxError, RuntimeError):
-    """A function changes an argument, or stores a size, where no caller can get it back from."""
+    """A function stores a size where no caller can get it back from."""
+
+
+class GraphNeeded(StateError):
+    """A function, or a call of it, needs flax.nnx modules as graphs; no user sees it.
+
+    Attributes:
+      always: whether all calls of the function do.
+    """
+
+    def __init__(self, what: str, always: bool):
+        super().__init__(what)
+        self.always = always
 
 
 class PlacementError(Sod2jaxError, ValueError):

@@ -63,6 +63,7 @@ def optimize(
     tune: str = "fast",
     memory_limit: int | str | None = None,
     poison: bool | str = False,
+    filter: bool = False,
     static_argnums: int | Sequence[int] | None = None,
     static_argnames: str | Sequence[str] | None = None,
     donate_argnums: int | Sequence[int] | None = None,
@@ -115,6 +116,8 @@ def optimize(
         ``"deep"`` does so with the pad lanes of every value in the program that nothing is known
         of; ``"inside"`` leaves the zeros in input padding, which executables rely on otherwise. No
         result changes by a bit.
+      filter: as ``equinox.filter_jit``: whatever is no array, anywhere in the arguments, is static,
+        and comes back as it is where it is in the result. It must have a hash.
       static_argnums: as for ``jax.jit``, and so are all that follow.
       static_argnames: by name.
       donate_argnums: arguments whose arrays are consumed by a call: XLA reuses their memory where
@@ -147,6 +150,7 @@ def optimize(
         tune=tune,
         memory_limit=memory_limit,
         poison=poison,
+        filter=filter,
         static_argnums=static_argnums,
         static_argnames=static_argnames,
         donate_argnums=donate_argnums,

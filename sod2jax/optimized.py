@@ -9,16 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import jax
-import jax.numpy as jnp
 
 from sod2jax import memory, report
 from sod2jax.arguments import nnx
-from sod2jax.arguments.calls import Call, copied, on_device
+from sod2jax.arguments.calls import Call, copied
+from sod2jax.arguments.passage import Args, Passage
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.derived.derivations import Derivations
 from sod2jax.errors import (
     AuditWarning,
-    DataDependentSizeError,
     MemoryLimitError,
     TraceError,
     UnsupportedPrimitiveError,
@@ -28,7 +27,7 @@ from sod2jax.pipeline import Analysis
 from sod2jax.planning import placement
 from sod2jax.planning.ahead import compile_all, device_meant
 from sod2jax.planning.choices import Choice
-from sod2jax.planning.exact import Exact, Fallbacks, debugging, warn
+from sod2jax.planning.exact import Exact, ExactRuns, Fallbacks, debugging, warn
 from sod2jax.planning.foreseen import memory_plan
 from sod2jax.planning.out_of_range import unsettled
 from sod2jax.planning.planner import Planner
@@ -41,6 +40,8 @@ from sod2jax.target import Target
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
+F = TypeVar("F")
+Kwargs = Mapping[str, Any]
 
 _MOST_RUNS = 8  # of one call, each by a program made for the sizes that the last one computed
 
@@ -53,6 +54,7 @@ class OptimizedFunction(Generic[P, R]):
     Attributes:
       options: what was asked for.
       planner: finds the program and the bucket of a call.
+      passage: takes arguments to what is traced, and results back.
     """
 
     def __init__(self, fun: Callable[P, R], options: Options):
@@ -60,14 +62,14 @@ class OptimizedFunction(Generic[P, R]):
         self._fun, self.options = fun, options
         self._name = getattr(fun, "__name__", type(fun).__name__)
         self._counters = Counters()
-        self._traced = nnx.returning_updates(fun)
+        self.passage = Passage(fun, options.filter, options.jit.donates)
+        self._traced = self.passage.traced
         how = "runs through exact-shape executables, one compile per shape"
         self._fallbacks = Fallbacks(self._name, how, options.on_unsupported, self._counters.exact)
         self._begin()
-        self._computes_sizes = False
         self._told: set[str] = set()  # causes that the audit found
         self._jitted = jax.jit(self._traced, **options.jit.given)
-        self._exact = self._jitted  # called for a reason
+        self._exact = ExactRuns(self._traced, self._jitted)
 
     def __repr__(self) -> str:
         symbols = [n for s in self.planner.specialisations for n in s.analysis.program.symbols]
@@ -90,18 +92,18 @@ class OptimizedFunction(Generic[P, R]):
         """Runs the function; the result equals that of ``jax.jit(fun)`` on the same arguments.
 
         Inside of ``jit`` it is what ``jax.jit(fun)`` is there; under ``grad``, ``vmap`` and the
-        like of arrays, what is derived from it runs from buckets, too. What it writes to variables
-        of ``flax.nnx`` modules among its arguments comes back, as with ``nnx.jit``.
+        like of arrays, what is derived from it runs from buckets, too. What it does to ``flax.nnx``
+        modules among its arguments is done to the caller's, as with ``nnx.jit``.
 
         Raises:
           ShapeError: a shape breaks a spec or a constraint, or is over a maximum.
           SpecError: the specs do not fit the arguments.
-          StateError: the function changes more of a module than values of variables.
+          StateError: the function stores a size in Python state that outlives its trace.
           TargetError: it was compiled for a device that is not there.
           UnsupportedPrimitiveError, TraceError: with ``on_unsupported="error"`` only.
         """
-        result = self.run(args, kwargs, self.options.poisons_inputs, consume=True)
-        return nnx.write_back(result, (args, kwargs))
+        poison = self.options.poisons_inputs
+        return self.passage.call(args, kwargs, lambda *a, **k: self.run(a, k, poison, consume=True))
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
@@ -115,26 +117,21 @@ class OptimizedFunction(Generic[P, R]):
         return self if instance is None else types.MethodType(self, instance)
 
     def run(
-        self,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        poison: bool,
-        foreign: bool = False,
-        consume: bool = False,
+        self, args: Args, kwargs: Kwargs, poison: bool, foreign: bool = False, consume: bool = False
     ) -> Any:
         """Runs a call with zeros, or with poison, in the padding of its inputs.
 
         Args:
-          args: of the call.
-          kwargs: of the call.
+          args: of the call, as the passage has them.
+          kwargs: of the call, as it has them.
           poison: whether there is poison, but for inputs whose executable relies on zeros there.
           foreign: whether to run in executables, compiled apart, that rely on nothing there.
           consume: whether arguments that are donated are deleted.
 
         Returns:
-          The result; an ``nnx.Updated`` if the function writes to variables.
+          The result of what is traced.
         """
-        call = self.planner.read(args, kwargs)
+        call = self.read(args, kwargs)
         if call.is_traced:
             eager = self._derivations.of(call)
             return self._jitted(*args, **kwargs) if eager is None else eager()
@@ -162,6 +159,16 @@ class OptimizedFunction(Generic[P, R]):
                 tried.append(served.specialisation)
                 served = self._again(call, served, outcome, tried)
         return self._run_exact(served, args, kwargs)
+
+    def read(self, args: Args, kwargs: Kwargs) -> Call:
+        """A call, as the passage has its arguments."""
+        call = self.planner.read(args, kwargs)
+        nnx.check_shared(call.leaves, (args, kwargs))
+        return call
+
+    def _found(self, find: Callable[[Call], F], args: Args, kwargs: Kwargs) -> F:
+        """What the planner finds for a call that is not made."""
+        return self.passage.read(args, kwargs, lambda *a, **k: find(self.read(a, k)))
 
     def _outcome(self, choice: Choice, call: Call, poison: bool, foreign: bool) -> Outcome | Exact:
         """What a run comes to, or why the program cannot be compiled."""
@@ -201,13 +208,11 @@ class OptimizedFunction(Generic[P, R]):
             )
         return other
 
-    def _run_exact(self, exact: Exact, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def _run_exact(self, exact: Exact, args: Args, kwargs: Kwargs) -> Any:
         """The only way to an exact run."""
         return self._fallbacks.run(exact, lambda: self.exactly(args, kwargs, consume=True))
 
-    def exactly(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], consume: bool = False
-    ) -> Any:
+    def exactly(self, args: Args, kwargs: Kwargs, consume: bool = False) -> Any:
         """Runs a call with exact shapes, step by step where sizes depend on values.
 
         Args:
@@ -215,15 +220,9 @@ class OptimizedFunction(Generic[P, R]):
           kwargs: of the call.
           consume: whether arguments that are donated are deleted.
         """
-        if not consume and (self.options.jit.donate_argnums or self.options.jit.donate_argnames):
+        if not consume and self.options.jit.donates:
             args, kwargs = copied(args, kwargs)
-        if not self._computes_sizes:
-            try:
-                return self._exact(*args, **kwargs)
-            except DataDependentSizeError:
-                self._computes_sizes = True
-        args, kwargs = jax.tree.map(on_device, (args, dict(kwargs)))
-        return jax.tree.map(jnp.asarray, self._traced(*args, **kwargs))
+        return self._exact(args, kwargs)
 
     # Ahead of time
 
@@ -233,7 +232,7 @@ class OptimizedFunction(Generic[P, R]):
         Raises:
           TraceError: the function cannot be traced with symbolic dimensions.
         """
-        choice = self.planner.choose(self.planner.read(args, kwargs))
+        choice = self._found(self.planner.choose, args, kwargs)
         if isinstance(choice, Exact):
             raise TraceError(f"{self._name} runs with exact shapes: {choice.reason}")
         return choice.specialisation.analysis
@@ -261,7 +260,7 @@ class OptimizedFunction(Generic[P, R]):
             self.planner.aim_at(Target.of(aim))
         elif target is not None:
             kwargs["target"] = target
-        choices = self.planner.alternatives(self.planner.read(args, kwargs))
+        choices = self._found(self.planner.alternatives, args, kwargs)
         if not choices:
             return self
         first = choices[0]
@@ -282,7 +281,7 @@ class OptimizedFunction(Generic[P, R]):
 
         ``analyse`` gives the symbolic one.
         """
-        return self._jitted.trace(*args, **kwargs)
+        return self.passage.read(args, kwargs, self._jitted.trace)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered | jax.stages.Lowered:
         """The program of the bucket that serves arguments like these, lowered.
@@ -292,15 +291,16 @@ class OptimizedFunction(Generic[P, R]):
         Raises:
           ShapeError, SpecError: as for a call.
         """
-        choice = self.planner.choose(self.planner.read(args, kwargs))
+        choice = self._found(self.planner.choose, args, kwargs)
         if isinstance(choice, Exact):
-            return self._jitted.lower(*args, **kwargs)
+            return self.passage.read(args, kwargs, self._jitted.lower)
         traced = self.trace(*args, **kwargs)
-        return Lowered(self, choice.specialisation.executables, choice.plan.bucket, traced)
+        out, of = self.passage.result(traced.out_info), choice.specialisation.executables
+        return Lowered(self, of, choice.plan.bucket, traced, out)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """As ``jax.jit(fun).eval_shape``: the shapes and dtypes of the result."""
-        return self._jitted.eval_shape(*args, **kwargs)
+        return self.passage.result(self.passage.read(args, kwargs, self._jitted.eval_shape))
 
     def clear_cache(self) -> None:
         """Forgets all programs and executables; what is counted and told stays."""
@@ -321,7 +321,7 @@ class OptimizedFunction(Generic[P, R]):
 
     def bucket_for(self, *args: Any, **kwargs: Any) -> Bucket | None:
         """The bucket that would serve a call; None if it would run with exact shapes."""
-        choice = self.planner.choose(self.planner.read(args, kwargs))
+        choice = self._found(self.planner.choose, args, kwargs)
         return choice.plan.bucket if isinstance(choice, Choice) else None
 
     def memory_plan(self, sizes: Bucket | Mapping[str, int] | int) -> memory.MemoryPlan:

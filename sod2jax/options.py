@@ -39,6 +39,7 @@ class Keywords(TypedDict, total=False):
     tune: str
     memory_limit: int | str | None
     poison: bool | str
+    filter: bool
     static_argnums: int | Sequence[int] | None
     static_argnames: str | Sequence[str] | None
     donate_argnums: int | Sequence[int] | None
@@ -102,6 +103,11 @@ class JitKeywords:
         return read
 
     @property
+    def donates(self) -> bool:
+        """Whether calls consume arguments."""
+        return bool(self.donate_argnums or self.donate_argnames)
+
+    @property
     def names_device(self) -> bool:
         """Whether everything is to run on one device that was named."""
         return self.device is not None or self.backend is not None
@@ -130,6 +136,7 @@ class Options:
     tune: str = "fast"
     memory_limit: int | None = None
     poison: bool | str = False
+    filter: bool = False
     jit: JitKeywords = dataclasses.field(default_factory=JitKeywords)
 
     @classmethod
@@ -146,6 +153,7 @@ class Options:
         tune: str = "fast",
         memory_limit: int | str | None = None,
         poison: bool | str = False,
+        filter: bool = False,
         **keywords: Any,
     ) -> Options:
         """Reads the arguments of the decorator; ``keywords`` are those of ``jax.jit``.
@@ -171,6 +179,7 @@ class Options:
             memory_limit=_bytes(memory_limit),
             audit=_one_of((False, True), "audit", audit),
             poison=_one_of((False, True, "deep", "inside"), "poison", poison),
+            filter=_one_of((False, True), "filter", filter),
             jit=JitKeywords.checked(**keywords),
         )
 

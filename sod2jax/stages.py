@@ -27,20 +27,34 @@ class _Stage:
     Args:
       bucket: that serves them.
       traced: the function at their shapes.
+      out_info: the shapes and dtypes of the result, at those of the arguments.
+
+    Attributes:
+      out_info: the same.
     """
 
-    def __init__(self, bucket: Bucket, traced: jax.stages.Traced):
-        self.bucket, self._traced = bucket, traced
+    def __init__(self, bucket: Bucket, traced: jax.stages.Traced, out_info: Any):
+        self.bucket, self._traced, self.out_info = bucket, traced, out_info
+
+    @property
+    def args_info(self) -> Any:
+        """As that of ``jax.stages.Lowered``, at the shapes of the arguments."""
+        return self._traced.args_info
+
+    @property
+    def in_avals(self) -> Any:
+        """What the arguments are to JAX."""
+        return self._traced.in_avals
+
+    @property
+    def donate_argnums(self) -> tuple[int, ...]:
+        """The places, among all arrays of the arguments, of those that are consumed."""
+        return self._traced.donate_argnums
 
     @property
     def in_tree(self) -> Any:
         """The structure of (args, kwargs)."""
         return jax.tree.structure(self._traced.args_info)
-
-    @property
-    def out_info(self) -> Any:
-        """The shapes and dtypes of the result, at those of the arguments."""
-        return self._traced.out_info
 
     @property
     def out_tree(self) -> Any:
@@ -59,6 +73,7 @@ class Lowered(_Stage):
       executables: of its program.
       bucket: that serves the arguments.
       traced: the function at the shapes of the arguments.
+      out_info: of its result, there.
 
     Attributes:
       bucket: that serves the arguments.
@@ -70,14 +85,10 @@ class Lowered(_Stage):
         executables: Executables,
         bucket: Bucket,
         traced: jax.stages.Traced,
+        out_info: Any,
     ):
-        super().__init__(bucket, traced)
+        super().__init__(bucket, traced, out_info)
         self._function, self._executables = function, executables
-
-    @property
-    def args_info(self) -> Any:
-        """As that of ``jax.stages.Lowered``, at the shapes of the arguments."""
-        return self._traced.args_info
 
     def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
         """The program of the bucket, in StableHLO or ``dialect``."""
@@ -93,7 +104,8 @@ class Lowered(_Stage):
 
     def compile(self) -> Compiled:
         """The compiled bucket."""
-        return Compiled(self._function, self._executables, self.bucket, self._traced)
+        of = (self._function, self._executables, self.bucket)
+        return Compiled(*of, self._traced, self.out_info)
 
     def _lowered(self) -> jax.stages.Lowered:
         return self._executables.get(self.bucket).lowered()
@@ -110,6 +122,7 @@ class Compiled(_Stage):
       executables: of its program.
       bucket: which one.
       traced: the function at the shapes that it was lowered for.
+      out_info: of its result, there.
 
     Attributes:
       bucket: which one.
@@ -121,8 +134,9 @@ class Compiled(_Stage):
         executables: Executables,
         bucket: Bucket,
         traced: jax.stages.Traced,
+        out_info: Any,
     ):
-        super().__init__(bucket, traced)
+        super().__init__(bucket, traced, out_info)
         self._function = function
         self._executable = executables.get(bucket)
 

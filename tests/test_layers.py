@@ -23,7 +23,7 @@ ORDER = {
         askers trees wants callee jitted __init__""",
     "ir": """__init__ vocabulary dims intervals polynomials simplex proofs comparisons enclosures
         region closures jaxprs surgery silence foreign primitives trees program""",
-    "arguments": "__init__ calls annotations nnx signature learn",
+    "arguments": "__init__ calls annotations nnx graphs kept passage signature learn",
     "tracing": """__init__ frames callers hooks caps decisions recorder escaped overflow bound
         host_numbers host domains host_values size_arrays operators exactness numeric
         arithmetic ufuncs shown holding observations other_numbers polyfill threads guards reach

@@ -16,10 +16,10 @@ VERSIONS = ("0.10", "0.12")
 NEEDED: Mapping[str, str] = {
     "jax._src.ad_util": "Zero",
     "jax._src.array": "ArrayImpl",
-    "jax._src.config": "enable_x64 trace_context",
+    "jax._src.config": "eager_constant_folding enable_x64 trace_context",
     "jax._src.core": """
-        EvalTrace Primitive ShapedArray Tracer Var closed_call_p concrete_or_error is_concrete
-        new_jaxpr_eqn pytype_aval_mappings trace_ctx typeof
+        EvalTrace JaxprEqnContext Primitive ShapedArray Tracer Var closed_call_p concrete_or_error
+        eval_jaxpr is_concrete new_jaxpr_eqn pytype_aval_mappings set_current_trace trace_ctx typeof
     """,
     "jax._src.debugging": "debug_callback_p debug_effect debug_print_p ordered_debug_effect",
     "jax._src.dispatch": "apply_primitive",
@@ -44,9 +44,10 @@ NEEDED: Mapping[str, str] = {
     "jax._src.lax.control_flow.loops": "_infer_scan_length associative_scan",
     "jax._src.lax.lax": """
         _const _convert_element_type _reduce_jvp _sort_le_comparator _sort_lt_comparator
+        copy_p
     """,
     "jax._src.lax.utils": "int_dtype_for_dim int_dtype_for_shape",
-    "jax._src.mesh": "get_abstract_mesh get_concrete_mesh",
+    "jax._src.mesh": "empty_abstract_mesh empty_concrete_mesh get_abstract_mesh get_concrete_mesh",
     "jax._src.numpy.hijax": "_searchsorted_impl _searchsorted_scan_impl",
     "jax._src.numpy.indexing": "eliminate_deprecated_list_indexing",
     "jax._src.numpy.lax_numpy": "_arange _pad_symmetric_or_reflect _pad_wrap _squeeze",

@@ -274,8 +274,8 @@ def abstract_argument(leaf: Any, name: str) -> Any:
     except TypeError as error:
         raise TypeError(
             f"'{name}' is {_said_of(leaf)}, which is not a valid JAX type: make the argument "
-            "static (static_argnums, static_argnames), or keep what is no array apart from its "
-            "arrays, as equinox.partition and flax.nnx.split do"
+            "static (static_argnums, static_argnames), or with filter=True all that is no array, "
+            "as equinox.filter_jit does"
         ) from error
 
 

@@ -6,12 +6,19 @@ import dataclasses
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
-from sod2jax.errors import ExactFallbackWarning, FunctionError, Sod2jaxError
+from sod2jax.arguments.calls import on_device
+from sod2jax.errors import (
+    DataDependentSizeError,
+    ExactFallbackWarning,
+    FunctionError,
+    Sod2jaxError,
+)
 from sod2jax.tracing import advice
 
 Result = TypeVar("Result")
@@ -49,6 +56,32 @@ def debugging() -> Exact | None:
     names = ("jax_disable_jit", "jax_debug_nans", "jax_debug_infs")
     asked = [name for name in names if getattr(jax.config, name)]
     return Exact(Sod2jaxError(f"{asked[0]} is set"), is_harmless=True) if asked else None
+
+
+class ExactRuns:
+    """A function at exact shapes: under jit, or step by step where sizes depend on values.
+
+    Args:
+      fun: the function.
+      jitted: under jit.
+    """
+
+    def __init__(self, fun: Callable[..., Any], jitted: Callable[..., Any]):
+        self._fun, self.jitted = fun, jitted
+        self._computes_sizes = False
+
+    def __repr__(self) -> str:
+        return f"ExactRuns({'step by step' if self._computes_sizes else 'under jit'})"
+
+    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Runs a call."""
+        if not self._computes_sizes:
+            try:
+                return self.jitted(*args, **kwargs)
+            except DataDependentSizeError:
+                self._computes_sizes = True
+        args, kwargs = jax.tree.map(on_device, (args, dict(kwargs)))
+        return jax.tree.map(jnp.asarray, self._fun(*args, **kwargs))
 
 
 class Fallbacks:

@@ -1,4 +1,4 @@
-"""equinox modules: arrays inside are traced, what is no array must be kept apart."""
+"""equinox modules: arrays inside are traced, what is no array is kept apart, or filtered."""
 
 from __future__ import annotations
 
@@ -67,10 +67,17 @@ def test_gradients_of_a_partitioned_module():
 
 
 def test_what_is_no_array_is_named():
-    with pytest.raises(TypeError, match=r"'net\.activation' is <function gelu.*equinox\.partition"):
+    with pytest.raises(TypeError, match=r"'net\.activation' is <function gelu.*filter=True"):
         sod2jax.optimize(forward)(NET, normal(5, 4))
     with pytest.raises(TypeError, match="activation"):
         jax.jit(forward)(NET, normal(5, 4))
+
+
+def test_what_is_no_array_is_static_when_filtered():
+    f = sod2jax.optimize(forward, filter=True, shapes={"x": "n, 4"}, poison=True)
+    for n in SIZES:
+        assert_same(f(NET, normal(n, 4)), eqx.filter_jit(forward)(NET, normal(n, 4)))
+    assert (f.stats().traces, f.stats().exact_fallbacks) == (1, 0)
 
 
 def test_inside_filter_jit_it_is_inlined():

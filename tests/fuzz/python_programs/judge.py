@@ -74,7 +74,7 @@ def judge(program: Program, compiled: bool = False) -> Verdict:
     optimized = sod2jax.optimize(function, poison=True, **program.options)
     reference = jax.jit(plain) if compiled else plainly(plain)
     if not compiled:
-        optimized._exact = plainly(function)
+        optimized._exact.jitted = plainly(function)
     raised = 0
     with contextlib.ExitStack() as stack:
         caught = stack.enter_context(warnings.catch_warnings(record=True))
