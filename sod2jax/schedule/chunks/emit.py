@@ -206,8 +206,7 @@ def emitted(
     block: int,
     body: Body,
     rest: Body | None,
-    dying: Collection[Var],
-    spare: Sequence[Var],
+    starts: Sequence[Var | None],
     stop: Stop | None,
     copier: Copier,
 ) -> tuple[list[JaxprEqn], list[Atom]]:
@@ -218,14 +217,12 @@ def emitted(
       block: how many are run at once.
       body: for a block.
       rest: for the rows that are left behind the last whole block; None if there are none.
-      dying: what nothing reads any more after the loop, and nothing has whole in it.
-      spare: arrays that nothing reads from here on: what is written takes their memory.
+      starts: of each output, the array that it is written over: see ``initial``.
       stop: where it may stop; None if all rows are needed.
       copier: makes variables.
     """
     arrays = dict.fromkeys(var for var, _ in (*body.rows, *body.wholes))
     arrays |= dict.fromkeys(eqn.invars[0] for eqn in body.added)
-    starts = _initial(body, dying, spare, stop.left if stop else {})
     arrays |= dict.fromkeys(var for var in starts if var is not None)
     arrays |= {stop.rows: None} if stop else {}
     given = [atom for atom in arrays if not _compat.is_literal(atom)]
@@ -240,10 +237,18 @@ def emitted(
     return copier.body(traced, given, like)
 
 
-def _initial(
-    body: Body, dying: Collection[Var], spare: Sequence[Var], left: Collection[Var]
+def initial(
+    body: Body, dying: Collection[Var], spare: Sequence[Var], stop: Stop | None
 ) -> list[Var | None]:
-    """Of each output, the array that it is written over; None for one that is filled first."""
+    """Of each output of a loop, the array that it is written over; None for one that is filled.
+
+    Args:
+      body: of the loop.
+      dying: what nothing reads any more after the loop, and nothing has whole in it.
+      spare: arrays that nothing reads from here on.
+      stop: where the loop may stop: what it leaves in rows that are seen is filled in first.
+    """
+    left = stop.left if stop is not None else {}
     inputs = dict.fromkeys(var for var, row in body.rows if var in dying)
     wheres = dict(body.rows)
     unused = list(spare)
