@@ -18,8 +18,7 @@ def memory_plan(
 ) -> MemoryPlan:
     """The plan of the bucket that holds some sizes, which one number stands for if it is alone.
 
-    The parts of a program that computes sizes run one after another: the plan is that of the one
-    that needs most.
+    Of a program that computes sizes it is that of the first part: the others' are not known yet.
 
     Raises:
       SpecError: there is no program of these symbols, or no bucket that holds the sizes.
