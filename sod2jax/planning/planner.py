@@ -18,7 +18,6 @@ from sod2jax.errors import (
     PlacementError,
     ShapeError,
     SpecError,
-    TargetError,
     TraceError,
     UnsupportedPrimitiveError,
 )
@@ -91,14 +90,6 @@ class Planner:
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
         return self._caller.read(args, kwargs)
-
-    def check_is_here(self) -> None:
-        """Raises TargetError if what is compiled for is not there."""
-        if self.aim is not None:
-            raise TargetError(
-                f"{self._name} is compiled for {self.aim.kind}, which is not there: its programs "
-                "can be read, not called. To run the function here, optimize it once more"
-            )
 
     def smaller(self, choice: Choice, call: Call) -> Choice | None:
         """What serves a call whose bucket takes too much memory; None if there is nothing else."""
