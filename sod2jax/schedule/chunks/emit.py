@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,21 +13,12 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.surgery import Copier
-from sod2jax.rewrite.monoids import IDENTITY
+from sod2jax.rewrite.monoids import IDENTITY, OPERATORS
 from sod2jax.rows.narrow import aval_of, equation_of_block
 from sod2jax.rows.reads import Mixed, Need, Row
 from sod2jax.schedule.chunks.labels import Labelled
 from sod2jax.schedule.chunks.loops import Loop
 from sod2jax.schedule.chunks.rules import MONOIDS, is_position
-
-_COMBINED: dict[str, Callable[[Any, Any], Any]] = {
-    "and": lax.bitwise_and,
-    "max": lax.max,
-    "min": lax.min,
-    "or": lax.bitwise_or,
-    "sum": lax.add,
-}
-
 
 Whole = tuple[Var, tuple[int, ...] | None]
 
@@ -311,7 +302,7 @@ def _run(
             for array, new, (_, row) in zip(arrays, outs, one.outputs, strict=False)
         ]
         combined = [
-            new if id(eqn) in added else _COMBINED[MONOIDS[eqn.primitive.name]](old, new)
+            new if id(eqn) in added else OPERATORS[MONOIDS[eqn.primitive.name]](old, new)
             for eqn, old, new in zip(one.sums, totals, outs[len(written) :], strict=True)
         ]
         return written, combined
