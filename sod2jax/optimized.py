@@ -25,7 +25,7 @@ from sod2jax.errors import (
 from sod2jax.options import Options
 from sod2jax.pipeline import Analysis
 from sod2jax.planning import placement
-from sod2jax.planning.ahead import compile_all, device_meant
+from sod2jax.planning.ahead import check_is_here, compile_all, device_meant
 from sod2jax.planning.choices import Choice
 from sod2jax.planning.exact import Exact, ExactRuns, Fallbacks, debugging, warn
 from sod2jax.planning.foreseen import memory_plan
@@ -141,7 +141,7 @@ class OptimizedFunction(Generic[P, R]):
         if call.donated and not consume:
             args, kwargs = copied(args, kwargs)
             call = self.planner.read(args, kwargs)
-        self.planner.check_is_here()
+        check_is_here(self._name, self.planner.aim)
         served = debugging() or self.planner.choose(call)
         tried: list[Specialisation] = []
         while isinstance(served, Choice):

@@ -129,3 +129,12 @@ def test_a_plan_is_foreseen_before_anything_is_compiled() -> None:
     assert fun.memory_plan(300).xla is not None
     with pytest.raises(SpecError, match="no bucket holds 513"):
         fun.memory_plan(N + 1)
+    assert fun.memory_plan(np.int64(200)).xla is not None
+
+
+@pytest.mark.parametrize("sizes", [0, -1, 2.5, True, "5", {"n": 0}, {"n": 2.5}, {"m": 5}])
+def test_no_plan_is_foreseen_for_what_is_no_size(sizes: Any) -> None:
+    fun = optimized(None)
+    fun.analyse(*arguments(3))
+    with pytest.raises(SpecError, match="no bucket holds"):
+        fun.memory_plan(sizes)

@@ -113,6 +113,19 @@ def leaves_of(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> list[Le
     return out
 
 
+def symbols_written(specs: Any) -> frozenset[str]:
+    """The names in specs, also those of arguments that a call leaves out."""
+    if isinstance(specs, str):
+        return frozenset(re.findall(r"[^\W\d]\w*", specs))
+    if isinstance(specs, jax.ShapeDtypeStruct):
+        return symbols_written(", ".join(map(str, specs.shape)))
+    if isinstance(specs, Mapping):
+        specs = list(specs.values())
+    if not isinstance(specs, Sequence):
+        specs = [leaf for leaf in jax.tree.leaves(specs) if leaf is not specs]
+    return frozenset().union(*map(symbols_written, specs))
+
+
 def _check_for_arrays(arguments: Mapping[str, Any], specs: Mapping[str, Any]) -> None:
     """Raises where all that has specs is None; beside arrays, None is what was left out."""
     given = [name for name in arguments if isinstance(specs.get(name), str)]

@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import tqdm
 
+from sod2jax.errors import TargetError
 from sod2jax.planning.choices import Choice
-from sod2jax.target import TOPOLOGIES, topology
+from sod2jax.target import TOPOLOGIES, Target, topology
 
 
 def compile_all(name: str, choices: Sequence[Choice]) -> None:
@@ -52,3 +53,12 @@ def _takes(fun: Callable[..., Any], name: str) -> bool:
     except (TypeError, ValueError):
         return True
     return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def check_is_here(name: str, aim: Target | None) -> None:
+    """Raises TargetError if what a function is compiled for is not there."""
+    if aim is not None:
+        raise TargetError(
+            f"{name} is compiled for {aim.kind}, which is not there: its programs can be read, not "
+            "called. To run the function here, optimize it once more"
+        )

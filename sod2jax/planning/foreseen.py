@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from sod2jax import pipeline
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.errors import InvariantError, SpecError
@@ -16,8 +18,7 @@ def memory_plan(
 ) -> MemoryPlan:
     """The plan of the bucket that holds some sizes, which one number stands for if it is alone.
 
-    The parts of a program that computes sizes run one after another: the plan is that of the one
-    that needs most.
+    Of a program that computes sizes it is that of the first part: the others' are not known yet.
 
     Raises:
       SpecError: there is no program of these symbols, or no bucket that holds the sizes.
@@ -30,8 +31,11 @@ def memory_plan(
     for each in specialisations:
         first, *others = each.parts
         names = [name for name, _ in first.part.ladders.sizes]
-        named = {name: sizes for name in names} if isinstance(sizes, int) else dict(sizes)
-        if set(named) != set(names) or (isinstance(sizes, int) and len(names) != 1):
+        if isinstance(sizes, Mapping):
+            named = dict(sizes)
+        else:
+            named = dict.fromkeys(names, sizes) if len(names) == 1 else {}
+        if set(named) != set(names) or not all(map(_is_size, named.values())):
             continue
         try:
             bucket = first.part.ladders.bucket(named)
@@ -46,3 +50,7 @@ def memory_plan(
         f"no bucket holds {sizes}; compiled buckets: {compiled}. Call the function, or "
         "compile(...), first; sizes are by symbol, as in {'s': 64}, or the size of the only symbol"
     )
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) > 0

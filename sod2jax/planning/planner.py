@@ -9,7 +9,7 @@ from typing import Any
 
 from sod2jax.arguments.calls import Call, Caller
 from sod2jax.arguments.learn import Learner
-from sod2jax.arguments.signature import Leaf, leaves_of, spec_of
+from sod2jax.arguments.signature import Leaf, leaves_of, spec_of, symbols_written
 from sod2jax.buckets.bucket import Bucket
 from sod2jax.buckets.choose import count_given
 from sod2jax.errors import (
@@ -18,7 +18,6 @@ from sod2jax.errors import (
     PlacementError,
     ShapeError,
     SpecError,
-    TargetError,
     TraceError,
     UnsupportedPrimitiveError,
 )
@@ -91,14 +90,6 @@ class Planner:
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """The signature of a call."""
         return self._caller.read(args, kwargs)
-
-    def check_is_here(self) -> None:
-        """Raises TargetError if what is compiled for is not there."""
-        if self.aim is not None:
-            raise TargetError(
-                f"{self._name} is compiled for {self.aim.kind}, which is not there: its programs "
-                "can be read, not called. To run the function here, optimize it once more"
-            )
 
     def smaller(self, choice: Choice, call: Call) -> Choice | None:
         """What serves a call whose bucket takes too much memory; None if there is nothing else."""
@@ -239,8 +230,12 @@ class Planner:
     def _base(self, leaves: Sequence[Leaf]) -> Regime:
         """The regime of a call before anything is decided, with the bounds of given buckets."""
         options = self._options
-        regime = regimes.base(leaves, options.constraints)
-        for name, ladder in options.buckets.items():
+        here = regimes.base(leaves, ()).symbols
+        absent = symbols_written(options.shapes) - here  # of arguments that this call leaves out
+        constraints = [c for c in options.constraints if not c.symbols & absent]
+        buckets = {n: ladder for n, ladder in options.buckets.items() if n not in absent}
+        regime = regimes.base(leaves, constraints)
+        for name, ladder in buckets.items():
             if name not in regime.symbols:
                 symbols = sorted(regime.symbols)
                 raise SpecError(
@@ -253,9 +248,9 @@ class Planner:
                     f"buckets[{name!r}] = {ladder} leaves the range {regime.region}: leave out the "
                     "sizes outside, or widen the constraints"
                 )
-        count_given(options.buckets, options.max_executables)
-        bounds = [Comparison.parse(f"{n} <= {ladder[-1]}") for n, ladder in options.buckets.items()]
-        return regimes.base(leaves, (*options.constraints, *bounds))
+        count_given(buckets, options.max_executables)
+        bounds = [Comparison.parse(f"{n} <= {ladder[-1]}") for n, ladder in buckets.items()]
+        return regimes.base(leaves, (*constraints, *bounds))
 
     # Choices
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sod2jax.buckets.bucket import Bucket
@@ -97,7 +96,7 @@ def plan_whole(
     own = len(shapes) - len(constants)
     with jax.ensure_compile_time_eval():  # a call may come from inside a transformation
         pairs = zip(constants, shapes[own:], strict=True)
-        padded = tuple(jnp.asarray(pad(x, shape, False)) for x, shape in pairs)
+        padded = tuple(jax.device_put(pad(x, shape, False)) for x, shape in pairs)
     return WholePlan(
         program=program,
         executables=executables,

@@ -14,7 +14,7 @@ from tests.compile_log import compile_log
 from tests.e2e import language_model
 
 EXECUTABLES = 4
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4  # Adam's first steps divide gradients by themselves: rounding, too
 
 
 def optimized() -> sod2jax.OptimizedFunction:

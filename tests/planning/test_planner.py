@@ -34,6 +34,26 @@ def test_another_dtype_or_tree_is_another_program():
     assert (stats.traces, stats.compiles) == (3, 3)
 
 
+@pytest.mark.parametrize("where", ["buckets", "constraints"])
+def test_symbols_of_what_a_call_leaves_out_bound_nothing_there(where):
+    def fun(x, mask=None, *others):
+        x = x if mask is None else jnp.where(mask, x, 0)
+        return jnp.cumsum(x[::-1]), sum(map(jnp.sum, others))
+
+    options = {
+        "buckets": {"buckets": {"s": (8,), "t": (4,)}},
+        "constraints": {"constraints": ("t <= s", "s <= 8")},
+    }[where]
+    shapes = {"x": "s", "mask": "s", "others": ("t", "t")}
+    f = optimized(fun, **{"shapes": shapes, "buckets": None, "poison": True} | options)
+    for size in (5, 8, 1):
+        x, y = normal(size), normal(min(size, 3))
+        for args in ((x,), (x, x > 0), (x, None, y, y)):
+            for seen, want in zip(f(*args), jax.jit(fun)(*args), strict=True):
+                np.testing.assert_allclose(seen, want, rtol=1e-5, atol=1e-5)
+    assert f.stats().traces == 3
+
+
 def test_unbounded_symbols_grow_on_demand():
     f = optimized(lambda x: x.sum(0), shapes=("s, 3",), buckets=None, poison=True)
     for size in (3, 40, 5, 300, 17):

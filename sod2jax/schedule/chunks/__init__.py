@@ -18,7 +18,7 @@ from sod2jax.ir.surgery import PLAIN_CALLS, Copier, mapped, replaced, with_bodie
 from sod2jax.memory.flatten import size_of
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule.chunks.blocks import Sizes, block_of
-from sod2jax.schedule.chunks.emit import Refused, Stop, body_of, emitted
+from sod2jax.schedule.chunks.emit import Refused, Stop, body_of, emitted, initial
 from sod2jax.schedule.chunks.flat import flat
 from sod2jax.schedule.chunks.islands import Islands, fat_values
 from sod2jax.schedule.chunks.labels import Labelled, labelled
@@ -117,7 +117,9 @@ class _Pass:
             spare = [v for v in alive if lasts.get(v, -1) < k]
             ends = ((scalar, tails.left(part)) for scalar, tails in stops)
             stop = next((Stop(at, left) for at, left in ends if left is not None), None)
-            eqns, outs = emitted(program.rows, block, body, rest, dying, spare, stop, copier)
+            starts = initial(body, dying, spare, stop)
+            eqns, outs = emitted(program.rows, block, body, rest, starts, stop, copier)
+            alive = {var: None for var in alive if var not in starts}  # their memory is taken
             made = [*part.outputs, *(eqn.outvars[0] for eqn in part.sums)]
             new += replaced(eqns, env)
             env.update(zip(made, outs, strict=True))

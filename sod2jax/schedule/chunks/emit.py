@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,21 +13,12 @@ from jax import lax
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.surgery import Copier
-from sod2jax.rewrite.monoids import IDENTITY
+from sod2jax.rewrite.monoids import IDENTITY, OPERATORS
 from sod2jax.rows.narrow import aval_of, equation_of_block
 from sod2jax.rows.reads import Mixed, Need, Row
 from sod2jax.schedule.chunks.labels import Labelled
 from sod2jax.schedule.chunks.loops import Loop
 from sod2jax.schedule.chunks.rules import MONOIDS, is_position
-
-_COMBINED: dict[str, Callable[[Any, Any], Any]] = {
-    "and": lax.bitwise_and,
-    "max": lax.max,
-    "min": lax.min,
-    "or": lax.bitwise_or,
-    "sum": lax.add,
-}
-
 
 Whole = tuple[Var, tuple[int, ...] | None]
 
@@ -206,8 +197,7 @@ def emitted(
     block: int,
     body: Body,
     rest: Body | None,
-    dying: Collection[Var],
-    spare: Sequence[Var],
+    starts: Sequence[Var | None],
     stop: Stop | None,
     copier: Copier,
 ) -> tuple[list[JaxprEqn], list[Atom]]:
@@ -218,14 +208,12 @@ def emitted(
       block: how many are run at once.
       body: for a block.
       rest: for the rows that are left behind the last whole block; None if there are none.
-      dying: what nothing reads any more after the loop, and nothing has whole in it.
-      spare: arrays that nothing reads from here on: what is written takes their memory.
+      starts: of each output, the array that it is written over: see ``initial``.
       stop: where it may stop; None if all rows are needed.
       copier: makes variables.
     """
     arrays = dict.fromkeys(var for var, _ in (*body.rows, *body.wholes))
     arrays |= dict.fromkeys(eqn.invars[0] for eqn in body.added)
-    starts = _initial(body, dying, spare, stop.left if stop else {})
     arrays |= dict.fromkeys(var for var in starts if var is not None)
     arrays |= {stop.rows: None} if stop else {}
     given = [atom for atom in arrays if not _compat.is_literal(atom)]
@@ -240,10 +228,18 @@ def emitted(
     return copier.body(traced, given, like)
 
 
-def _initial(
-    body: Body, dying: Collection[Var], spare: Sequence[Var], left: Collection[Var]
+def initial(
+    body: Body, dying: Collection[Var], spare: Sequence[Var], stop: Stop | None
 ) -> list[Var | None]:
-    """Of each output, the array that it is written over; None for one that is filled first."""
+    """Of each output of a loop, the array that it is written over; None for one that is filled.
+
+    Args:
+      body: of the loop.
+      dying: what nothing reads any more after the loop, and nothing has whole in it.
+      spare: arrays that nothing reads from here on.
+      stop: where the loop may stop: what it leaves in rows that are seen is filled in first.
+    """
+    left = stop.left if stop is not None else {}
     inputs = dict.fromkeys(var for var, row in body.rows if var in dying)
     wheres = dict(body.rows)
     unused = list(spare)
@@ -306,7 +302,7 @@ def _run(
             for array, new, (_, row) in zip(arrays, outs, one.outputs, strict=False)
         ]
         combined = [
-            new if id(eqn) in added else _COMBINED[MONOIDS[eqn.primitive.name]](old, new)
+            new if id(eqn) in added else OPERATORS[MONOIDS[eqn.primitive.name]](old, new)
             for eqn, old, new in zip(one.sums, totals, outs[len(written) :], strict=True)
         ]
         return written, combined

@@ -9,7 +9,7 @@ from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import read, variables
 from sod2jax.ir.surgery import PLAIN_CALLS, Copier, inlined, pruned, replaced, replaced_in_turn
 from sod2jax.passes.branches.value_numbering import Numbering
-from sod2jax.schedule.chunks.splits import split_products
+from sod2jax.schedule.chunks.splits import as_slices, split_products
 
 
 def flat(jaxpr: Jaxpr) -> tuple[list[JaxprEqn], list[Atom]]:
@@ -30,7 +30,8 @@ def flat(jaxpr: Jaxpr) -> tuple[list[JaxprEqn], list[Atom]]:
         first.update(zip(numbers, eqn.outvars, strict=True))
         eqns.append(eqn)
     outputs = [read(same, atom) for atom in opened.outvars]
-    return _own_broadcasts(split_products(pruned(eqns, outputs), outputs)), outputs
+    kept = pruned(as_slices(pruned(eqns, outputs)), outputs)
+    return _own_broadcasts(split_products(kept, outputs)), outputs
 
 
 def _own_broadcasts(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:

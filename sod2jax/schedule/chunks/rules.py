@@ -8,6 +8,7 @@ import numpy as np
 
 from sod2jax import _compat
 from sod2jax._compat import JaxprEqn, Var
+from sod2jax.ir import vocabulary
 from sod2jax.rows.needs import operand_needs
 from sod2jax.rows.reads import Mixed, Need, Row
 
@@ -142,7 +143,7 @@ def _scatter(eqn: JaxprEqn, rows: Sequence[Row | None]) -> list[Need] | None:
 
 _ACCUMULATIONS: dict[str, AccumulationRule] = {
     **dict.fromkeys(
-        "reduce_and reduce_max reduce_min reduce_or reduce_sum".split(),
+        vocabulary.REDUCTIONS & MONOIDS.keys(),
         _reduction,
     ),
     "conv_general_dilated": _weights_of_convolution,

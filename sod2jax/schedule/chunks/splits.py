@@ -16,6 +16,39 @@ from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir.jaxprs import variables
 
 
+def as_slices(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
+    """The equations with a slice for each part that others cut an array into, all at once."""
+    return [new for eqn in eqns for new in _parts(eqn)]
+
+
+def _parts(eqn: JaxprEqn) -> list[JaxprEqn]:
+    name = eqn.primitive.name
+    if name not in ("split", "unstack"):
+        return [eqn]
+    axis, whole, start = eqn.params["axis"], eqn.invars[0], 0
+    new = []
+    for k, out in enumerate(eqn.outvars):
+        limit = start + (eqn.params["sizes"][k] if name == "split" else 1)
+        part, cut = _slice(whole, axis, start, limit, eqn)
+        new.append(cut.replace(outvars=[out]) if name == "split" else cut)
+        if name == "unstack":
+            params = {"dimensions": (axis,)}
+            new.append(_compat.new_equation(lax.squeeze_p, [part], [out], params, eqn))
+        start = limit
+    return new
+
+
+def _slice(whole: Atom, axis: int, start: int, limit: int, like: JaxprEqn) -> tuple[Var, JaxprEqn]:
+    """A variable for a part of an array along an axis, and the equation that cuts it."""
+    shape = whole.aval.shape
+    starts = tuple(start if k == axis else 0 for k in range(len(shape)))
+    limits = tuple(limit if k == axis else n for k, n in enumerate(shape))
+    sizes = tuple(b - a for a, b in zip(starts, limits, strict=True))
+    part = _compat.new_variable(whole.aval.update(shape=sizes))
+    params = {"start_indices": starts, "limit_indices": limits, "strides": None}
+    return part, _compat.new_equation(lax.slice_p, [whole], [part], params, like)
+
+
 def split_products(eqns: Sequence[JaxprEqn], outputs: Sequence[Atom]) -> list[JaxprEqn]:
     """The equations with a product for each slice, where nothing else of a product is read."""
     readers: dict[Var, list[JaxprEqn]] = collections.defaultdict(list)
@@ -90,15 +123,8 @@ def _product(
     along = _cut_axis(one)
     assert along is not None
     start, limit = one.params["start_indices"][along], one.params["limit_indices"][along]
-    whole = eqn.invars[operand]
-    shape = whole.aval.shape
-    starts = tuple(start if k == axis else 0 for k in range(len(shape)))
-    limits = tuple(limit if k == axis else n for k, n in enumerate(shape))
-    part = _compat.new_variable(
-        whole.aval.update(shape=tuple(b - a for a, b in zip(starts, limits, strict=True)))
-    )
-    params = {"start_indices": starts, "limit_indices": limits, "strides": None}
-    new = [_compat.new_equation(lax.slice_p, [whole], [part], params, one)]
+    part, cut = _slice(eqn.invars[operand], axis, start, limit, one)
+    new = [cut]
     invars = [part if k == operand else atom for k, atom in enumerate(eqn.invars)]
     shapes = [one.outvars[0].aval.shape]
     for move in reversed(moves):

@@ -15,6 +15,7 @@ from typing import Any
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
 from sod2jax.ir.jaxprs import variables
+from sod2jax.ir.vocabulary import LAYOUT
 from sod2jax.rewrite.fills import folded
 from sod2jax.rewrite.monoids import IDENTITY
 from sod2jax.rows.reads import Need, Row
@@ -205,7 +206,7 @@ class Tails:
         needs = self._rules.needs(eqn, self._program.rows, row)
         if needs is None or len(needs) != len(eqn.invars):
             return self._constant(var)
-        if name in ("broadcast_in_dim", "transpose", "reshape", "squeeze"):
+        if name in LAYOUT - {"rev"}:
             return self.held(eqn.invars[0], needs[0])
         numbers = [self.held(a, n) for a, n in zip(eqn.invars, needs, strict=True)]
         if name in LANEWISE and None not in numbers:

@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 # themselves.
 _HINTS = frozenset(
     """
-    indices_are_sorted is_stable jaxpr name out_sharding result_avals sharding unique_indices
+    indices_are_sorted is_stable name out_sharding result_avals sharding unique_indices
     """.split()
 )
 
@@ -81,7 +81,11 @@ class AtSizes:
         known = self._equations.get(id(eqn))
         if known is None:
             bodies = [body for _, body in _compat.sub_jaxprs(eqn)]
-            params = {k: self.static(v) for k, v in eqn.params.items() if not _is_hint(eqn, k)}
+            params = {
+                k: self.static(_beside_bodies(v))
+                for k, v in eqn.params.items()
+                if not _is_hint(eqn, k)
+            }
             called = self._called(eqn)
             if called is not None:
                 rest = {k: v for k, v in params.items() if "callback" in params}
@@ -117,10 +121,16 @@ class AtSizes:
 
 
 def _is_hint(eqn: JaxprEqn, name: str) -> bool:
-    """Whether a parameter decides on no results, or is among the bodies."""
-    if _compat.is_others(eqn.primitive):  # which may mean anything by its names
-        return _compat.is_jaxpr(eqn.params[name])
-    return name in _HINTS
+    """Whether a parameter decides on no results."""
+    # Others' primitives may mean anything by its name.
+    return name in _HINTS and not _compat.is_others(eqn.primitive)
+
+
+def _beside_bodies(param: Any) -> Any:
+    """A parameter, of whose jaxprs, which are the equation's bodies, only the places are told."""
+    if isinstance(param, tuple | list) and any(map(_compat.is_jaxpr, param)):
+        return tuple("jaxpr" if _compat.is_jaxpr(item) else item for item in param)
+    return "jaxpr" if _compat.is_jaxpr(param) else param
 
 
 def is_of_sizes(eqn: JaxprEqn) -> bool:

@@ -165,7 +165,7 @@ def _interpreted() -> Iterator[None]:
             stack.enter_context(unittest.mock.patch(name, new))
 
         patch("jax.stages.Traced.lower", lambda traced, **_: _Lowered(traced))
-        for module in ("runtime.dispatch", "runtime.parts", "planning.results"):
+        for module in ("runtime.plan", "planning.results"):
             patch(f"sod2jax.{module}.trim", _trim)
         patch("sod2jax.planning.trust._SHARE", 1e9)  # there is no compile to be cheaper than
         patch("sod2jax.runtime.versions._WORTH", 1 << 60)  # nor an order to choose

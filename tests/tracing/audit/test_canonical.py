@@ -68,6 +68,11 @@ def same(one, other, *specs):
             )[2],
             id="counting",
         ),
+        pytest.param(
+            lambda x: lax.custom_linear_solve(lambda y: y * 2, x, lambda _, y: y / 2),
+            lambda x: lax.custom_linear_solve(lambda y: y * 2, x, lambda _, y: y / 2),
+            id="bodies in tuples",
+        ),
     ],
 )
 def test_the_same(one, other):
@@ -128,6 +133,11 @@ def test_the_same(one, other):
             lambda x: lax.reduce(x, 0.0, lambda a, b: a + b * 2, (0,)),
             lambda x: lax.reduce(x, 0.0, lambda a, b: a + b * 3, (0,)),
             id="scalar bodies",
+        ),
+        pytest.param(
+            lambda x: lax.custom_linear_solve(lambda y: y * 2, x, lambda _, y: y / 2),
+            lambda x: lax.custom_linear_solve(lambda y: y * 2, x, lambda _, y: y * 2),
+            id="bodies in tuples",
         ),
         pytest.param(lambda x: x * WEIGHTS, lambda x: x * (WEIGHTS + 1), id="closed over"),
         pytest.param(lambda x: x[jnp.array([0, 9])], lambda x: x[jnp.array([0, 4])], id="outside"),
