@@ -57,6 +57,9 @@ def choose(tried: tuple[Version, ...], tune: str, *args: Any) -> tuple[versions.
         (Figures("", 1.0, 50), True),
         (Figures("", 1.1, 50), False),
         (Figures("", None, 50), False),
+        (Figures("rows", 1.09, 50), True),
+        (Figures("rows", 1.09, 51), False),
+        (Figures("rows", 1.11, 50), False),
     ],
 )
 def test_what_is_better(other: Figures, better: bool) -> None:
