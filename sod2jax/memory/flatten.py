@@ -12,6 +12,7 @@ from typing import Any
 
 from sod2jax import _compat
 from sod2jax._compat import Jaxpr, JaxprEqn
+from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.vocabulary import CALLS
 from sod2jax.memory.roles import EXPENSIVE, IN_PLACE, REPEATS, ROLES, Role
 from sod2jax.memory.steps import FlatProgram, Step, Value
@@ -49,6 +50,11 @@ def size_of(aval: Any) -> int:
     """Bytes of an abstract value; 0 for tokens."""
     dtype = getattr(aval, "dtype", None)
     return 0 if dtype is None else math.prod(aval.shape) * dtype.itemsize
+
+
+def total_bytes(jaxpr: Jaxpr) -> int:
+    """Bytes of all values together, those of bodies once."""
+    return sum(size_of(var.aval) for eqn in equations(jaxpr) for var in eqn.outvars)
 
 
 class _Builder:

@@ -20,7 +20,7 @@ from sod2jax.errors import InvariantError, MemoryLimitError
 from sod2jax.ir.jaxprs import equations
 from sod2jax.ir.surgery import depth_first
 from sod2jax.memory import XlaMemory
-from sod2jax.memory.flatten import size_of
+from sod2jax.memory.flatten import total_bytes
 from sod2jax.runtime import choices
 from sod2jax.schedule.versions import ROWS, Version
 from sod2jax.target import Target
@@ -187,7 +187,7 @@ def chosen(
         figures = (_unrun(first, call),) if target.is_absent else ()
         return Chosen(first, call, figures)
 
-    small = tune == "fast" and _most_memory(first.jaxpr) < _WORTH
+    small = tune == "fast" and total_bytes(first.jaxpr) < _WORTH
     if tune in ("none", "off") or small:
         return alone()
     versions = (first, *itertools.islice(offered, None if tune == "full" else 1))
@@ -247,7 +247,7 @@ def _worth_a_try(versions: Sequence[Version], call: Any, target: Target) -> Sequ
     """
     first, *others = versions
     used = _temporaries(call) or 0
-    if not others or max(used, _most_memory(first.jaxpr)) < _WORTH:
+    if not others or max(used, total_bytes(first.jaxpr)) < _WORTH:
         return ()
     if ROWS in (first.name, others[0].name):
         return others[:1]
@@ -260,11 +260,6 @@ def _least_memory(jaxpr: Jaxpr, target: Target) -> int:
     deep = _compat.with_equations(jaxpr, depth_first(jaxpr.eqns, jaxpr.outvars))
     plans = (memory.plan_memory(order, bucket={}, target=target) for order in (jaxpr, deep))
     return min(plan.arena_bytes for plan in plans)
-
-
-def _most_memory(jaxpr: Jaxpr) -> int:
-    """Bytes of all values together."""
-    return sum(size_of(var.aval) for eqn in equations(jaxpr) for var in eqn.outvars)
 
 
 def _compared(

@@ -13,9 +13,9 @@ from jax import lax
 
 from sod2jax import _compat
 from sod2jax._compat import Atom, Jaxpr, JaxprEqn, Var
-from sod2jax.ir.jaxprs import equations, read, variables
+from sod2jax.ir.jaxprs import read, variables
 from sod2jax.ir.surgery import PLAIN_CALLS, Copier, mapped, replaced, with_bodies
-from sod2jax.memory.flatten import size_of
+from sod2jax.memory.flatten import total_bytes
 from sod2jax.passes.remark import Remark
 from sod2jax.schedule.chunks.blocks import Sizes, block_of
 from sod2jax.schedule.chunks.emit import Refused, Stop, body_of, emitted, initial
@@ -44,7 +44,7 @@ def chunked(
       true: what is known of its true sizes: loops stop there where nobody sees what is behind.
     """
     remarks: list[Remark] = []
-    if sum(size_of(v.aval) for eqn in equations(jaxpr) for v in eqn.outvars) < sizes.least:
+    if total_bytes(jaxpr) < sizes.least:
         return jaxpr, ()
     return _chunked(jaxpr, sizes, true, remarks), tuple(remarks)
 

@@ -15,8 +15,8 @@ from sod2jax import _compat
 from sod2jax._compat import Atom, JaxprEqn, Var
 from sod2jax.ir.jaxprs import variables
 from sod2jax.memory.flatten import size_of
-from sod2jax.rows.reads import Need, Row
-from sod2jax.schedule.chunks.rules import Rules, accumulated
+from sod2jax.rows.reads import Row
+from sod2jax.schedule.chunks.rules import Rules, accumulated, with_needs
 
 _LEAST_SCORE = 0.3
 _BREAK = 0.7  # what a sum over the axis that comes back leaves of a score
@@ -133,11 +133,10 @@ class Islands:
             if needs is None or row.axis in free:
                 continue
             others = [(out, rows, row) for out in outs[1:]]
-            pairs = zip(eqn.invars, needs, strict=False)  # positions have no needs
             others += [
-                (atom, rows, need)
-                for atom, need in pairs
-                if isinstance(need, Row) and self._is_fat(atom)
+                (var, rows, need)
+                for var, need in with_needs(eqn, needs)
+                if isinstance(need, Row) and var in self._fat
             ]
             for other in others:
                 self._nodes[other] = None
@@ -192,15 +191,10 @@ class Islands:
         wanted = [labels[out]] if out in labels else rows_of(out, rows)
         for row in wanted:
             needs = self._rules.needs(eqn, rows, row)
-            pairs = zip(variables(eqn.invars), _of_variables(eqn, needs), strict=True)
+            pairs = with_needs(eqn, needs or [])
             if needs and all(need == labels[var] for var, need in pairs if var in labels):
                 return True
         return False
-
-
-def _of_variables(eqn: JaxprEqn, needs: Sequence[Need] | None) -> list[Need]:
-    pairs = zip(eqn.invars, needs or [None] * len(eqn.invars), strict=True)
-    return [need for atom, need in pairs if not _compat.is_literal(atom)]
 
 
 def rows_of(var: Var, rows: int) -> list[Row]:

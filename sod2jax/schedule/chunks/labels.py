@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
-from sod2jax import _compat
-from sod2jax._compat import Atom, JaxprEqn, Var
+from sod2jax._compat import JaxprEqn, Var
 from sod2jax.ir.jaxprs import variables
 from sod2jax.memory.flatten import size_of
 from sod2jax.rows.reads import Need, Row
 from sod2jax.schedule.chunks.islands import rows_of
-from sod2jax.schedule.chunks.rules import Rules, accumulated
+from sod2jax.schedule.chunks.rules import Rules, accumulated, with_needs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,9 +37,7 @@ class Labelled:
 
     def operands(self, eqn: JaxprEqn) -> list[tuple[Var, Need]]:
         """The operands that are no literals, and what is read of each."""
-        needs = self.reads.get(id(eqn)) or [None] * len(eqn.invars)
-        pairs = zip(eqn.invars, needs, strict=True)
-        return [(atom, need) for atom, need in pairs if not _compat.is_literal(atom)]
+        return with_needs(eqn, self.reads.get(id(eqn)) or [None] * len(eqn.invars))
 
     def is_aligned(self, var: Var, need: Need) -> bool:
         """Whether what is read of a value are the rows that it is computed by."""
@@ -102,7 +99,7 @@ class _Follower:
         needs = self._needs(eqn, row)
         if needs is None or any(v in self._labels or v in self._tiny for v in eqn.outvars):
             return False
-        pairs = _pairs(eqn, needs)
+        pairs = with_needs(eqn, needs)
         return all(self._labels.get(v, n) == n for v, n in pairs if v in self._fat)
 
     def backward(self) -> bool:
@@ -112,7 +109,7 @@ class _Follower:
             row = self._row(eqn)
             needs = None if row is None else self._needs(eqn, row)
             needs = needs if row is not None else accumulated(eqn, self._labels)
-            for var, need in _pairs(eqn, needs or []):
+            for var, need in with_needs(eqn, needs or []):
                 maker = self._makers.get(var)
                 if isinstance(need, Row) and maker is not None and self._may_follow(maker, need):
                     self._set(maker, need)
@@ -132,7 +129,7 @@ class _Follower:
         for row in rows_of(eqn.outvars[0], self._rows) if eqn.outvars else ():
             if not self._may_follow(eqn, row):
                 continue
-            pairs = _pairs(eqn, self._needs(eqn, row) or [])
+            pairs = with_needs(eqn, self._needs(eqn, row) or [])
             if any(self._labels.get(var) == need for var, need in pairs if need is not None):
                 self._set(eqn, row)
                 return
@@ -165,9 +162,3 @@ def _tiny_values(eqns: Sequence[JaxprEqn], most: int) -> set[Var]:
         ):
             tiny.update(eqn.outvars)
     return tiny
-
-
-def _pairs(eqn: JaxprEqn, needs: Sequence[Need]) -> list[tuple[Var, Need]]:
-    atoms: list[Atom] = eqn.invars
-    pairs = zip(atoms, needs, strict=False)  # what numbers the rows needs nothing
-    return [(atom, need) for atom, need in pairs if not _compat.is_literal(atom)]

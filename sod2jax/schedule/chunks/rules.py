@@ -39,6 +39,12 @@ class Rules:
         self._refused[id(eqn)] = eqn
 
 
+def with_needs(eqn: JaxprEqn, needs: Sequence[Need]) -> list[tuple[Var, Need]]:
+    """The operands that are no literals, and what is read of each; none without needs."""
+    pairs = zip(eqn.invars, needs, strict=False)  # what numbers the rows needs nothing
+    return [(atom, need) for atom, need in pairs if not _compat.is_literal(atom)]
+
+
 def is_position(eqn: JaxprEqn, row: Row) -> bool:
     """Whether an equation numbers the rows: its block is that of the first rows, and a start."""
     return eqn.primitive.name == "iota" and eqn.params["dimension"] == row.axis
