@@ -33,6 +33,19 @@ def optimized(limit: Any) -> Any:
     )
 
 
+def read(limit: Any) -> int | None:
+    """The bytes that a limit stands for."""
+    options = Options.checked(
+        shapes=None,
+        constraints=(),
+        buckets=None,
+        max_executables=1,
+        on_unsupported="exact",
+        memory_limit=limit,
+    )
+    return options.memory_limit
+
+
 def arguments(n: int) -> list[np.ndarray]:
     rng = np.random.default_rng(n)
     return [rng.standard_normal((n, 5), np.float32) for _ in range(2)]
@@ -54,14 +67,7 @@ def test_large_values_are_computed_by_rows(limit: Any) -> None:
             want = jax.jit(pairs)(*args)
         np.testing.assert_allclose(bound(*args), want, rtol=2e-5, atol=1e-6)
         free(*args)
-    most = Options.checked(
-        shapes=None,
-        constraints=(),
-        buckets=None,
-        max_executables=1,
-        on_unsupported="exact",
-        memory_limit=limit,
-    ).memory_limit
+    most = read(limit)
     assert free.memory_plan(N).xla.total_bytes > 1e6 > most >= bound.memory_plan(N).xla.total_bytes
     assert "it keeps to" in bound.explain()
 
@@ -100,15 +106,7 @@ def test_sizes_that_fit_have_smaller_buckets() -> None:
     [("512MiB", 1 << 29), ("1.5 GB", 1_500_000_000), ("64 kb", 64_000), (12, 12), (None, None)],
 )
 def test_limits_are_read(text: Any, size: int | None) -> None:
-    read = Options.checked(
-        shapes=None,
-        constraints=(),
-        buckets=None,
-        max_executables=1,
-        on_unsupported="exact",
-        memory_limit=text,
-    )
-    assert read.memory_limit == size
+    assert read(text) == size
 
 
 @pytest.mark.parametrize("limit", ["much", "-1MB", 0, True, 1.5, "5"])
